@@ -1,0 +1,1 @@
+//! Debian base images from signed, locked packages.

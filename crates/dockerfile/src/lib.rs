@@ -1,0 +1,1 @@
+//! Dockerfile text to a spanned AST, expansion, lint rules; no IO.

@@ -1,0 +1,1 @@
+//! The vocabulary of the OCI image and distribution specs: parse, validate, print; no IO.

@@ -1,0 +1,1 @@
+//! `cairn.toml` to a resolved `Stack` and the graph between its images; no IO.

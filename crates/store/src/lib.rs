@@ -1,0 +1,1 @@
+//! The on-disk state: blobs, references, snapshots, layers, cache records, locks, collection.
