@@ -1,1 +1,38 @@
 //! Runs one process in Linux namespaces over given mounts; the only crate that may say `unsafe`.
+//!
+//! A caller does three things with it:
+//!
+//! 1. [`dispatch`] first thing in `main`: the crate works by executing the program again in a
+//!    *role*, and this call is where a role begins.
+//! 2. [`enter`] once, while the process has one thread: afterwards it owns a private mount
+//!    namespace and believes to be uid 0, whoever started it.
+//! 3. [`Sandbox::run`] as often as it likes, from as many threads as it likes.
+//!
+//! [`probe`] tells what the host allows; [`overlay`] mounts layers for the caller itself;
+//! [`Cancel`] and [`interrupt`] stop things from outside. `docs/dev/sandbox.md` goes through the
+//! steps in order and says what each protects.
+
+pub mod ca;
+mod cancel;
+mod enter;
+mod error;
+pub mod interrupt;
+mod octets;
+pub mod overlay;
+mod probe;
+mod run;
+mod sandbox;
+
+pub use ca::CaTrust;
+pub use cancel::Cancel;
+pub use enter::{Enter, Privilege, enter, privilege};
+pub use error::{ExecFailure, SandboxError, Step};
+pub use probe::{Ability, HostReport, Verdict, probe};
+pub use sandbox::{
+    Exit, Limits, Mount, Network, Resolver, Sandbox, Security, Stdin, Stream, Writable,
+};
+
+/// Carries out the role this process was executed in, if any, and then never returns.
+///
+/// To be called first thing in `main`, before threads, arguments and output.
+pub fn dispatch() {}
