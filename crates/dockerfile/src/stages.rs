@@ -1,0 +1,129 @@
+//! From typed instructions to stages, and the entry points of the parser.
+
+use cairn_diagnostic::{Diagnostic, Source, Span};
+
+use crate::ast::{Arg, Dockerfile, Instruction, InstructionKind, Stage};
+use crate::instruction::{self, Typed};
+use crate::tree;
+
+/// Names that mean something else in `FROM` and `COPY --from`.
+const RESERVED_NAMES: [&str; 2] = ["context", "scratch"];
+
+/// Reads a Dockerfile.
+pub fn parse(source: &Source) -> Result<Dockerfile, Vec<Diagnostic>> {
+    let tree = tree::read(source)?;
+    let mut file = Dockerfile {
+        source: source.clone(),
+        directives: tree.directives,
+        global_args: Vec::new(),
+        stages: Vec::new(),
+        warnings: tree.warnings,
+    };
+    let mut errors = Vec::new();
+    for node in &tree.nodes {
+        match instruction::typed(source, node) {
+            Ok(Typed::From(from)) => file.stages.push(Stage {
+                index: file.stages.len(),
+                span: from.span,
+                from,
+                instructions: Vec::new(),
+            }),
+            Ok(Typed::Step(step)) => {
+                errors.extend(place(&mut file, step).err().map(|error| *error))
+            }
+            Err(error) => errors.push(*error),
+        }
+    }
+    if errors.is_empty() && file.stages.is_empty() {
+        let error = Diagnostic::error("dockerfile contains no stages to build")
+            .at(source, Span::new(0, source.text.trim_end().len()))
+            .hint("Start a stage with `FROM image`.");
+        errors.push(error);
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    file.warnings.extend(stage_warnings(&file));
+    Ok(file)
+}
+
+/// Reads an `ONBUILD` trigger as an image's config holds it.
+pub fn parse_trigger(source: &Source) -> Result<Instruction, Vec<Diagnostic>> {
+    let tree = tree::read(source)?;
+    let [node] = tree.nodes.as_slice() else {
+        return Err(vec![
+            Diagnostic::error("onbuild trigger should be a single expression")
+                .at(source, Span::new(0, source.text.len())),
+        ]);
+    };
+    match instruction::typed(source, node).map_err(|error| vec![*error])? {
+        Typed::Step(step) if !is_forbidden_trigger(&step.kind) => Ok(step),
+        Typed::Step(Instruction { keyword, .. }) | Typed::From(Instruction { keyword, .. }) => {
+            Err(vec![
+                Diagnostic::error(format!(
+                    "{} isn't allowed as an ONBUILD trigger",
+                    keyword.value.to_uppercase()
+                ))
+                .at(source, keyword.span),
+            ])
+        }
+    }
+}
+
+fn is_forbidden_trigger(kind: &InstructionKind) -> bool {
+    matches!(
+        kind,
+        InstructionKind::OnBuild(_) | InstructionKind::Maintainer(_)
+    )
+}
+
+/// Puts a step into the stage it belongs to; before the first stage only `ARG` may stand.
+fn place(file: &mut Dockerfile, step: Instruction) -> Result<(), Box<Diagnostic>> {
+    if let Some(stage) = file.stages.last_mut() {
+        stage.span.end = step.span.end;
+        stage.instructions.push(step);
+        return Ok(());
+    }
+    if let InstructionKind::Arg(arg) = &step.kind {
+        let arg: Arg = arg.clone();
+        file.global_args.push(step.with_kind(arg));
+        return Ok(());
+    }
+    let error = Diagnostic::error("no build stage in current context")
+        .at(&file.source, step.span)
+        .hint("Only `ARG` may stand before the first `FROM`.");
+    Err(Box::new(error))
+}
+
+fn stage_warnings(file: &Dockerfile) -> Vec<Diagnostic> {
+    let mut warnings = Vec::new();
+    for stage in &file.stages {
+        let Some(name) = &stage.from.kind.name else {
+            continue;
+        };
+        if RESERVED_NAMES.contains(&name.as_str()) {
+            let message = format!(
+                "stage name should not use the same name as reserved stage {name:?}",
+                name = name.value
+            );
+            warnings.push(warning(file, "ReservedStageName", message, name.span));
+        }
+        let is_again = file.stages[..stage.index]
+            .iter()
+            .any(|other| other.name() == Some(name.as_str()));
+        if is_again {
+            let message = format!(
+                "duplicate stage name {name:?}, stage names should be unique",
+                name = name.value
+            );
+            warnings.push(warning(file, "DuplicateStageName", message, name.span));
+        }
+    }
+    warnings
+}
+
+fn warning(file: &Dockerfile, rule: &'static str, message: String, span: Span) -> Diagnostic {
+    let mut warning = Diagnostic::warning(message).at(&file.source, span);
+    warning.rule = Some(rule);
+    warning
+}
