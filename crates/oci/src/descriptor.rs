@@ -41,9 +41,9 @@ pub struct Descriptor {
 
 impl Descriptor {
     /// Describes a blob, saying only what is needed.
-    pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
+    pub fn new(media_type: impl Into<MediaType>, digest: Digest, size: u64) -> Self {
         Self {
-            media_type,
+            media_type: media_type.into(),
             digest,
             size,
             urls: Vec::new(),
@@ -54,7 +54,7 @@ impl Descriptor {
     }
 
     /// Describes bytes at hand.
-    pub fn of(media_type: MediaType, bytes: &[u8]) -> Self {
+    pub fn of(media_type: impl Into<MediaType>, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::sha256(bytes), bytes.len() as u64)
     }
 }

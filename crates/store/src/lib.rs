@@ -85,3 +85,28 @@
 //! store.log_writer(run: &str, vertex: &str) -> File
 //! collect(home, &GcOptions) -> GcReport        store.check(repair: bool) -> Vec<Finding>
 //! ```
+
+mod blob;
+mod cache;
+mod durability;
+mod error;
+mod home;
+mod keys;
+mod layer_dir;
+mod logs;
+mod record_file;
+mod refs;
+mod remove;
+mod session;
+mod side;
+mod snapshot;
+mod store;
+
+pub use blob::{BlobWriter, DOCUMENT_SIZE_MAX};
+pub use cache::CacheRecord;
+pub use cairn_oci::Compression;
+pub use error::StoreError;
+pub use keys::{CacheKey, ContentDigest, HexError, KeyHasher, SnapshotId};
+pub use layer_dir::EntryKind;
+pub use snapshot::{ActiveSnapshot, DeviceKind};
+pub use store::{OpenOptions, Ownership, Store};

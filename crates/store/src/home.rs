@@ -1,0 +1,246 @@
+//! The store's directory: its parts, its format version, its lock.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use cairn_oci::Digest;
+
+use crate::error::{At, StoreError};
+use crate::{CacheKey, SnapshotId};
+
+/// The format that this code reads and writes. Any change that older code would misread raises it.
+pub(crate) const FORMAT: &str = "cairn store 1";
+
+const VERSION: &str = "version";
+const LOCK: &str = "lock";
+
+/// Directories made at once, so that no write needs to.
+const DIRECTORIES: [&str; 12] = [
+    "blobs",
+    "blobs/sha256",
+    "blobs/stamps",
+    "snapshots",
+    "cache",
+    "equal",
+    "trees",
+    "layers",
+    "files",
+    "refs",
+    "logs",
+    "synced",
+];
+
+/// Names under which the home keeps files besides [`DIRECTORIES`].
+const OTHERS: [&str; 6] = [
+    VERSION,
+    LOCK,
+    "tmp",
+    "history.db",
+    "history.db-wal",
+    "history.db-shm",
+];
+
+/// Knows where things are.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// Opens the directory, making it if need be, and checks its format. Takes no lock.
+    pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
+        let home = Self {
+            root: std::path::absolute(root).at("find", root)?,
+        };
+        let version = home.root.join(VERSION);
+        match fs::read_to_string(&version) {
+            Ok(found) if found.trim_end() == FORMAT => Ok(home),
+            Ok(found) => Err(StoreError::Format {
+                home: home.root,
+                found: found.trim_end().into(),
+                expected: FORMAT,
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                home.create()?;
+                Ok(home)
+            }
+            Err(error) => Err(error).at("read", &version),
+        }
+    }
+
+    /// Makes the directories, and the version file last: a home without one is unfinished, and
+    /// making it again finishes it. Several processes may do so at once.
+    fn create(&self) -> Result<(), StoreError> {
+        fs::create_dir_all(&self.root).at("create", &self.root)?;
+        self.refuse_strangers()?;
+        for directory in DIRECTORIES {
+            let path = self.root.join(directory);
+            fs::create_dir_all(&path).at("create", &path)?;
+        }
+        let version = self.root.join(VERSION);
+        let unfinished = self
+            .root
+            .join(format!("{VERSION}.{}", SnapshotId::random()));
+        fs::write(&unfinished, format!("{FORMAT}\n")).at("write", &unfinished)?;
+        fs::rename(&unfinished, &version).at("write", &version)
+    }
+
+    fn refuse_strangers(&self) -> Result<(), StoreError> {
+        for entry in fs::read_dir(&self.root).at("read", &self.root)? {
+            let name = entry.at("read", &self.root)?.file_name();
+            let name = name.to_string_lossy();
+            let ours = DIRECTORIES.contains(&name.as_ref())
+                || OTHERS.contains(&name.as_ref())
+                || name.starts_with("version.");
+            if !ours {
+                return Err(StoreError::NotAStore {
+                    home: self.root.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lock that users of the store share; waits while somebody collects.
+    pub(crate) fn lock_shared(&self) -> Result<File, StoreError> {
+        let (path, file) = self.lock_file()?;
+        file.lock_shared().at("lock", &path)?;
+        Ok(file)
+    }
+
+    /// Takes the lock that only one may have, waiting for it or not.
+    pub(crate) fn lock_exclusive(&self, wait: bool) -> Result<File, StoreError> {
+        let (path, file) = self.lock_file()?;
+        if wait {
+            file.lock().at("lock", &path)?;
+            return Ok(file);
+        }
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Busy {
+                home: self.root.clone(),
+            }),
+            Err(TryLockError::Error(error)) => Err(error).at("lock", &path),
+        }
+    }
+
+    fn lock_file(&self) -> Result<(PathBuf, File), StoreError> {
+        let path = self.root.join(LOCK);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .at("open", &path)?;
+        Ok((path, file))
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn part(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        let algorithm = digest.algorithm().name();
+        self.root.join("blobs").join(algorithm).join(digest.hex())
+    }
+
+    pub(crate) fn blob_stamp(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/stamps").join(digest.hex())
+    }
+
+    pub(crate) fn snapshot(&self, snapshot: &SnapshotId) -> PathBuf {
+        self.root.join("snapshots").join(snapshot.hex())
+    }
+
+    pub(crate) fn cache_record(&self, key: &CacheKey) -> PathBuf {
+        sharded(&self.root.join("cache"), &key.hex())
+    }
+
+    pub(crate) fn equal_record(&self, hex: &str) -> PathBuf {
+        sharded(&self.root.join("equal"), hex)
+    }
+
+    pub(crate) fn tree_record(&self, hex: &str) -> PathBuf {
+        sharded(&self.root.join("trees"), hex)
+    }
+}
+
+/// `<2 hex>/<hex>` below a directory: keeps listings short.
+fn sharded(directory: &Path, hex: &str) -> PathBuf {
+    directory.join(&hex[..2]).join(hex)
+}
+
+/// Reads a whole file; `None` if there is none.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error).at("read", path),
+    }
+}
+
+/// Removes a file; `false` if there was none.
+pub(crate) fn remove_if_there(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(error).at("remove", path),
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unfinished_home_is_finished() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("blobs/sha256")).unwrap();
+        fs::write(root.path().join("version.0123"), "").unwrap();
+        let home = Home::open(root.path()).unwrap();
+        assert!(home.part("synced").is_dir());
+        assert!(Home::open(root.path()).is_ok());
+    }
+
+    #[test]
+    fn other_formats_and_strangers_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("version"), "cairn store 99\n").unwrap();
+        let error = Home::open(root.path()).unwrap_err();
+        assert!(matches!(&error, StoreError::Format { found, .. } if found == "cairn store 99"));
+
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("thesis.tex"), "").unwrap();
+        let error = Home::open(root.path()).unwrap_err();
+        assert!(matches!(error, StoreError::NotAStore { .. }));
+        assert_eq!(
+            fs::read_dir(root.path()).unwrap().count(),
+            1,
+            "nothing was made"
+        );
+    }
+
+    #[test]
+    fn collecting_excludes_using() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::open(root.path()).unwrap();
+        let one = home.lock_shared().unwrap();
+        let two = home.lock_shared().unwrap();
+        assert!(matches!(
+            home.lock_exclusive(false),
+            Err(StoreError::Busy { .. })
+        ));
+        drop((one, two));
+        home.lock_exclusive(false).unwrap();
+    }
+}
