@@ -1,1 +1,8 @@
 //! Debian base images from signed, locked packages.
+
+pub mod date;
+pub mod deb822;
+pub mod relation;
+pub mod release;
+pub mod trust;
+pub mod version;

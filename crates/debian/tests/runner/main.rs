@@ -1,0 +1,3 @@
+//! The crate's tests that need more than one module, in one binary.
+
+mod trust;

@@ -1,0 +1,98 @@
+//! One answer's bytes on their way out: bounded, hashed, and continued after a break.
+//!
+//! [`Progress`] is what outlives a broken connection: how much was received and the hash so far.
+//! The next request asks for the rest; a server that ignores the range sends everything again, and
+//! the part already received is read past without being written twice.
+
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+
+use cairn_oci::Digest;
+use sha2::{Digest as _, Sha256};
+
+use super::error::FetchProblem;
+
+const CHUNK: usize = 128 * 1024;
+
+/// What one download has received so far.
+pub(crate) struct Progress {
+    pub(crate) received: u64,
+    hash: Sha256,
+}
+
+/// What is known of a body before it is read.
+pub(crate) struct Bounds {
+    pub(crate) exact: Option<u64>,
+    pub(crate) limit: u64,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Progress {
+        Progress {
+            received: 0,
+            hash: Sha256::new(),
+        }
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::from_sha256(self.hash.clone().finalize().into())
+    }
+
+    /// Reads `body` to its end into `out`, after passing over `skip` bytes that are known.
+    pub(crate) fn read(
+        &mut self,
+        body: &mut dyn Read,
+        mut skip: u64,
+        bounds: &Bounds,
+        out: &mut dyn Write,
+        watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<(), FetchProblem> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = match body.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(source) if source.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(source) => {
+                    return Err(FetchProblem::Broken {
+                        received: self.received,
+                        source,
+                    });
+                }
+            };
+            let known = usize::try_from(skip).map_or(count, |skip| skip.min(count));
+            skip -= known as u64;
+            let fresh = &buffer[known..count];
+            self.accept(fresh, bounds, out)?;
+            if watch(self.received).is_break() {
+                return Err(FetchProblem::Cancelled);
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        fresh: &[u8],
+        bounds: &Bounds,
+        out: &mut dyn Write,
+    ) -> Result<(), FetchProblem> {
+        let received = self.received + fresh.len() as u64;
+        if let Some(expected) = bounds.exact
+            && received > expected
+        {
+            return Err(FetchProblem::WrongSize {
+                expected,
+                actual: received,
+            });
+        }
+        if received > bounds.limit {
+            return Err(FetchProblem::TooLarge {
+                limit: bounds.limit,
+            });
+        }
+        out.write_all(fresh).map_err(FetchProblem::Write)?;
+        self.hash.update(fresh);
+        self.received = received;
+        Ok(())
+    }
+}

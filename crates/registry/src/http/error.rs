@@ -1,0 +1,167 @@
+//! What can go wrong with a download, told with the method, the redacted URL and what to do.
+
+use std::path::PathBuf;
+
+use cairn_oci::Digest;
+use thiserror::Error;
+
+/// A download that did not succeed.
+#[derive(Debug, Error)]
+#[error("GET {url}: {problem}")]
+pub struct FetchError {
+    /// The URL that was asked, without secrets.
+    pub url: String,
+    /// How many requests were sent in a row without progress.
+    pub attempts: u32,
+    /// What happened last.
+    #[source]
+    pub problem: FetchProblem,
+}
+
+/// Why a download failed.
+#[derive(Debug, Error)]
+pub enum FetchProblem {
+    /// The server answered, but not with the file.
+    #[error("the server answered {status}{}", server_words(.said))]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// The beginning of the server's own words, cleaned of control characters.
+        said: String,
+    },
+    /// No answer, or the connection broke and stayed broken.
+    #[error("the connection failed")]
+    Connection(#[source] reqwest::Error),
+    /// Reading the answer failed and went on failing.
+    #[error("the transfer broke off after {received} bytes")]
+    Broken {
+        /// How many bytes had arrived.
+        received: u64,
+        /// The last failure.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file ended early, again and again.
+    #[error("the file ended after {received} of {expected} bytes")]
+    Short {
+        /// How many bytes arrived.
+        received: u64,
+        /// How many were announced or known.
+        expected: u64,
+    },
+    /// The file is larger than the caller allows.
+    #[error("the file is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// The most that was acceptable.
+        limit: u64,
+    },
+    /// The file has another size than the one that is known.
+    #[error("the file has {actual} bytes instead of {expected}")]
+    WrongSize {
+        /// The size that was known beforehand.
+        expected: u64,
+        /// What the server sent or announced.
+        actual: u64,
+    },
+    /// The file has another content than the one that is known.
+    #[error("the file has the digest {actual} instead of {expected}")]
+    WrongDigest {
+        /// The digest that was known beforehand.
+        expected: Digest,
+        /// The digest of what the server sent.
+        actual: Digest,
+    },
+    /// The file changed on the server while it was read in several pieces.
+    #[error("the file changed on the server during the transfer")]
+    Changed,
+    /// The received bytes could not be kept.
+    #[error("the received bytes could not be written")]
+    Write(#[source] std::io::Error),
+    /// The text is no URL that can be fetched.
+    #[error("not an http or https URL")]
+    NotHttp,
+    /// An extra certificate file cannot be used.
+    #[error("the certificate file {} cannot be used", .path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The client could not be set up.
+    #[error("the HTTP client could not be set up")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+fn server_words(words: &str) -> String {
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    }
+}
+
+impl FetchError {
+    /// Says whether the server is there and does not have the file.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(
+            self.problem,
+            FetchProblem::Status {
+                status: 404 | 410,
+                ..
+            }
+        )
+    }
+
+    /// Says whether the caller stopped the download.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.problem, FetchProblem::Cancelled)
+    }
+
+    /// Says what the user can do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match &self.problem {
+            FetchProblem::Status {
+                status: 401 | 403, ..
+            } => "the server wants other credentials, or a proxy refuses the address",
+            FetchProblem::Status {
+                status: 404 | 410, ..
+            } => "the server does not have this file; check the address or try another mirror",
+            FetchProblem::Status { status: 407, .. } => "the proxy wants credentials",
+            FetchProblem::Status { status: 429, .. } => "the server limits requests; try later",
+            FetchProblem::Status { status: 500.., .. } => "the server has a problem; try later",
+            FetchProblem::Connection(source) if source.is_connect() => {
+                "check the network, the proxy settings and, behind a company proxy, the CA file"
+            }
+            FetchProblem::Connection(_)
+            | FetchProblem::Broken { .. }
+            | FetchProblem::Short { .. } => "check the network, or try another mirror",
+            FetchProblem::WrongSize { .. } | FetchProblem::WrongDigest { .. } => {
+                "the mirror is damaged, out of step or hostile; try another one"
+            }
+            FetchProblem::Changed => "try again",
+            _ => return None,
+        })
+    }
+}
+
+impl FetchProblem {
+    /// Says whether sending the request again may help.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            FetchProblem::Status { status, .. } => {
+                matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529)
+            }
+            FetchProblem::Connection(source) => !source.is_builder() && !source.is_redirect(),
+            FetchProblem::Broken { .. } | FetchProblem::Short { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The crate's tests against real connections, in one binary.
+
+mod fetch;
+mod server;
