@@ -135,6 +135,12 @@ pub enum StoreError {
         /// The path in the tree.
         path: PathBuf,
     },
+    /// A path that was expected to exist.
+    #[error("{} does not exist", path.display())]
+    NotInTree {
+        /// The path in the tree.
+        path: PathBuf,
+    },
     /// A path that leads out of the tree it belongs to.
     #[error("{} is no plain path inside the snapshot", path.display())]
     UnsafePath {
