@@ -1,0 +1,164 @@
+//! Which sibling a name means, and what order follows.
+
+use std::fmt::Write as _;
+
+use cairn_diagnostic::{Source, Span};
+
+use super::*;
+use crate::read;
+
+/// A stack whose images are given as `name` or `name:variant,variant`.
+fn stack(images: &[&str]) -> Stack {
+    let mut text = String::from("[stack]\nname = \"lab\"\n");
+    for image in images {
+        let (name, variants) = image.split_once(':').unwrap_or((image, ""));
+        let _ = writeln!(text, "[image.{name}]\ncontext = \"{name}\"");
+        for variant in variants.split(',').filter(|it| !it.is_empty()) {
+            let _ = writeln!(text, "[image.{name}.variant.{variant}]");
+        }
+    }
+    read(&Source::new("cairn.toml", text)).expect("a good stack")
+}
+
+/// Each use is `child: name name ...`; the Dockerfile is one `FROM` per name.
+fn graph(stack: &Stack, uses: &[&str]) -> Result<StackGraph, Vec<Diagnostic>> {
+    let files: Vec<ImageNames> = uses
+        .iter()
+        .map(|line| {
+            let (child, names) = line.split_once(": ").expect("`child: names`");
+            let mut text = String::new();
+            let mut uses = Vec::new();
+            for name in names.split(' ') {
+                let start = text.len() + "FROM ".len();
+                uses.push(NameUse {
+                    name: name.to_owned(),
+                    span: Span::new(start, start + name.len()),
+                });
+                let _ = writeln!(text, "FROM {name}");
+            }
+            ImageNames {
+                image: stack.exact(child).expect("an image of the stack"),
+                source: Source::new(format!("{child}/Dockerfile"), text),
+                uses,
+            }
+        })
+        .collect();
+    StackGraph::new(stack, &files)
+}
+
+/// `child<-parent` for each edge, then the order.
+fn shown(stack: &Stack, uses: &[&str]) -> String {
+    let graph = match graph(stack, uses) {
+        Ok(graph) => graph,
+        Err(findings) => {
+            let lines: Vec<String> = findings
+                .iter()
+                .map(|it| format!("{it} ({})", it.hints.join("; ")))
+                .collect();
+            return lines.join("\n");
+        }
+    };
+    let names = |ids: &[ImageId]| {
+        let names: Vec<String> = ids.iter().map(|&id| stack[id].name.to_string()).collect();
+        names.join(" ")
+    };
+    let mut out = String::new();
+    for child in stack.ids() {
+        for edge in graph.edges(child) {
+            let parent = &stack[edge.parent].name;
+            let _ = write!(out, "{}<-{parent} ", stack[child].name);
+        }
+    }
+    format!("{out}| {}", names(graph.order()))
+}
+
+/// DH-06, DH-07: several roots, several levels, in one order.
+#[test]
+fn parents_come_before_children() {
+    let stack = stack(&["leaf", "mid", "root", "other", "alone"]);
+    assert_eq!(
+        shown(
+            &stack,
+            &["leaf: mid other debian:12", "mid: root", "other: python"]
+        ),
+        "leaf<-mid leaf<-other mid<-root | root mid other leaf alone"
+    );
+    let graph = graph(&stack, &["leaf: mid other", "mid: root"]).unwrap();
+    let roots: Vec<ImageId> = graph.roots().collect();
+    let id = |name: &str| stack.exact(name).unwrap();
+    assert_eq!(roots, [id("root"), id("other"), id("alone")]);
+    assert_eq!(graph.with_ancestors(&[id("mid")]), [id("root"), id("mid")]);
+    assert_eq!(
+        graph.with_descendants(&[id("root")]),
+        [id("root"), id("mid"), id("leaf")]
+    );
+    assert_eq!(graph.children(id("other")), [id("leaf")].into());
+}
+
+#[test]
+fn each_spelling_of_a_name_means_what_the_table_says() {
+    let stack = stack(&["base", "m:cpu,gpu", "one:only", "c:cpu,gpu", "d"]);
+    let cases = [
+        ("d: base", "d<-base "),
+        ("d: base:latest", "d<-base "),
+        ("d: base:12", ""),
+        ("d: docker.io/library/base", ""),
+        ("d: m:gpu", "d<-m:gpu "),
+        ("d: m-gpu", "d<-m:gpu "),
+        ("d: m:3.11", ""),
+        ("d: one", "d<-one:only "),
+        ("c:cpu: m", "c:cpu<-m:cpu "),
+        ("c:gpu: m", "c:gpu<-m:gpu "),
+        ("c:gpu: m:cpu", "c:gpu<-m:cpu "),
+        ("c:gpu: c:cpu", "c:gpu<-c:cpu "),
+        ("c:gpu: c:12", ""),
+        ("d: base base:latest", "d<-base d<-base "),
+        ("d: base base", "d<-base "),
+    ];
+    for (line, wanted) in cases {
+        let found = shown(&stack, &[line]);
+        let (edges, _) = found
+            .split_once('|')
+            .unwrap_or_else(|| panic!("{line}: {found}"));
+        assert_eq!(edges, wanted, "{line}");
+    }
+}
+
+#[test]
+fn names_that_mean_nothing_are_refused_at_their_place() {
+    let stack = stack(&["base", "m:cpu,gpu", "d"]);
+    let cases = [
+        (
+            "d: debian m",
+            "d/Dockerfile:2:6: image `m` has several variants \
+             (say which one is meant: `m:cpu`, `m:gpu`)",
+        ),
+        (
+            "d: m:gpuu",
+            "d/Dockerfile:1:6: image `m` has no variant `gpuu` (did you mean `m:gpu`?)",
+        ),
+        (
+            "d: d",
+            "d/Dockerfile:1:6: `d` is the image that this Dockerfile makes (if an image of that \
+             name elsewhere is meant, write it in full, as in `docker.io/library/d`)",
+        ),
+        (
+            "m:cpu: m",
+            "m:cpu/Dockerfile:1:6: `m` is the image that this Dockerfile makes (if an image of \
+             that name elsewhere is meant, write it in full, as in `docker.io/library/m`)",
+        ),
+    ];
+    for (line, wanted) in cases {
+        assert_eq!(shown(&stack, &[line]), wanted, "{line}");
+    }
+}
+
+#[test]
+fn circles_are_shown_whole() {
+    let stack = stack(&["a", "b", "c", "d"]);
+    assert_eq!(
+        shown(&stack, &["a: debian b", "b: c", "c: b d"]),
+        "b/Dockerfile:1:6: images build on each other in a circle: b -> c -> b \
+         (one of them must build on something else)"
+    );
+}
