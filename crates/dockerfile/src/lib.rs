@@ -13,15 +13,22 @@
 //! ([`expose`]), modes ([`chmod`]), wildcards ([`glob`]) and `.dockerignore` ([`ignore`]).
 
 pub mod ast;
+pub mod chmod;
+pub mod chown;
 mod csv;
 pub mod device;
 mod directive;
 pub mod expand;
+pub mod expose;
 mod flags;
+pub mod glob;
 mod heredoc;
+pub mod ignore;
 mod instruction;
 mod lines;
 pub mod mount;
+pub mod predefined;
+pub mod signal;
 mod stages;
 pub mod suggest;
 pub mod tree;
