@@ -51,7 +51,7 @@ pub struct Dockerfile {
     pub directives: Directives,
     /// The `ARG` instructions before the first `FROM`.
     pub global_args: Vec<Instruction<Arg>>,
-    /// The stages in order; never empty unless the file has only `ARG`s.
+    /// The stages in order; never empty.
     pub stages: Vec<Stage>,
     /// Findings that do not stop a build.
     pub warnings: Vec<Diagnostic>,
@@ -274,7 +274,8 @@ pub enum RunScript {
     Exec(Vec<String>),
     /// Text for the shell.
     Shell(String),
-    /// A heredoc that starts with `#!`: a file to put at `/dev/pipes/<name>` and execute.
+    /// A heredoc that starts with `#!`: an executable file to put at `/dev/pipes/<name>`, whose
+    /// path is then the text for the shell.
     File {
         /// The heredoc's name.
         name: String,

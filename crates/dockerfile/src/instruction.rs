@@ -84,6 +84,12 @@ pub enum InstructionError {
     /// `COPY x <<EOF`
     #[error("{0} cannot accept a heredoc as a destination")]
     HeredocDestination(&'static str),
+    /// `COPY --from=$x`
+    #[error(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG \
+         from global scope as a workaround"
+    )]
+    VariableInFrom,
     /// `ENV =x`
     #[error("{0} names can not be blank")]
     BlankName(&'static str),

@@ -21,6 +21,9 @@ pub fn parse(source: &Source) -> Result<Dockerfile, Vec<Diagnostic>> {
     };
     let mut errors = Vec::new();
     for node in &tree.nodes {
+        if errors.len() >= tree::ERRORS_MAX {
+            break;
+        }
         match instruction::typed(source, node) {
             Ok(Typed::From(from)) => file.stages.push(Stage {
                 index: file.stages.len(),
@@ -127,3 +130,6 @@ fn warning(file: &Dockerfile, rule: &'static str, message: String, span: Span) -
     warning.rule = Some(rule);
     warning
 }
+
+#[cfg(test)]
+mod tests;

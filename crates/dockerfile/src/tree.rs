@@ -1,7 +1,7 @@
 //! The lower half of the parser: a flat tree of instructions with their arguments cut apart.
 //!
 //! It knows how each instruction's arguments are cut (JSON, words, pairs, one text), where
-//! heredocs belong, and nothing of what they mean; [`crate::instruction`] gives them their types.
+//! heredocs belong, and nothing of what they mean; the upper half gives them types.
 
 mod sexp;
 
@@ -15,7 +15,7 @@ use crate::words::{self, WordsError};
 use crate::{flags, heredoc};
 
 /// Errors beyond this number are left out: a text that is no Dockerfile has one per line.
-const ERRORS_MAX: usize = 20;
+pub(crate) const ERRORS_MAX: usize = 20;
 
 /// A Dockerfile as a list of instructions that have no meaning yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::{Fault, InstructionError, arguments};
 use crate::ast::{Add, Copy, CopySource, FileArguments, Word};
+use crate::expand::{Expander, NoEnv};
 use crate::flags::{FlagKind, FlagSpec, Flags};
 use crate::heredoc;
 use crate::tree::Node;
@@ -28,8 +29,12 @@ const ADD_FLAGS: FlagSpec = &[
 pub(super) fn copy(node: &Node) -> Result<Copy, Fault> {
     let (sources, dest) = split(node, "COPY")?;
     let flags = Flags::check(&node.flags, COPY_FLAGS)?;
+    let from = flags.text("from");
+    if let Some(word) = from.as_ref().filter(|word| has_variable(word)) {
+        return Err(InstructionError::VariableInFrom.at(word.span));
+    }
     Ok(Copy {
-        from: flags.text("from"),
+        from,
         parents: flags.boolean("parents").unwrap_or(false),
         files: file_arguments(node, "COPY", sources, dest, &flags)?,
     })
@@ -44,6 +49,14 @@ pub(super) fn add(node: &Node) -> Result<Add, Fault> {
         unpack: flags.boolean("unpack"),
         files: file_arguments(node, "ADD", sources, dest, &flags)?,
     })
+}
+
+/// Whether a word holds a variable, or something that tries to be one.
+fn has_variable(word: &Word) -> bool {
+    match Expander::new('\\').word(word.as_str(), &NoEnv) {
+        Ok(expanded) => !expanded.unmatched.is_empty(),
+        Err(_) => word.value.contains('$'),
+    }
 }
 
 fn split<'a>(node: &'a Node, name: &'static str) -> Result<(&'a [Word], &'a Word), Fault> {
