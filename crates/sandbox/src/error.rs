@@ -1,8 +1,9 @@
 //! What can go wrong before the program inside runs, by step, with the kernel's own reason.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -189,20 +190,93 @@ impl ExecFailure {
     }
 }
 
-/// Names the step on this side that failed.
-pub(crate) fn host(doing: impl Into<String>) -> impl FnOnce(rustix::io::Errno) -> SandboxError {
+/// What the process inside reports when a step fails; plain data, so that it can travel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    /// A step of the preparation.
+    Setup {
+        step: Step,
+        subject: String,
+        hint: Option<String>,
+        errno: i32,
+    },
+    /// The last step: executing the program.
+    Exec(ExecFailure),
+}
+
+impl Failure {
+    pub(crate) fn new(step: Step, subject: impl Into<String>, errno: Errno) -> Failure {
+        Failure::Setup {
+            step,
+            subject: subject.into(),
+            hint: None,
+            errno: errno.raw_os_error(),
+        }
+    }
+
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Failure {
+        match self {
+            Failure::Setup {
+                step,
+                subject,
+                errno,
+                ..
+            } => Failure::Setup {
+                step,
+                subject,
+                hint: Some(hint.into()),
+                errno,
+            },
+            exec @ Failure::Exec(_) => exec,
+        }
+    }
+}
+
+impl From<Failure> for SandboxError {
+    fn from(failure: Failure) -> SandboxError {
+        match failure {
+            Failure::Setup {
+                step,
+                subject,
+                hint,
+                errno,
+            } => {
+                let source = io::Error::from_raw_os_error(errno);
+                SandboxError::Setup {
+                    step,
+                    subject,
+                    hint,
+                    source,
+                }
+            }
+            Failure::Exec(failure) => SandboxError::Exec(failure),
+        }
+    }
+}
+
+/// Names the step, and what it was about, where a system call fails.
+pub(crate) trait At<T> {
+    /// A step that is about one thing, if any.
+    fn at(self, step: Step) -> Result<T, Failure>;
+    /// A step of which there are several: `subject` tells which.
+    fn at_path(self, step: Step, subject: &Path) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|errno| Failure::new(step, "", errno))
+    }
+
+    fn at_path(self, step: Step, subject: &Path) -> Result<T, Failure> {
+        self.map_err(|errno| Failure::new(step, subject.display().to_string(), errno))
+    }
+}
+
+/// Names the step on the caller's side that failed.
+pub(crate) fn host(doing: impl Into<String>) -> impl FnOnce(Errno) -> SandboxError {
     let doing = doing.into();
     move |errno| SandboxError::Host {
         doing,
         source: errno.into(),
     }
-}
-
-/// The same for errors of the standard library, with the path they are about.
-pub(crate) fn host_path(
-    doing: &str,
-    path: &std::path::Path,
-) -> impl FnOnce(io::Error) -> SandboxError {
-    let doing = format!("{doing} {}", PathBuf::from(path).display());
-    move |source| SandboxError::Host { doing, source }
 }

@@ -14,14 +14,29 @@
 
 pub mod ca;
 mod cancel;
+mod capabilities;
+mod cgroup;
+mod channel;
 mod enter;
 mod error;
+mod filesystem;
+mod idmap;
+mod init;
 pub mod interrupt;
+mod locate;
+mod mount;
 mod octets;
 pub mod overlay;
+mod owner;
 mod probe;
+mod program;
+mod refusal;
 mod run;
 mod sandbox;
+mod seccomp;
+mod spawn;
+mod terminal;
+mod watch;
 
 pub use ca::CaTrust;
 pub use cancel::Cancel;
@@ -35,4 +50,12 @@ pub use sandbox::{
 /// Carries out the role this process was executed in, if any, and then never returns.
 ///
 /// To be called first thing in `main`, before threads, arguments and output.
-pub fn dispatch() {}
+pub fn dispatch() {
+    let role = std::env::args_os().next().unwrap_or_default();
+    if role.as_encoded_bytes() == init::ROLE.to_bytes() {
+        init::main();
+    }
+    if role == idmap::ROLE {
+        idmap::main();
+    }
+}

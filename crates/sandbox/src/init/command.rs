@@ -1,0 +1,291 @@
+//! The second process inside: gives up what it must not have and becomes the program.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
+use rustix::thread::UnshareFlags;
+
+use super::exec;
+use super::reaper::Started;
+use crate::ca;
+use crate::capabilities;
+use crate::channel::{Channel, Report};
+use crate::enter::Privilege;
+use crate::error::{At, Failure, Step};
+use crate::interrupt::last_errno;
+use crate::sandbox::{Sandbox, Security};
+use crate::seccomp::{self, Ownership, Profile};
+
+/// Starts the program. `terminal` is its end of a terminal that is to become its own.
+pub(crate) fn start(
+    sandbox: &Sandbox,
+    privilege: Privilege,
+    has_bundle: bool,
+    terminal: Option<OwnedFd>,
+    control: &Channel,
+) -> Result<Started, Failure> {
+    enter_directory(&sandbox.cwd)?;
+    let becoming = Becoming {
+        sandbox,
+        user: User::of(sandbox, privilege),
+        has_bundle,
+    };
+    let (ours, theirs) = Channel::pair().at(Step::Supervisor)?;
+    // SAFETY: this process has a single thread, so the child may go on as it pleases.
+    let pid = match unsafe { libc::fork() } {
+        0 => {
+            drop(ours);
+            let failure = becoming.program(terminal, &theirs);
+            let _ = control.send(&Report::Failed(failure));
+            // SAFETY: nothing of the parent's, of which this is a copy, is to be cleaned up here.
+            unsafe { libc::_exit(127) }
+        }
+        pid if pid < 0 => return Err(Failure::new(Step::Fork, "", last_errno())),
+        pid => pid,
+    };
+    drop(theirs);
+    // Kept from the program, which shares its user: this process can do more than it.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let questions = match ours.receive::<Listening>() {
+        Ok(Some((Listening, fd))) => fd,
+        // The child failed before and has reported it, or there is nothing to supervise.
+        _ => None,
+    };
+    let program = Pid::from_raw(pid).ok_or(Failure::new(Step::Fork, "", Errno::CHILD))?;
+    Ok(Started { program, questions })
+}
+
+/// What the second process tells the first, with the descriptor of the supervisor's questions if
+/// there are to be any.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Listening;
+
+/// Changes to the directory, making what is missing of it.
+fn enter_directory(path: &Path) -> Result<(), Failure> {
+    let enter = || match rustix::process::chdir(path) {
+        Err(Errno::NOENT) => {
+            std::fs::create_dir_all(path).map_err(super::scratch::errno_of)?;
+            rustix::process::chdir(path)
+        }
+        other => other,
+    };
+    enter().at_path(Step::WorkingDirectory, path)
+}
+
+/// As whom the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum User {
+    /// By setting the ids.
+    Set,
+    /// As the one user there is, which is root; changes of owner are recorded.
+    OnlyRoot,
+    /// As the one user there is, under another number: in a user namespace of its own.
+    Renumbered,
+}
+
+impl User {
+    fn of(sandbox: &Sandbox, privilege: Privilege) -> User {
+        match privilege {
+            Privilege::Root | Privilege::SubuidRange => User::Set,
+            Privilege::SingleId if sandbox.uid == 0 => User::OnlyRoot,
+            Privilege::SingleId => User::Renumbered,
+        }
+    }
+}
+
+struct Becoming<'a> {
+    sandbox: &'a Sandbox,
+    user: User,
+    has_bundle: bool,
+}
+
+impl Becoming<'_> {
+    /// Returns only when something failed.
+    fn program(&self, terminal: Option<OwnedFd>, supervisor: &Channel) -> Failure {
+        match self.settle(terminal, supervisor) {
+            Ok(()) => Failure::Exec(exec::execute(&self.sandbox.argv, &self.environment())),
+            Err(failure) => failure,
+        }
+    }
+
+    fn settle(&self, terminal: Option<OwnedFd>, supervisor: &Channel) -> Result<(), Failure> {
+        reset_signals();
+        rustix::process::setsid().at(Step::Terminal)?;
+        if let Some(terminal) = terminal {
+            take_terminal(terminal.as_fd()).at(Step::Terminal)?;
+        }
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        self.limit_open_files().at(Step::Limits)?;
+        let user = self.renumber();
+        let needs_no_new_privileges = user != User::Set;
+        if self.sandbox.no_new_privileges || needs_no_new_privileges {
+            rustix::thread::set_no_new_privs(true).at(Step::Capabilities)?;
+        }
+        let confined = self.sandbox.security == Security::Default;
+        if confined {
+            capabilities::bound().at(Step::Capabilities)?;
+        }
+        match user {
+            User::Set => {
+                // Without no-new-privileges a filter needs a capability that goes away below.
+                self.filter(confined, Ownership::Real, supervisor)?;
+                self.set_ids()?;
+                if confined {
+                    capabilities::reduce().at(Step::Capabilities)?;
+                }
+                Ok(())
+            }
+            User::OnlyRoot | User::Renumbered => {
+                // The filter answers capset, so it comes last.
+                if confined {
+                    capabilities::reduce().at(Step::Capabilities)?;
+                }
+                let ownership = match user {
+                    User::OnlyRoot => Ownership::Recorded,
+                    // An ordinary user may not give files away, and is told so by the kernel.
+                    _ => Ownership::Real,
+                };
+                self.filter(confined, ownership, supervisor)
+            }
+        }
+    }
+
+    /// Makes the single id appear as the wanted one. A kernel that refuses leaves it root.
+    fn renumber(&self) -> User {
+        if self.user == User::Renumbered
+            && enter_user_namespace(self.sandbox.uid, self.sandbox.gid).is_err()
+        {
+            return User::OnlyRoot;
+        }
+        self.user
+    }
+
+    fn filter(
+        &self,
+        confined: bool,
+        ownership: Ownership,
+        supervisor: &Channel,
+    ) -> Result<(), Failure> {
+        let listener = match seccomp::install(Profile {
+            confined,
+            ownership,
+        }) {
+            Ok(listener) => listener,
+            // There is one supervisor to a process; inside another such sandbox it is taken.
+            Err(_) if ownership == Ownership::Recorded => {
+                let profile = Profile {
+                    confined,
+                    ownership: Ownership::Pretended,
+                };
+                seccomp::install(profile).at(Step::Seccomp)?
+            }
+            Err(errno) => return Err(Failure::new(Step::Seccomp, "", errno)),
+        };
+        let told = match &listener {
+            Some(fd) => supervisor.send_with(&Listening, fd.as_fd()),
+            None => supervisor.send(&Listening),
+        };
+        told.at(Step::Supervisor)
+    }
+
+    fn set_ids(&self) -> Result<(), Failure> {
+        let (uid, gid) = (self.sandbox.uid, self.sandbox.gid);
+        let mut groups: Vec<Gid> = self
+            .sandbox
+            .groups
+            .iter()
+            .copied()
+            .map(Gid::from_raw)
+            .collect();
+        if groups.is_empty() {
+            // What Docker does: the primary group is always among the supplementary ones.
+            groups.push(Gid::from_raw(gid));
+        }
+        let set = || {
+            rustix::thread::set_thread_groups(&groups)?;
+            let gid = Gid::from_raw(gid);
+            rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+            let uid = Uid::from_raw(uid);
+            rustix::thread::set_thread_res_uid(uid, uid, uid)
+        };
+        set().map_err(|errno| {
+            let failure = Failure::new(Step::User, format!("{uid}:{gid}"), errno);
+            match errno {
+                Errno::INVAL => failure.with_hint(
+                    "the id is outside of the range that /etc/subuid and /etc/subgid give",
+                ),
+                _ => failure,
+            }
+        })
+    }
+
+    fn limit_open_files(&self) -> Result<(), Errno> {
+        let Some(wanted) = self.sandbox.limits.open_files_max else {
+            return Ok(());
+        };
+        let now = rustix::process::getrlimit(Resource::Nofile);
+        let lower = |limit: Option<u64>| Some(limit.map_or(wanted, |limit| limit.min(wanted)));
+        let limit = Rlimit {
+            current: lower(now.current),
+            maximum: lower(now.maximum),
+        };
+        rustix::process::setrlimit(Resource::Nofile, limit)
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let mut environment = self.sandbox.env.clone();
+        let sets_ca = self.sandbox.ca.as_ref().is_some_and(|ca| ca.set_env);
+        if sets_ca && self.has_bundle {
+            for name in ca::ENVIRONMENT {
+                if !environment.iter().any(|(known, _)| known == name) {
+                    environment.push(((*name).to_owned(), ca::ENVIRONMENT_BUNDLE.to_owned()));
+                }
+            }
+        }
+        environment
+    }
+}
+
+/// Unblocks all signals and lets each do what it does by default. Executing resets handlers but
+/// not what is ignored, and the Rust runtime ignores SIGPIPE.
+fn reset_signals() {
+    // SAFETY: plain numbers, and a set that is written before it is read; signals that cannot be
+    // changed are refused without harm.
+    unsafe {
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = std::mem::MaybeUninit::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+fn take_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::process::ioctl_tiocsctty(terminal)?;
+    rustix::stdio::dup2_stdin(terminal)?;
+    rustix::stdio::dup2_stdout(terminal)?;
+    rustix::stdio::dup2_stderr(terminal)
+}
+
+/// A user namespace in which the one id of the outer one has another number.
+fn enter_user_namespace(uid: u32, gid: u32) -> Result<(), Errno> {
+    // SAFETY: the flag does not touch descriptors, and this process has a single thread.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER) }?;
+    let write = |file: &str, text: String| {
+        std::fs::write(format!("/proc/self/{file}"), text).map_err(super::scratch::errno_of)
+    };
+    write("setgroups", "deny".to_owned())?;
+    write("uid_map", format!("{uid} 0 1\n"))?;
+    write("gid_map", format!("{gid} 0 1\n"))
+}
+
+/// A string for the kernel. Strings from images cannot hold a zero byte; should one, it ends there.
+pub(super) fn c_string(text: &str) -> CString {
+    let until_zero = text.split('\0').next().unwrap_or_default();
+    CString::new(until_zero).unwrap_or_default()
+}
