@@ -1,0 +1,194 @@
+//! What is measured: rows that need the same preparation are one scenario.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::engines::Engine;
+use super::inputs::{BASE, Inputs, Recipe};
+use super::meter::{Cost, measure};
+use crate::error::ChoreError;
+
+/// The rows of the design's table that exist, in its order.
+pub(super) const ROWS: &[(&str, &str)] = &[
+    (
+        "stack-cold",
+        "6-image stack (24 RUN, 6 COPY), nothing cached",
+    ),
+    ("stack-noop", "the same, nothing changed"),
+    ("stack-leaf", "the same, one file of a leaf image changed"),
+    ("start", "start a container and run `true`"),
+    ("run-1gib", "RUN that writes 1 GiB, built"),
+    (
+        "run-1gib-gzip",
+        "the same, built and written as a gzip OCI archive",
+    ),
+    ("run-50k-files", "RUN that writes 50,000 files, built"),
+    (
+        "copy-50k-cold",
+        "COPY . of 50,000 files and 500 MB, nothing cached",
+    ),
+    ("copy-50k-noop", "the same, nothing changed"),
+];
+
+/// A container start is too short to measure alone.
+const STARTS: u32 = 10;
+
+/// Costs, each under the name of its row.
+pub(super) type Measured = Vec<(&'static str, Cost)>;
+
+/// Rows that are measured together.
+pub(super) struct Scenario {
+    /// Its name in progress lines.
+    pub(super) name: &'static str,
+    rows: &'static [&'static str],
+    /// One turn of one engine.
+    pub(super) run: fn(&dyn Engine, &Inputs) -> Result<Measured, ChoreError>,
+}
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "stack",
+        rows: &["stack-cold", "stack-noop", "stack-leaf"],
+        run: stack,
+    },
+    Scenario {
+        name: "start",
+        rows: &["start"],
+        run: start,
+    },
+    Scenario {
+        name: "run-1gib",
+        rows: &["run-1gib"],
+        run: big_layer,
+    },
+    Scenario {
+        name: "run-1gib-gzip",
+        rows: &["run-1gib-gzip"],
+        run: big_layer_gzip,
+    },
+    Scenario {
+        name: "run-50k-files",
+        rows: &["run-50k-files"],
+        run: many_files,
+    },
+    Scenario {
+        name: "copy-50k",
+        rows: &["copy-50k-cold", "copy-50k-noop"],
+        run: large_context,
+    },
+];
+
+/// The scenarios that fill some rows.
+pub(super) fn wanted(rows: &[String]) -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().filter(|scenario| {
+        scenario
+            .rows
+            .iter()
+            .any(|row| rows.iter().any(|want| want == row))
+    })
+}
+
+fn stack(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    engine.empty_cache()?;
+    let build = || measure(&mut engine.build_stack(inputs), &engine.daemons());
+    let cold = build()?;
+    let noop = build()?;
+    change(&inputs.leaf_file)?;
+    let leaf = build()?;
+    Ok(vec![
+        ("stack-cold", cold),
+        ("stack-noop", noop),
+        ("stack-leaf", leaf),
+    ])
+}
+
+/// Makes a file different from anything any engine has seen.
+fn change(file: &std::path::Path) -> Result<(), ChoreError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let text = format!("changed at {:?}\n", now.unwrap_or_default());
+    fs::write(file, text).map_err(ChoreError::file(file))
+}
+
+fn start(engine: &dyn Engine, _: &Inputs) -> Result<Measured, ChoreError> {
+    let mut starts: Vec<_> = (0..STARTS).flat_map(|_| engine.start(BASE)).collect();
+    if starts.is_empty() {
+        return Ok(Vec::new());
+    }
+    engine.ensure_base()?;
+    let all = measure(&mut starts, &engine.daemons())?;
+    let one = Cost {
+        wall_s: all.wall_s / f64::from(STARTS),
+        cpu_s: all.cpu_s / f64::from(STARTS),
+        rss_mib: all.rss_mib,
+    };
+    Ok(vec![("start", one)])
+}
+
+fn big_layer(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    cold(engine, &inputs.big_layer, "run-1gib")
+}
+
+fn many_files(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    cold(engine, &inputs.many_files, "run-50k-files")
+}
+
+fn cold(engine: &dyn Engine, recipe: &Recipe, row: &'static str) -> Result<Measured, ChoreError> {
+    let mut commands = engine.build(recipe);
+    if commands.is_empty() {
+        return Ok(Vec::new());
+    }
+    engine.empty_cache()?;
+    let cost = measure(&mut commands, &engine.daemons())?;
+    Ok(vec![(row, cost)])
+}
+
+fn big_layer_gzip(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    let archive = inputs.stack.with_file_name("big-layer.oci.tar");
+    let mut commands = engine.build_archive(&inputs.big_layer, &archive);
+    if commands.is_empty() {
+        return Ok(Vec::new());
+    }
+    engine.empty_cache()?;
+    let cost = measure(&mut commands, &engine.daemons())?;
+    let size = archive
+        .metadata()
+        .map_err(ChoreError::file(&archive))?
+        .len();
+    eprintln!("  {}: archive of {} MiB", engine.name(), size >> 20);
+    fs::remove_file(&archive).map_err(ChoreError::file(&archive))?;
+    Ok(vec![("run-1gib-gzip", cost)])
+}
+
+fn large_context(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    if engine.build(&inputs.large_context).is_empty() {
+        return Ok(Vec::new());
+    }
+    engine.empty_cache()?;
+    let build = || measure(&mut engine.build(&inputs.large_context), &engine.daemons());
+    Ok(vec![
+        ("copy-50k-cold", build()?),
+        ("copy-50k-noop", build()?),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_one_scenario() {
+        for (row, _) in ROWS {
+            let homes = SCENARIOS
+                .iter()
+                .filter(|scenario| scenario.rows.contains(row));
+            assert_eq!(homes.count(), 1, "{row}");
+        }
+    }
+
+    #[test]
+    fn only_wanted_scenarios_run() {
+        let rows = ["stack-leaf".to_owned(), "start".to_owned()];
+        let names: Vec<_> = wanted(&rows).map(|scenario| scenario.name).collect();
+        assert_eq!(names, ["stack", "start"]);
+    }
+}

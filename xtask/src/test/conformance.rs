@@ -1,0 +1,220 @@
+//! BuildKit's recorded builds, done by Cairn and compared, file by file.
+//!
+//! The data is not part of this project; it lies in `../shared/conformance` or where
+//! `CAIRN_CONFORMANCE` says. The driver that comes with it builds every case with a command that we
+//! give it and compares with what BuildKit made. How many must be equal is committed beside this
+//! file: the number may only rise.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Outcome, cargo};
+use crate::command;
+use crate::error::ChoreError;
+
+const FLOOR: &str = "xtask/src/test/conformance.floor";
+
+/// The name that the cases' `FROM` lines give the base images.
+const BASE_PREFIX: &str = "127.0.0.1:5055/library";
+const BASES: &[&str] = &["busybox", "alpine"];
+
+/// Builds every case, compares, prints the count and compares it with the floor.
+pub(super) fn run(root: &Path) -> Result<Outcome, ChoreError> {
+    let data = std::env::var_os("CAIRN_CONFORMANCE")
+        .map_or_else(|| root.join("../shared/conformance"), PathBuf::from);
+    let driver = data.join("driver/driver.py");
+    if !driver.is_file() {
+        // Not a `Skipped`: the data belongs to others, and a checkout without it is whole.
+        println!("    no conformance data at {}", data.display());
+        return Ok(Outcome::Passed);
+    }
+    let work = tempfile::Builder::new()
+        .prefix("cairn-conformance-")
+        .tempdir_in("/var/tmp")
+        .map_err(ChoreError::file("/var/tmp"))?;
+    unpack(&data, work.path())?;
+    let cairn = built_cairn(root)?;
+    load_bases(&cairn, work.path())?;
+    build_cases(&driver, &cairn, work.path())?;
+    let report = compare(&driver, work.path())?;
+    judge(root, &report)
+}
+
+/// What the driver's comparison says of one case.
+#[derive(Deserialize)]
+struct Verdict {
+    verdict: String,
+}
+
+type Report = std::collections::BTreeMap<String, Verdict>;
+
+fn unpack(data: &Path, work: &Path) -> Result<(), ChoreError> {
+    for archive in ["cases-buildkit", "golden-buildkit", "base"] {
+        let mut tar = Command::new("tar");
+        tar.arg("-xJf").arg(data.join(format!("{archive}.tar.xz")));
+        command::capture(tar.arg("-C").arg(work))?;
+    }
+    Ok(())
+}
+
+/// Builds the program and gives its path.
+fn built_cairn(root: &Path) -> Result<PathBuf, ChoreError> {
+    let build = [
+        "build",
+        "--quiet",
+        "--locked",
+        "--package",
+        "cairn-cli",
+        "--message-format=json",
+    ];
+    command::built_program(&mut cargo(root, &build))
+}
+
+fn load_bases(cairn: &Path, work: &Path) -> Result<(), ChoreError> {
+    for base in BASES {
+        let mut load = Command::new(cairn);
+        load.arg("--home").arg(work.join("home"));
+        load.args(["load", "-t", &format!("{BASE_PREFIX}/{base}")]);
+        load.arg(format!("oci:{}", work.join("base").join(base).display()));
+        command::capture(&mut load)?;
+    }
+    Ok(())
+}
+
+fn build_cases(driver: &Path, cairn: &Path, work: &Path) -> Result<(), ChoreError> {
+    let builders = work.join("builders.json");
+    let text = builders_file(cairn, work).to_string();
+    fs::write(&builders, text).map_err(ChoreError::file(&builders))?;
+    let mut run = Command::new("python3");
+    run.current_dir(work)
+        .arg(driver)
+        .args(["run", "--cases", "buildkit"]);
+    run.args(["--builder", "cairn", "--out", "result", "-j", "2"]);
+    run.arg("--builders").arg(&builders);
+    command::capture(&mut run).map(drop)
+}
+
+/// The driver's description of a builder: Cairn with its flags, on a store of this run.
+fn builders_file(cairn: &Path, work: &Path) -> serde_json::Value {
+    let command = format!(
+        "{} --home {} build --no-cache -f {{dockerfile}} {{args}} --output type=oci,dest={{out}} {{ctx}}",
+        cairn.display(),
+        work.join("home").display()
+    );
+    json!({ "cairn": {
+        "cmd": command,
+        "buildarg": "--build-arg {k}={v}",
+        "targetflag": "--target {t}",
+        "contextflag": "--build-context {k}={v}",
+        "labelflag": "--label {k}={v}",
+        "secretflag": "--secret id={k},src={v}",
+    } })
+}
+
+fn compare(driver: &Path, work: &Path) -> Result<Report, ChoreError> {
+    let report = work.join("report.json");
+    let mut compare = Command::new("python3");
+    compare.current_dir(work).arg(driver);
+    compare.args([
+        "compare",
+        "golden/buildkit",
+        "result",
+        "--cases",
+        "buildkit",
+    ]);
+    compare.arg("--json").arg(&report);
+    // The driver's own status says whether every case passed; the floor decides here.
+    let output = command::output(&mut compare)?;
+    let text = fs::read_to_string(&report).map_err(|_| command::failure(&compare, &output))?;
+    print!("{}", indented(&String::from_utf8_lossy(&output.stdout)));
+    serde_json::from_str(&text).map_err(|error| ChoreError::Content {
+        path: report,
+        detail: error.to_string(),
+    })
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+fn judge(root: &Path, report: &Report) -> Result<Outcome, ChoreError> {
+    let path = root.join(FLOOR);
+    let text = fs::read_to_string(&path).map_err(ChoreError::file(&path))?;
+    let floor = parse_floor(&text).ok_or_else(|| ChoreError::Content {
+        path,
+        detail: "not a number".to_owned(),
+    })?;
+    let passed = passed(report);
+    println!(
+        "    conformance: {passed} of {}, floor {floor}",
+        report.len()
+    );
+    if passed < floor {
+        return Err(ChoreError::Unmet(format!(
+            "{passed} conformance cases pass, and {floor} have passed before ({FLOOR})"
+        )));
+    }
+    if passed > floor {
+        println!("    the floor can rise to {passed}: {FLOOR}");
+    }
+    Ok(Outcome::Passed)
+}
+
+fn passed(report: &Report) -> usize {
+    let verdicts = report.values();
+    verdicts.filter(|case| case.verdict == "PASS").count()
+}
+
+fn parse_floor(text: &str) -> Option<usize> {
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_equal_cases_count() {
+        let report = r#"{"a": {"verdict": "PASS", "diffs": []}, "b": {"verdict": "FAIL"}}"#;
+        let report: Report = serde_json::from_str(report).expect("a report");
+        assert_eq!(passed(&report), 1);
+    }
+
+    #[test]
+    fn a_count_below_the_floor_is_an_error() {
+        let root = tempfile::tempdir().expect("a folder");
+        let floor = root.path().join(FLOOR);
+        fs::create_dir_all(floor.parent().expect("a folder")).expect("folders");
+        fs::write(floor, "2\n").expect("a floor");
+        let report = |passing: usize| -> Report {
+            let case = |n| {
+                (
+                    format!("{n}"),
+                    Verdict {
+                        verdict: "PASS".to_owned(),
+                    },
+                )
+            };
+            (0..passing).map(case).collect()
+        };
+        assert!(judge(root.path(), &report(1)).is_err());
+        assert!(judge(root.path(), &report(2)).is_ok());
+    }
+
+    #[test]
+    fn the_committed_floor_is_a_number() {
+        let text = crate::workspace::read_text(&crate::workspace::root().join(FLOOR));
+        assert!(parse_floor(&text.expect("the floor")).is_some());
+    }
+
+    #[test]
+    fn the_builder_is_our_binary_on_its_own_store() {
+        let builders = builders_file(Path::new("/bin/cairn"), Path::new("/w"));
+        let command = builders["cairn"]["cmd"].as_str().expect("a command");
+        assert!(command.starts_with("/bin/cairn --home /w/home build --no-cache -f {dockerfile}"));
+    }
+}
