@@ -30,6 +30,15 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// Bytes could not be written to where they should go.
+    #[error("cannot write {what}")]
+    Output {
+        /// What was being written: `layer`.
+        what: &'static str,
+        /// The writer's own words.
+        #[source]
+        source: io::Error,
+    },
     /// The directory was written by another version of Cairn.
     #[error(
         "the store in {} has format `{found}`, this version reads `{expected}`: use the version that made it, or another directory",

@@ -135,14 +135,15 @@ impl LayerDir {
             node.rdev = (device.major, device.minor);
         }
         if self.ownership == Ownership::Recorded {
-            let on_side = side.and_then(|entry| entry.owner);
-            let is_plain = FileType::from_raw_mode(stat.st_mode);
-            let recorded = match is_plain {
+            // There is only one id: whatever is not recorded belongs to root.
+            let recorded = match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile | FileType::Directory => recorded_owner(host)?,
                 _ => None,
             };
-            // There is only one id: whatever is not recorded belongs to root.
-            (node.uid, node.gid) = on_side.or(recorded).unwrap_or((0, 0));
+            (node.uid, node.gid) = recorded.unwrap_or((0, 0));
+        }
+        if let Some(owner) = side.and_then(|entry| entry.owner) {
+            (node.uid, node.gid) = owner;
         }
         Ok(node)
     }

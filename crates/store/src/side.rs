@@ -53,6 +53,10 @@ impl SideTable {
         self.0.entry(path.into()).or_default().device = Some(device);
     }
 
+    pub(crate) fn set(&mut self, path: &Path, entry: SideEntry) {
+        self.0.insert(path.into(), entry);
+    }
+
     /// Forgets a path and everything below it.
     pub(crate) fn forget(&mut self, path: &Path) {
         self.0.retain(|known, _| !known.starts_with(path));

@@ -79,6 +79,12 @@ impl Store {
         self.layout().snapshot(snapshot).join("fs")
     }
 
+    /// Removes a snapshot that nothing names yet: its content turned out to be there already.
+    pub fn discard_snapshot(&self, snapshot: &SnapshotId) -> Result<(), StoreError> {
+        let directory = self.layout().snapshot(snapshot);
+        remove_tree(&directory).at("remove", &directory)
+    }
+
     /// Whether a snapshot is there, with all its bytes.
     pub fn snapshot_exists(&self, snapshot: &SnapshotId) -> bool {
         self.snapshot_record(snapshot).is_ok()

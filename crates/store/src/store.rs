@@ -13,6 +13,7 @@ use crate::error::StoreError;
 use crate::home::Home;
 use crate::session::Session;
 use crate::snapshot::SnapshotRecord;
+use crate::turns::Turns;
 use crate::{ContentDigest, SnapshotId};
 
 /// How owners of files are kept.
@@ -52,6 +53,7 @@ struct Inner {
     snapshots: Mutex<HashMap<SnapshotId, Arc<SnapshotRecord>>>,
     contents: Mutex<HashMap<SnapshotId, ContentDigest>>,
     blobs: Mutex<HashSet<Digest>>,
+    turns: Turns,
     /// Declared last: let go only after the session is cleared away.
     _lock: File,
 }
@@ -75,6 +77,7 @@ impl Store {
                 snapshots: Mutex::default(),
                 contents: Mutex::default(),
                 blobs: Mutex::default(),
+                turns: Turns::default(),
                 _lock: lock,
             }),
         })
@@ -156,6 +159,10 @@ impl Store {
 
     pub(crate) fn known_contents(&self) -> &Mutex<HashMap<SnapshotId, ContentDigest>> {
         &self.inner.contents
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.inner.turns
     }
 
     pub(crate) fn known_blobs(&self) -> &Mutex<HashSet<Digest>> {

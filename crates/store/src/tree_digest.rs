@@ -67,6 +67,7 @@ impl Store {
         &self,
         snapshot: &SnapshotId,
     ) -> Result<ContentRecord, StoreError> {
+        let _turn = self.turns().take(format!("digest {snapshot}"));
         let layer = self.layer_dir(snapshot)?;
         let path = self.content_path(snapshot);
         let bytes = read_if_there(&path)?.unwrap_or_default();

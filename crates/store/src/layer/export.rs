@@ -1,0 +1,249 @@
+//! Turns snapshots and merged trees into tars.
+//!
+//! Order: parents first, siblings sorted by bytes, an opaque mark right behind its directory,
+//! whiteouts where their name would stand. Times are clamped to the image's epoch and have no
+//! fractions. Sockets are left out. The root itself is written only if it is not what every
+//! reader assumes (0755, root's, no attributes).
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::tar_write::{TarEntry, TarKind, TarWriter};
+use crate::error::{At, StoreError};
+use crate::layer_dir::{EntryKind, LayerDir, Node, open_plain, read_xattrs};
+use crate::tree_digest::{Descend, walk_layer};
+use crate::view::LayeredView;
+
+pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
+pub(crate) const OPAQUE_MARK: &[u8] = b".wh..wh..opq";
+
+/// Writes one snapshot as a layer tar: its change, with whiteouts.
+pub(crate) fn write_layer<W: Write>(
+    layer: &LayerDir,
+    epoch: i64,
+    sink: W,
+) -> Result<W, StoreError> {
+    let mut tar = TreeTar::new(sink, Some(epoch));
+    walk_layer(layer, |path, node| {
+        if node.is_whiteout {
+            return tar.whiteout(path, node);
+        }
+        let has_names = node.nlink > 1 && node.kind == EntryKind::File;
+        tar.file(&Item {
+            path,
+            host: layer.host(path),
+            kind: node.kind,
+            mode: node.mode,
+            uid: node.uid,
+            gid: node.gid,
+            size: node.size,
+            mtime: node.mtime.0,
+            rdev: node.rdev,
+            hardlink: has_names.then_some((0, node.dev, node.ino)),
+        })?;
+        if node.kind == EntryKind::Directory && layer.is_opaque(path)? {
+            return tar.opaque_mark(path, node);
+        }
+        Ok(())
+    })?;
+    tar.finish()
+}
+
+/// Writes a merged tree as one tar: a root file system, without whiteouts.
+///
+/// Times are clamped to `epoch` if there is one.
+pub fn write_tree<W: Write>(
+    view: &LayeredView,
+    epoch: Option<i64>,
+    sink: W,
+) -> Result<W, StoreError> {
+    let mut tar = TreeTar::new(sink, epoch);
+    if let Some(root) = view.lookup(Path::new("/"))? {
+        view.walk(root, |path, entry| {
+            let hardlink = entry.hardlink;
+            let item = Item {
+                path,
+                host: entry.host_path.clone(),
+                kind: entry.kind,
+                mode: entry.mode,
+                uid: entry.uid,
+                gid: entry.gid,
+                size: entry.size,
+                mtime: entry.mtime.0,
+                rdev: entry.rdev,
+                hardlink: hardlink.map(|link| (link.layer, link.dev, link.ino)),
+            };
+            tar.file(&item)?;
+            Ok(Descend::Yes)
+        })?;
+    }
+    tar.finish()
+}
+
+/// One file on its way into a tar.
+struct Item<'a> {
+    path: &'a Path,
+    host: PathBuf,
+    kind: EntryKind,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    size: u64,
+    mtime: i64,
+    rdev: (u32, u32),
+    hardlink: Option<FileId>,
+}
+
+/// What two names of one file have in common: layer, device, inode.
+type FileId = (usize, u64, u64);
+
+struct TreeTar<W> {
+    tar: TarWriter<W>,
+    epoch: Option<i64>,
+    first_names: HashMap<FileId, Vec<u8>>,
+}
+
+impl<W: Write> TreeTar<W> {
+    fn new(sink: W, epoch: Option<i64>) -> Self {
+        Self {
+            tar: TarWriter::new(sink),
+            epoch,
+            first_names: HashMap::new(),
+        }
+    }
+
+    fn finish(self) -> Result<W, StoreError> {
+        self.tar.finish().map_err(output)
+    }
+
+    fn file(&mut self, item: &Item<'_>) -> Result<(), StoreError> {
+        let path = item.path.as_os_str().as_bytes();
+        if path.is_empty() {
+            return self.root(item);
+        }
+        let name = item.path.file_name().map(OsStrExt::as_bytes);
+        if name.is_some_and(|name| name.starts_with(WHITEOUT_PREFIX)) {
+            return Err(StoreError::Unrepresentable {
+                path: Path::new("/").join(item.path),
+                reason: "names that begin with `.wh.` mean removals there",
+            });
+        }
+        match item.kind {
+            EntryKind::File => self.regular(item, path),
+            EntryKind::Directory => self.plain(item, path, TarKind::Directory),
+            EntryKind::Symlink => {
+                let target = rustix::fs::readlink(&item.host, Vec::new()).at("read", &item.host)?;
+                self.plain(item, path, TarKind::Symlink(target.as_bytes()))
+            }
+            EntryKind::CharDevice => {
+                self.plain(item, path, TarKind::CharDevice(item.rdev.0, item.rdev.1))
+            }
+            EntryKind::BlockDevice => {
+                self.plain(item, path, TarKind::BlockDevice(item.rdev.0, item.rdev.1))
+            }
+            EntryKind::Fifo => self.plain(item, path, TarKind::Fifo),
+            EntryKind::Socket => Ok(()),
+        }
+    }
+
+    fn root(&mut self, item: &Item<'_>) -> Result<(), StoreError> {
+        let attributes = read_xattrs(&item.host)?;
+        let is_usual = (item.mode, item.uid, item.gid) == (0o755, 0, 0) && attributes.is_empty();
+        if is_usual {
+            return Ok(());
+        }
+        let entry = self.tar_entry(item, b".", TarKind::Directory, &attributes);
+        self.tar.entry(&entry).map_err(output)
+    }
+
+    fn regular(&mut self, item: &Item<'_>, path: &[u8]) -> Result<(), StoreError> {
+        if let Some(link) = item.hardlink {
+            if let Some(first) = self.first_names.get(&link) {
+                let first = first.clone();
+                let entry = self.tar_entry(item, path, TarKind::HardLink(&first), &[]);
+                return self.tar.entry(&entry).map_err(output);
+            }
+            self.first_names.insert(link, path.to_vec());
+        }
+        let attributes = read_xattrs(&item.host)?;
+        let bytes = open_plain(&item.host)?;
+        let kind = TarKind::File { size: item.size };
+        let entry = self.tar_entry(item, path, kind, &attributes);
+        self.tar.file(&entry, bytes).at("pack", &item.host)
+    }
+
+    fn plain(&mut self, item: &Item<'_>, path: &[u8], kind: TarKind<'_>) -> Result<(), StoreError> {
+        // Only files and directories carry attributes that a layer keeps.
+        let attributes = match item.kind {
+            EntryKind::Directory => read_xattrs(&item.host)?,
+            _ => Vec::new(),
+        };
+        let entry = self.tar_entry(item, path, kind, &attributes);
+        self.tar.entry(&entry).map_err(output)
+    }
+
+    /// A name that is gone. Nothing but its path means anything; the time keeps bytes equal.
+    fn whiteout(&mut self, path: &Path, node: &Node) -> Result<(), StoreError> {
+        let name = path.file_name().map_or(&b""[..], OsStrExt::as_bytes);
+        let marked = [WHITEOUT_PREFIX, name].concat();
+        self.mark(path.parent().unwrap_or(path), &marked, node)
+    }
+
+    fn opaque_mark(&mut self, path: &Path, node: &Node) -> Result<(), StoreError> {
+        self.mark(path, OPAQUE_MARK, node)
+    }
+
+    fn mark(&mut self, directory: &Path, name: &[u8], node: &Node) -> Result<(), StoreError> {
+        let mut path = directory.as_os_str().as_bytes().to_vec();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        let entry = TarEntry {
+            path: &path,
+            kind: TarKind::File { size: 0 },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: self.clamped(node.mtime.0),
+            attributes: &[],
+        };
+        self.tar.entry(&entry).map_err(output)
+    }
+
+    fn tar_entry<'a>(
+        &self,
+        item: &Item<'_>,
+        path: &'a [u8],
+        kind: TarKind<'a>,
+        attributes: &'a [(OsString, Vec<u8>)],
+    ) -> TarEntry<'a> {
+        TarEntry {
+            path,
+            kind,
+            mode: if item.kind == EntryKind::Symlink {
+                0o777
+            } else {
+                item.mode
+            },
+            uid: item.uid,
+            gid: item.gid,
+            mtime: self.clamped(item.mtime),
+            attributes,
+        }
+    }
+
+    fn clamped(&self, mtime: i64) -> i64 {
+        self.epoch.map_or(mtime, |epoch| mtime.min(epoch))
+    }
+}
+
+fn output(source: std::io::Error) -> StoreError {
+    StoreError::Output {
+        what: "layer",
+        source,
+    }
+}
