@@ -1,1 +1,13 @@
 //! What the tests of several crates share: images, contexts and stores made from a few lines.
+//!
+//! Not shipped. Everything panics on error: in a test that is the report.
+
+mod fixture;
+mod layer;
+mod layout;
+mod needs;
+
+pub use fixture::{TempStore, tree};
+pub use layer::{LayerTar, gzip};
+pub use layout::OciLayout;
+pub use needs::{needs, needs_overlay, needs_root};
