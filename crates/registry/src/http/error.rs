@@ -77,6 +77,9 @@ pub enum FetchProblem {
     /// The received bytes could not be kept.
     #[error("the received bytes could not be written")]
     Write(#[source] std::io::Error),
+    /// The store refused the bytes.
+    #[error("the store did not take the file")]
+    Store(#[source] cairn_store::StoreError),
     /// The text is no URL that can be fetched.
     #[error("not an http or https URL")]
     NotHttp,

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cairn_oci::Digest;
+use cairn_store::Store;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{
     CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER,
@@ -122,6 +123,26 @@ impl Fetcher {
         };
         let fetched = self.download(&download, &mut bytes, &mut |_| ControlFlow::Continue(()))?;
         Ok((bytes, fetched))
+    }
+
+    /// Fetches a file into the store, verified against its digest and size on the way.
+    ///
+    /// `watch` hears the count of bytes received and may stop the download.
+    ///
+    /// # Errors
+    /// When the file cannot be had or is not the one that was asked for; the store then holds
+    /// nothing new.
+    pub fn get_blob(
+        &self,
+        store: &Store,
+        download: &Download<'_>,
+        watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Fetched, FetchError> {
+        let fail = |source| fetch_error(download.url, 0, FetchProblem::Store(source));
+        let mut writer = store.blob_writer().map_err(fail)?;
+        let fetched = self.download(download, &mut writer, watch)?;
+        writer.finish(Some(&fetched.digest)).map_err(fail)?;
+        Ok(fetched)
     }
 
     /// Fetches a file into `out`, resuming after broken connections.

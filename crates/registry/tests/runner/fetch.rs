@@ -8,6 +8,8 @@ use cairn_registry::{
     Download, FetchError, FetchOptions, FetchProblem, Fetched, Fetcher, Proxies, RetryPolicy,
 };
 
+use cairn_store::{OpenOptions, Ownership, Store};
+
 use crate::server::{Act, Server};
 
 fn file() -> Vec<u8> {
@@ -189,6 +191,29 @@ fn a_file_of_unknown_content_that_changes_midway_is_refused() {
         .get_bytes(&server.url("/x"), 2_000_000)
         .unwrap_err();
     assert!(matches!(error.problem, FetchProblem::Changed), "{error}");
+}
+
+#[test]
+fn a_blob_enters_the_store_only_when_it_is_the_right_one() {
+    let home = tempfile::tempdir().unwrap();
+    let open = OpenOptions {
+        ownership: Ownership::Native,
+    };
+    let store = Store::open(home.path(), open).unwrap();
+    let digest = Digest::sha256(&file());
+    for (act, arrives) in [(Act::Status(404, "", ""), false), (Act::Serve, true)] {
+        let server = Server::start(file(), None, &[Act::Break(1000), act]);
+        let url = server.url("/a.deb");
+        let download = Download {
+            url: &url,
+            digest: Some(&digest),
+            size: None,
+            limit: u64::MAX,
+        };
+        let fetched = Fetcher::new(options()).get_blob(&store, &download, &mut go_on);
+        assert_eq!(fetched.is_ok(), arrives);
+        assert_eq!(store.has_blob(&digest), arrives);
+    }
 }
 
 #[test]
