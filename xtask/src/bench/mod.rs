@@ -3,8 +3,8 @@
 //! Inputs come from a seeded generator, so that every machine measures the same work. Engines take
 //! turns within a round and each row is the median of the rounds. Before each turn the file system
 //! is synced, so that nobody pays for another's dirty pages; cold turns begin with an empty build
-//! cache, loading the base image is never timed. Every engine uses the host's network, which is
-//! Cairn's default and spares the others their bridge.
+//! cache, and loading the base image is never timed. Engines use the host's network where they can,
+//! which is Cairn's default and spares the others their bridge.
 
 mod engines;
 mod inputs;

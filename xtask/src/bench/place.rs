@@ -18,11 +18,33 @@ const LOOP_SIZE: &str = "40G";
 /// A folder that exists for one benchmark.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// The folder.
+    /// The folder to work in.
     pub(super) path: PathBuf,
-    /// Unmounted before the folder goes.
-    _mounted: Option<Mounted>,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+impl Drop for Place {
+    /// Nothing stays mounted in a folder that is about to be removed: not our own file system, and
+    /// not what daemons leave behind (a network namespace, a storage folder bound to itself).
+    fn drop(&mut self) {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        for target in mounts_below(&table, self.folder.path()) {
+            if let Err(error) = command::capture(Command::new("umount").arg(&target)) {
+                eprintln!("{} stays mounted: {error}", target.display());
+            }
+        }
+    }
+}
+
+/// The mount points below a folder, the last mounted first.
+fn mounts_below(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
+    let targets = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut below: Vec<PathBuf> = targets
+        .map(PathBuf::from)
+        .filter(|target| target.starts_with(folder))
+        .collect();
+    below.reverse();
+    below
 }
 
 /// Makes the place.
@@ -31,35 +53,17 @@ pub(super) fn prepare(options: &Options) -> Result<Place, ChoreError> {
         .prefix("cairn-bench-")
         .tempdir_in(&options.dir)
         .map_err(ChoreError::file(&options.dir))?;
-    if !options.loop_ext4 {
-        return Ok(Place {
-            path: folder.path().to_path_buf(),
-            _mounted: None,
-            _folder: folder,
-        });
+    let mut place = Place {
+        path: folder.path().to_path_buf(),
+        folder,
+    };
+    if options.loop_ext4 {
+        place.path = mount_fresh_ext4(place.folder.path())?;
     }
-    let mounted = mount_fresh_ext4(folder.path())?;
-    Ok(Place {
-        path: mounted.target.clone(),
-        _mounted: Some(mounted),
-        _folder: folder,
-    })
+    Ok(place)
 }
 
-#[derive(Debug)]
-struct Mounted {
-    target: PathBuf,
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if let Err(error) = command::capture(Command::new("umount").arg(&self.target)) {
-            eprintln!("{} stays mounted: {error}", self.target.display());
-        }
-    }
-}
-
-fn mount_fresh_ext4(folder: &Path) -> Result<Mounted, ChoreError> {
+fn mount_fresh_ext4(folder: &Path) -> Result<PathBuf, ChoreError> {
     let image = folder.join("ext4.img");
     let target = folder.join("ext4");
     std::fs::create_dir(&target).map_err(ChoreError::file(&target))?;
@@ -77,5 +81,18 @@ fn mount_fresh_ext4(folder: &Path) -> Result<Mounted, ChoreError> {
             .arg(&image)
             .arg(&target),
     )?;
-    Ok(Mounted { target })
+    Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_undone_from_the_inside_out() {
+        let table =
+            "1 0 8:1 / / rw\n2 1 7:0 / /b/ext4 rw\n3 2 0:4 / /b/ext4/netns rw\n4 1 7:0 / /bc rw";
+        let found = mounts_below(table, Path::new("/b"));
+        assert_eq!(found, [Path::new("/b/ext4/netns"), Path::new("/b/ext4")]);
+    }
 }

@@ -22,12 +22,17 @@ struct Dockerd {
 }
 
 impl Dockerd {
-    fn start(folder: &Path, client: PathBuf, base: PathBuf) -> Result<Self, ChoreError> {
+    /// Without a packet filter: nothing is reached from outside, and not every host has one.
+    fn start(
+        folder: &Path,
+        client: PathBuf,
+        base: PathBuf,
+        network: &[&str],
+    ) -> Result<Self, ChoreError> {
         let socket = socket_path(folder)?;
         let mut daemon = Command::new(required("dockerd")?);
-        // No bridge and no packet filter: host networking needs neither, and not every host has them.
-        daemon.args(["--bridge=none", "--iptables=false", "--ip6tables=false"]);
-        daemon.args(["--ip-masq=false", "--host"]);
+        daemon.args(["--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
+        daemon.args(network).arg("--host");
         daemon.arg(format!("unix://{}", socket.display()));
         for (option, name) in [
             ("--data-root", "data"),
@@ -83,7 +88,7 @@ impl Docker {
             let message = "no `docker` that can build: neither buildx nor a client before 23";
             ChoreError::Unmet(message.to_owned())
         })?;
-        Dockerd::start(folder, client, base).map(Self)
+        Dockerd::start(folder, client, base, &["--bridge=none"]).map(Self)
     }
 
     fn build_command(&self, recipe: &Recipe) -> Command {
@@ -128,9 +133,13 @@ impl Engine for Docker {
 }
 
 /// `docker buildx bake` on the daemon's own builder: the whole stack in one call.
+///
+/// Some releases of buildx (0.13 is one) drop the bake file's `network`, so this daemon has a bridge.
 #[derive(Debug)]
 pub(super) struct Bake {
     dockerd: Dockerd,
+    /// Dropped after the daemon.
+    _bridge: Bridge,
     /// Whether this buildx wants to be told that host networking is meant.
     asks_for_network: bool,
 }
@@ -141,8 +150,39 @@ impl Bake {
         let client = buildx_client()?;
         Ok(Self {
             asks_for_network: bake_asks(&client)?,
-            dockerd: Dockerd::start(folder, client, base)?,
+            _bridge: Bridge::before_daemon(),
+            dockerd: Dockerd::start(folder, client, base, &[])?,
         })
+    }
+}
+
+/// The bridge that a daemon makes and does not remove.
+#[derive(Debug)]
+struct Bridge {
+    is_ours: bool,
+}
+
+impl Bridge {
+    const NAME: &str = "docker0";
+
+    /// Looks whether the host has one already, which then stays.
+    fn before_daemon() -> Self {
+        let device = Path::new("/sys/class/net").join(Self::NAME);
+        Self {
+            is_ours: !device.exists(),
+        }
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        if !self.is_ours {
+            return;
+        }
+        let delete = ["link", "delete", Self::NAME];
+        if let Err(error) = command::capture(Command::new("ip").args(delete)) {
+            eprintln!("the bridge {} stays: {error}", Self::NAME);
+        }
     }
 }
 
