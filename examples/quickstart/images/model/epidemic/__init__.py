@@ -1,0 +1,1 @@
+"""A small stochastic epidemic: susceptible, exposed, infectious, recovered."""
