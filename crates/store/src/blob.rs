@@ -11,9 +11,9 @@ use cairn_oci::{Algorithm, Digest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
+use crate::cache::read_and_touch;
 use crate::durability::Stamp;
 use crate::error::{At, StoreError};
-use crate::home::read_if_there;
 use crate::record_file;
 use crate::session::rename_into;
 use crate::store::Store;
@@ -157,8 +157,15 @@ impl Store {
     }
 
     pub(crate) fn blob_stamp(&self, digest: &Digest) -> Option<BlobStamp> {
-        let bytes = read_if_there(&self.layout().blob_stamp(digest)).ok()??;
+        let bytes = read_and_touch(&self.layout().blob_stamp(digest))?;
         record_file::parse(STAMP_KIND, &bytes)
+    }
+
+    /// Hashes a blob as it is on the disk.
+    pub(crate) fn hash_blob(&self, digest: &Digest) -> Result<Digest, StoreError> {
+        let path = self.blob_path(digest);
+        let file = File::open(&path).at("open", &path)?;
+        hash_reader(digest.algorithm(), file).at("read", &path)
     }
 
     /// The stamp goes first: should only the blob's new name survive a power cut, the stamp that
@@ -183,9 +190,7 @@ impl Store {
     }
 
     fn verify_again(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
-        let path = self.blob_path(digest);
-        let file = File::open(&path).at("open", &path)?;
-        let found = hash_reader(digest.algorithm(), file).at("read", &path)?;
+        let found = self.hash_blob(digest)?;
         if &found == digest {
             // In a home that cannot be written to, it is hashed again the next time.
             let _ = self.put_blob_stamp(digest, size);

@@ -150,6 +150,10 @@ impl LayerDir {
 }
 
 impl Node {
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "the types of these fields differ between architectures"
+    )]
     fn of(stat: &Stat) -> Self {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => EntryKind::Directory,

@@ -1,0 +1,181 @@
+//! The history: runs, steps, tests and images, in SQLite. What reports and `why` read.
+//!
+//! Nothing a build needs is in here. A history that is damaged is moved aside and begun anew
+//! ([`History::moved_aside`]); one that fails costs a report, never a build. It is opened when
+//! first asked for, so that a run with nothing to do does not pay for it.
+//!
+//! On network file systems WAL mode corrupts databases (its shared memory is not shared between
+//! machines): there a rollback journal is used.
+
+mod records;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+
+use crate::error::{At, StoreError};
+use crate::filesystem_kind::network_filesystem;
+use crate::store::Store;
+
+pub use records::{BuiltImage, RunRecord, StepRecord, TestRecord};
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The open history. Safe to share between threads.
+#[derive(Debug)]
+pub struct History {
+    path: PathBuf,
+    moved_aside: Option<PathBuf>,
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens the history, beginning it if there is none.
+    pub fn history(&self) -> Result<History, StoreError> {
+        History::open(&self.layout().part("history.db"))
+    }
+}
+
+impl History {
+    /// Where a damaged history was moved to when this one was opened in its place.
+    pub fn moved_aside(&self) -> Option<&Path> {
+        self.moved_aside.as_deref()
+    }
+
+    /// Looks through the whole database; gives SQLite's words about what is wrong.
+    pub(crate) fn problems(&self) -> Result<Vec<String>, StoreError> {
+        let connection = self.connection();
+        let mut problems = Vec::new();
+        let checked = connection.pragma_query(None, "integrity_check", |row| {
+            problems.push(row.get::<_, String>(0)?);
+            Ok(())
+        });
+        match checked {
+            Err(error) if is_damage(&error) => problems.push(error.to_string()),
+            checked => checked.map_err(|source| self.failed(source))?,
+        }
+        problems.retain(|line| line != "ok");
+        Ok(problems)
+    }
+
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        match try_open(path) {
+            Ok(connection) => Ok(Self::new(path, connection, None)),
+            Err(error) if is_damage(&error) => {
+                let aside = move_aside(path)?;
+                let connection = try_open(path).map_err(|source| failed(path, source))?;
+                Ok(Self::new(path, connection, Some(aside)))
+            }
+            Err(source) => Err(failed(path, source)),
+        }
+    }
+
+    fn new(path: &Path, connection: Connection, moved_aside: Option<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            moved_aside,
+            connection: Mutex::new(connection),
+        }
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().expect("no panics while held")
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StoreError {
+        failed(&self.path, source)
+    }
+}
+
+fn failed(path: &Path, source: rusqlite::Error) -> StoreError {
+    StoreError::History {
+        path: path.into(),
+        source,
+    }
+}
+
+fn try_open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let mode = match network_filesystem(path.parent().unwrap_or(path)) {
+        Some(_) => "DELETE",
+        None => "WAL",
+    };
+    connection.pragma_update(None, "journal_mode", mode)?;
+    // The files are the truth: the history may lose its last entries with the power.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    schema::prepare(&connection)?;
+    Ok(connection)
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+/// Renames a damaged database; its journals, which belong to it by name, go.
+pub(crate) fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let named = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let mut number = 1;
+    let mut aside = named(".damaged-1");
+    while aside.exists() {
+        number += 1;
+        aside = named(&format!(".damaged-{number}"));
+    }
+    std::fs::rename(path, &aside).at("move aside", path)?;
+    for suffix in ["-wal", "-shm", "-journal"] {
+        crate::home::remove_if_there(&named(suffix))?;
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::tests::fixture;
+    use std::fs;
+
+    #[test]
+    fn a_damaged_history_is_moved_aside() {
+        let (home, store) = fixture();
+        let path = home.path().join("history.db");
+        for round in 1..=2 {
+            fs::write(
+                &path,
+                "this is no database, whatever its name says".repeat(100),
+            )
+            .unwrap();
+            let history = store.history().unwrap();
+            let aside = home.path().join(format!("history.db.damaged-{round}"));
+            assert_eq!(history.moved_aside(), Some(&*aside));
+            assert!(history.runs(10).unwrap().is_empty());
+            assert!(fs::read(&aside).unwrap().starts_with(b"this is no"));
+        }
+        assert_eq!(store.history().unwrap().moved_aside(), None);
+    }
+
+    #[test]
+    fn damage_inside_is_found() {
+        let (home, store) = fixture();
+        let history = store.history().unwrap();
+        assert!(history.problems().unwrap().is_empty());
+        drop(history);
+        let path = home.path().join("history.db");
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..].fill(0x5a);
+        fs::write(&path, bytes).unwrap();
+        let found = store.history().map(|history| {
+            history.moved_aside().is_some() || !history.problems().unwrap().is_empty()
+        });
+        assert!(found.unwrap_or(true));
+    }
+}
