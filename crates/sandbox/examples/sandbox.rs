@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     while let Some(argument) = arguments.next_if(|argument| argument.starts_with("--")) {
         let mut value = || arguments.next().unwrap_or_default();
         match argument.as_str() {
+            "--probe" => return report(&value()),
             "--single-id" => enter.single_id = true,
             "--repeat" => repeat = value().parse().unwrap_or(1),
             "--scratch" => sandbox.scratch = PathBuf::from(value()),
@@ -86,6 +87,21 @@ fn main() -> ExitCode {
         );
     }
     ExitCode::from(u8::try_from(code).unwrap_or(255))
+}
+
+fn report(dir: &str) -> ExitCode {
+    match cairn_sandbox::probe(&PathBuf::from("/proc/self/exe"), &PathBuf::from(dir)) {
+        Ok(report) => {
+            for ability in &report.abilities {
+                println!("{:?} {}: {}", ability.verdict, ability.name, ability.detail);
+                if let Some(remedy) = &ability.remedy {
+                    println!("    {remedy}");
+                }
+            }
+            ExitCode::from(u8::from(!report.can_run()))
+        }
+        Err(error) => fail(&error),
+    }
 }
 
 fn fail(error: &cairn_sandbox::SandboxError) -> ExitCode {

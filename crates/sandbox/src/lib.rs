@@ -58,4 +58,7 @@ pub fn dispatch() {
     if role == idmap::ROLE {
         idmap::main();
     }
+    if role == probe::ROLE {
+        probe::main();
+    }
 }

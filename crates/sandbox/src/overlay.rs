@@ -125,6 +125,8 @@ fn one_by_one(lowers: &[PathBuf], upper: Option<Upper<'_>>) -> Result<OwnedFd, F
 
 fn configure(fs: &NewFs, writable: bool) -> Result<(), Errno> {
     fs.flag("userxattr")?;
+    // Or it marks each upper with a random number (Linux 6.6; before, nothing is marked).
+    let _ = fs.set("uuid", "null");
     for (key, value) in PLAIN_CHANGESET {
         fs.set(key, value)?;
     }

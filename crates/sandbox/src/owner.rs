@@ -4,6 +4,10 @@
 //! an attribute of the file, which whoever reads the changeset later honours. Symbolic links and
 //! special files take no `user.` attributes and keep none.
 
+use std::fs;
+use std::io;
+use std::path::Path;
+
 use rustix::io::Errno;
 
 /// The attribute: `"<uid>:<gid>"`, absent for 0:0.
@@ -67,6 +71,35 @@ pub(crate) fn record(path: &str, wanted: Owner) -> Result<(), Errno> {
         None => Ok(()),
     }
 }
+
+/// Records `owner` for every file and directory of `upper` that was made by the run, for a program
+/// that ran as somebody else than root: what it made is its own.
+///
+/// What overlayfs has copied up has an origin and keeps the record that was copied with it.
+pub(crate) fn claim_new(upper: &Path, owner: Owner) -> io::Result<()> {
+    let value = format!("{}:{}", owner.uid, owner.gid);
+    let mut directories = vec![upper.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let path = entry.path();
+            let has = |name| rustix::fs::lgetxattr(&path, name, &mut [0u8; 256]).is_ok();
+            if (kind.is_file() || kind.is_dir()) && !has(ORIGIN) && !has(ATTRIBUTE) {
+                let flags = rustix::fs::XattrFlags::empty();
+                rustix::fs::lsetxattr(&path, ATTRIBUTE, value.as_bytes(), flags)?;
+            }
+            if kind.is_dir() {
+                directories.push(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Set by overlayfs on what it copies up. Longer values than the buffer answer ERANGE and do not
+/// occur: a file handle has at most 128 bytes.
+const ORIGIN: &str = "user.overlay.origin";
 
 #[cfg(test)]
 mod tests {

@@ -15,8 +15,10 @@ use crate::ca::{self, Injected};
 use crate::cancel::Cancel;
 use crate::cgroup::{self, Cgroup};
 use crate::channel::{Channel, Report};
+use crate::enter::{Privilege, privilege};
 use crate::error::{Failure, SandboxError, host};
 use crate::init;
+use crate::owner::{self, Owner};
 use crate::program;
 use crate::sandbox::{Exit, Sandbox, Stdin, Stream, Writable};
 use crate::spawn::{spawn, wait};
@@ -44,6 +46,7 @@ impl Sandbox {
         running.drain(on_output);
         let replaced = std::mem::take(&mut watch.replaced);
         self.strip_certificates(&replaced)?;
+        self.claim_new_files()?;
         let ran_out = running
             .cgroup
             .as_ref()
@@ -92,6 +95,30 @@ impl Sandbox {
         };
         ca::strip(upper, &self.lowers, &injected).map_err(|source| SandboxError::Host {
             doing: format!("taking the host's certificates out of {}", upper.display()),
+            source,
+        })
+    }
+}
+
+impl Sandbox {
+    /// With a single id, what a program wrote as somebody else than root belongs to that one id on
+    /// disk.
+    fn claim_new_files(&self) -> Result<(), SandboxError> {
+        let Writable::Upper { upper, .. } = &self.writable else {
+            return Ok(());
+        };
+        if (self.uid, self.gid) == (0, 0) || privilege()? != Privilege::SingleId {
+            return Ok(());
+        }
+        owner::claim_new(
+            upper,
+            Owner {
+                uid: self.uid,
+                gid: self.gid,
+            },
+        )
+        .map_err(|source| SandboxError::Host {
+            doing: format!("recording owners in {}", upper.display()),
             source,
         })
     }

@@ -55,7 +55,7 @@ pub(crate) fn assemble_root(
         Some(ca) => bundles::replace(&mut stubs, image.as_fd(), ca)?,
         None => bundles::Trusted::default(),
     };
-    stubs.finish(image.as_fd()).at(Step::Layers)?;
+    stubs.finish().at(Step::Layers)?;
     let tree = final_tree(sandbox, scratch, &stubs, image.as_fd())?;
     attach_at(&tree, &scratch.root()).at(Step::Root)?;
     Ok(Root { fd: tree, trusted })

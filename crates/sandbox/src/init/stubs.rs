@@ -25,8 +25,9 @@ pub(crate) struct Stubs {
     under: PathBuf,
     over: PathBuf,
     placed_under: BTreeSet<PathBuf>,
-    /// What exists in `over` and has a model in the image, shallow before deep.
-    modelled: Vec<PathBuf>,
+    /// What exists in `over` and has a model in the image, with the model's times; shallow before
+    /// deep.
+    modelled: Vec<(PathBuf, Timestamps)>,
 }
 
 impl Stubs {
@@ -76,40 +77,49 @@ impl Stubs {
         self.model_parents(image, path)?;
         make_chain(&self.over, path, false)?;
         std::fs::write(self.over.join(path), content).map_err(super::scratch::errno_of)?;
-        self.modelled.push(path.to_owned());
-        Ok(())
+        self.model(image, path)
     }
 
-    /// Gives everything that has a model its model's attributes. To be called once, last: making
-    /// an entry changes its parent's times.
-    pub(crate) fn finish(&self, image: BorrowedFd<'_>) -> Result<(), Errno> {
-        for path in self.modelled.iter().rev() {
-            copy_attributes(image, path, &self.over.join(path))?;
+    /// Gives everything that has a model its model's times. To be called once, last: making an
+    /// entry changes its parent's.
+    pub(crate) fn finish(&self) -> Result<(), Errno> {
+        for (path, times) in self.modelled.iter().rev() {
+            utimensat(CWD, self.over.join(path), times, AtFlags::SYMLINK_NOFOLLOW)?;
         }
         Ok(())
     }
 
-    /// Remembers every directory above `path` that the image has.
+    /// Models every directory above `path` that the image has.
     fn model_parents(&mut self, image: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
         let mut parents: Vec<&Path> = path.ancestors().skip(1).collect();
         parents.reverse();
         for parent in parents {
-            if self.modelled.iter().any(|known| known == parent) {
+            if self.modelled.iter().any(|(known, _)| known == parent) {
                 continue;
             }
             match locate::open(image, parent) {
-                Ok(_) => self.modelled.push(parent.to_owned()),
+                Ok(_) => {
+                    make_chain(&self.over, parent, true)?;
+                    self.model(image, parent)?;
+                }
                 Err(Errno::NOENT) => break,
                 Err(errno) => return Err(errno),
             }
         }
         Ok(())
     }
+
+    /// Gives one entry the attributes that the image shows for it now, before it is covered.
+    fn model(&mut self, image: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
+        let times = copy_attributes(image, path, &self.over.join(path))?;
+        self.modelled.push((path.to_owned(), times));
+        Ok(())
+    }
 }
 
 /// Gives a directory in memory the attributes of the image's root.
 pub(crate) fn copy_root_attributes(image: BorrowedFd<'_>, to: &Path) -> Result<(), Errno> {
-    copy_attributes(image, Path::new(""), to)
+    copy_attributes(image, Path::new(""), to).map(drop)
 }
 
 /// Makes `path` below `base`, and what is missing on the way.
@@ -160,7 +170,8 @@ fn make_file(dir: &OwnedFd, name: &std::ffi::OsStr) -> Result<(), Errno> {
     openat(dir, name, flags, Mode::from_raw_mode(0o644)).map(drop)
 }
 
-fn copy_attributes(image: BorrowedFd<'_>, path: &Path, to: &Path) -> Result<(), Errno> {
+/// Copies everything but the times, which it returns.
+fn copy_attributes(image: BorrowedFd<'_>, path: &Path, to: &Path) -> Result<Timestamps, Errno> {
     let from = locate::open_file(image, path)?;
     let stat = statat(&from, c"", AtFlags::EMPTY_PATH)?;
     // An id that is not mapped here cannot be set; the file then keeps ours.
@@ -178,7 +189,7 @@ fn copy_attributes(image: BorrowedFd<'_>, path: &Path, to: &Path) -> Result<(), 
         AtFlags::empty(),
     )?;
     copy_xattrs(&from, to);
-    utimensat(CWD, to, &times_of(&stat), AtFlags::SYMLINK_NOFOLLOW)
+    Ok(times_of(&stat))
 }
 
 // The fields' types differ between architectures.
