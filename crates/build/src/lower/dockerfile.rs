@@ -1,0 +1,408 @@
+//! One Dockerfile: its target, the stages that needs, and what names in it mean.
+
+use std::sync::Arc;
+
+use cairn_diagnostic::{Diagnostic, Span};
+use cairn_dockerfile::ast::{Dockerfile, Stage};
+use cairn_dockerfile::expand::Expander;
+use cairn_oci::{Platform, Reference};
+
+use super::env::EnvList;
+use super::stage::StageState;
+use super::{HistoryStep, LoweredImage, Run, args};
+use crate::graph::{ContextId, FileSource, Fs, Op, Origin, Vertex};
+use crate::request::{DockerfileRecipe, ImageRequest, Named};
+use crate::resolve::{BaseImage, ResolveError};
+
+/// Lowers the target of a Dockerfile and the stages it needs.
+pub(super) fn lower(
+    run: &mut Run<'_>,
+    request: &ImageRequest,
+    recipe: &DockerfileRecipe,
+) -> Result<LoweredImage, Box<Diagnostic>> {
+    let file = recipe.dockerfile.clone();
+    let target = find_target(&file, recipe.target.as_deref())?;
+    let stage_name = match &recipe.target {
+        Some(name) => name.as_str(),
+        None => target.name().unwrap_or(""),
+    };
+    let expander = Expander::new(file.directives.escape);
+    let mut globals = args::predefined(
+        &recipe.build_platform,
+        &request.platform,
+        stage_name,
+        &recipe.args,
+    );
+    args::add_global(
+        &mut globals,
+        &file.global_args,
+        &recipe.args,
+        &expander,
+        &file.source,
+    )?;
+    let epoch = args::epoch(&recipe.args, &globals)?.unwrap_or(request.epoch);
+    run.warnings.extend(file.warnings.iter().cloned());
+
+    let target_index = target.index;
+    let mut lowering = FileLowering {
+        run,
+        request,
+        recipe,
+        stages: vec![StageSlot::Untouched; file.stages.len()],
+        file: file.clone(),
+        globals,
+        expander,
+    };
+    let state = lowering.stage(target_index)?;
+    Ok(LoweredImage {
+        name: request.name.clone(),
+        fs: state.fs,
+        platform: state.platform,
+        config: state.config,
+        author: state.author,
+        history: state.history,
+        annotations: std::collections::BTreeMap::new(),
+        epoch,
+    })
+}
+
+pub(super) fn find_target<'a>(
+    file: &'a Dockerfile,
+    wanted: Option<&str>,
+) -> Result<&'a Stage, Box<Diagnostic>> {
+    let Some(wanted) = wanted else {
+        return file.stages.last().ok_or_else(|| {
+            Box::new(
+                Diagnostic::error("dockerfile contains no stages to build")
+                    .at(&file.source, Span::new(0, 0))
+                    .hint("Start with `FROM image` or `FROM scratch`."),
+            )
+        });
+    };
+    file.stage(wanted).ok_or_else(|| {
+        let names: Vec<_> = file.stages.iter().filter_map(Stage::name).collect();
+        let mut error = Diagnostic::error(format!("target stage \"{wanted}\" could not be found"));
+        if !names.is_empty() {
+            error = error.hint(format!(
+                "Stages of {}: {}.",
+                file.source.name,
+                names.join(", ")
+            ));
+        }
+        Box::new(error)
+    })
+}
+
+/// How far a stage has been lowered.
+#[derive(Debug, Clone)]
+enum StageSlot {
+    Untouched,
+    /// Being lowered further up the call stack: needing it again is a cycle.
+    Open,
+    Done(Arc<StageState>),
+}
+
+/// Lowering of one Dockerfile.
+pub(super) struct FileLowering<'a, 'run> {
+    pub(super) run: &'a mut Run<'run>,
+    pub(super) request: &'a ImageRequest,
+    pub(super) recipe: &'a DockerfileRecipe,
+    pub(super) file: Arc<Dockerfile>,
+    pub(super) globals: EnvList,
+    pub(super) expander: Expander,
+    stages: Vec<StageSlot>,
+}
+
+impl FileLowering<'_, '_> {
+    /// Gives a stage's state, lowering it first if nobody has.
+    fn stage(&mut self, index: usize) -> Result<StageState, Box<Diagnostic>> {
+        match &self.stages[index] {
+            StageSlot::Done(state) => return Ok(StageState::clone(state)),
+            StageSlot::Open => {
+                let from = &self.file.stages[index].from;
+                return Err(self.error("circular dependency between stages", from.span));
+            }
+            StageSlot::Untouched => {}
+        }
+        self.stages[index] = StageSlot::Open;
+        let state = self.lower_stage(index)?;
+        self.stages[index] = StageSlot::Done(Arc::new(state.clone()));
+        Ok(state)
+    }
+
+    fn lower_stage(&mut self, index: usize) -> Result<StageState, Box<Diagnostic>> {
+        let file = self.file.clone();
+        let stage = &file.stages[index];
+        let mut state = self.base_of(stage)?;
+        state.enter(stage, file.stages.len());
+        let triggers = state.take_triggers();
+        let triggered = super::stage::parse_triggers(&triggers)
+            .map_err(|error| Box::new(error.at(&file.source, stage.from.span)))?;
+        state.count_steps(triggered.iter().chain(&stage.instructions));
+        for instruction in &triggered {
+            // A trigger's own text is elsewhere: point at the `FROM` that pulled it.
+            self.instruction(&mut state, index, instruction, Some(stage.from.span))?;
+        }
+        for instruction in &stage.instructions {
+            self.instruction(&mut state, index, instruction, None)?;
+        }
+        Ok(state)
+    }
+
+    /// The state that a stage starts from: what its `FROM` names.
+    fn base_of(&mut self, stage: &Stage) -> Result<StageState, Box<Diagnostic>> {
+        let clause = &stage.from.kind;
+        let name = self.expand_global(clause.image.as_str(), clause.image.span)?;
+        if name.is_empty() {
+            let text = format!("base name ({}) should not be blank", clause.image.value);
+            return Err(self.error(text, clause.image.span));
+        }
+        let platform = match &clause.platform {
+            Some(word) => Some(self.platform(word.as_str(), word.span)?),
+            None => None,
+        };
+        // A named context of the stage's own name replaces the stage's base.
+        let own_name = stage
+            .name()
+            .and_then(|name| self.recipe.names.get(name))
+            .cloned();
+        if own_name.is_none() {
+            if let Some(earlier) = self.earlier_stage(stage.index, &name) {
+                let mut state = self.stage(earlier)?;
+                state.become_base();
+                return Ok(state);
+            }
+            if name == "scratch" {
+                let platform = platform.unwrap_or_else(|| self.request.platform.clone());
+                return Ok(StageState::scratch(platform));
+            }
+        }
+        let named = own_name.or_else(|| self.named(&name));
+        let platform = platform.unwrap_or_else(|| self.request.platform.clone());
+        match named {
+            Some(Named::Sibling(sibling)) => self.sibling(&sibling, clause.image.span),
+            Some(Named::Files(context)) => Ok(self.files_as_base(context, platform, stage)),
+            Some(Named::Opened(image)) => Ok(self.image_as_base(&image, stage)),
+            Some(Named::Image(other)) => {
+                let image = self.open_image(&other, &platform, clause.image.span)?;
+                Ok(self.image_as_base(&image, stage))
+            }
+            None => {
+                let image = self.open_image(&name, &platform, clause.image.span)?;
+                Ok(self.image_as_base(&image, stage))
+            }
+        }
+    }
+
+    fn earlier_stage(&self, before: usize, name: &str) -> Option<usize> {
+        self.file.stages[..before]
+            .iter()
+            .rev()
+            .find(|stage| {
+                stage
+                    .name()
+                    .is_some_and(|known| known.eq_ignore_ascii_case(name))
+            })
+            .map(|stage| stage.index)
+    }
+
+    /// What `COPY --from` and `from=` name: a stage, its number, a named context or an image.
+    pub(super) fn file_source(
+        &mut self,
+        name: &str,
+        user: usize,
+        span: Span,
+    ) -> Result<FileSource, Box<Diagnostic>> {
+        if let Some(stage) = self.stage_by_name_or_number(name, span)? {
+            if stage >= user {
+                let own = self.file.stages[user]
+                    .name()
+                    .unwrap_or("this stage")
+                    .to_owned();
+                return Err(self.error(
+                    format!(
+                        "cannot copy from stage \"{name}\", it needs to be defined before current stage \"{own}\""
+                    ),
+                    span,
+                ));
+            }
+            return Ok(FileSource::Fs(self.stage(stage)?.fs));
+        }
+        if name == "scratch" {
+            return Ok(FileSource::Fs(Fs::Scratch));
+        }
+        let platform = self.request.platform.clone();
+        match self.named(name) {
+            Some(Named::Files(context)) => Ok(FileSource::Context(context)),
+            Some(Named::Sibling(sibling)) => Ok(FileSource::Fs(self.sibling(&sibling, span)?.fs)),
+            Some(Named::Opened(image)) => Ok(FileSource::Fs(self.image_vertex(&image, name, None))),
+            Some(Named::Image(other)) => {
+                let image = self.open_image(&other, &platform, span)?;
+                Ok(FileSource::Fs(self.image_vertex(&image, &other, None)))
+            }
+            None => {
+                let image = self.open_image(name, &platform, span)?;
+                Ok(FileSource::Fs(self.image_vertex(&image, name, None)))
+            }
+        }
+    }
+
+    fn stage_by_name_or_number(
+        &self,
+        name: &str,
+        span: Span,
+    ) -> Result<Option<usize>, Box<Diagnostic>> {
+        if let Ok(number) = name.parse::<usize>() {
+            if number >= self.file.stages.len() {
+                return Err(self.error(format!("invalid stage index {number}"), span));
+            }
+            return Ok(Some(number));
+        }
+        Ok(self
+            .file
+            .stages
+            .iter()
+            .rev()
+            .find(|stage| {
+                stage
+                    .name()
+                    .is_some_and(|known| known.eq_ignore_ascii_case(name))
+            })
+            .map(|stage| stage.index))
+    }
+
+    /// Finds a name among the named contexts, exactly or by the reference it normalises to.
+    fn named(&self, name: &str) -> Option<Named> {
+        let names = &self.recipe.names;
+        if let Some(named) = names.get(name) {
+            return Some(named.clone());
+        }
+        let wanted = name.parse::<Reference>().ok()?;
+        names
+            .iter()
+            .find(|(known, _)| {
+                known
+                    .parse::<Reference>()
+                    .is_ok_and(|known| known == wanted)
+            })
+            .map(|(_, named)| named.clone())
+    }
+
+    fn sibling(&self, name: &str, span: Span) -> Result<StageState, Box<Diagnostic>> {
+        match self.run.done.get(name) {
+            Some(image) => Ok(StageState::from_sibling(image)),
+            None => Err(self.error(
+                format!("image `{name}` of this stack cannot be built"),
+                span,
+            )),
+        }
+    }
+
+    fn open_image(
+        &self,
+        reference: &str,
+        platform: &Platform,
+        span: Span,
+    ) -> Result<Arc<BaseImage>, Box<Diagnostic>> {
+        self.run.images.open(reference, platform).map_err(|error| {
+            let finding = Diagnostic::error(error.to_string()).at(&self.file.source, span);
+            Box::new(match error {
+                ResolveError::Unknown { near, .. } => unknown_image(finding, &near, &self.file),
+                _ => finding,
+            })
+        })
+    }
+
+    fn image_as_base(&mut self, image: &Arc<BaseImage>, stage: &Stage) -> StageState {
+        let fs = self.image_vertex(image, &image.name, Some(stage));
+        StageState::from_image(image, fs)
+    }
+
+    fn image_vertex(&mut self, image: &Arc<BaseImage>, name: &str, stage: Option<&Stage>) -> Fs {
+        if image.layers.is_empty() {
+            return Fs::Scratch;
+        }
+        let label = stage.map(|stage| cairn_diagnostic::Label {
+            source: self.file.source.clone(),
+            span: stage.from.span,
+        });
+        Fs::Of(self.run.graph.add(Vertex {
+            op: Op::Image(image.clone()),
+            base: Fs::Scratch,
+            origin: Origin {
+                image: self.request.name.clone(),
+                stage: stage.and_then(Stage::name).unwrap_or("").to_owned(),
+                step: (1, 1),
+                title: format!("FROM {name}"),
+                label,
+            },
+        }))
+    }
+
+    /// A directory as a base: all its files on nothing.
+    fn files_as_base(
+        &mut self,
+        context: ContextId,
+        platform: Platform,
+        stage: &Stage,
+    ) -> StageState {
+        let mut state = StageState::scratch(platform);
+        let copy = crate::graph::CopyOp::everything(context);
+        let vertex = self.run.graph.add(Vertex {
+            op: Op::Copy(Box::new(copy)),
+            base: Fs::Scratch,
+            origin: Origin {
+                image: self.request.name.clone(),
+                stage: stage.name().unwrap_or("").to_owned(),
+                step: (1, 1),
+                title: stage.from.text.clone(),
+                label: Some(cairn_diagnostic::Label {
+                    source: self.file.source.clone(),
+                    span: stage.from.span,
+                }),
+            },
+        });
+        state.fs = Fs::Of(vertex);
+        state.history.push(HistoryStep::Own {
+            created_by: format!("FROM {} # buildkit", stage.from.kind.image.value),
+            vertex: Some(vertex),
+        });
+        state
+    }
+
+    fn platform(&self, word: &str, span: Span) -> Result<Platform, Box<Diagnostic>> {
+        let text = self.expand_global(word, span)?;
+        if text.is_empty() {
+            return Err(self.error(format!("empty platform value from expression {word}"), span));
+        }
+        text.parse().map_err(|error: cairn_oci::PlatformError| {
+            self.error(format!("failed to parse platform {text}: {error}"), span)
+        })
+    }
+
+    fn expand_global(&self, word: &str, span: Span) -> Result<String, Box<Diagnostic>> {
+        self.expander
+            .word(word, &self.globals)
+            .map(|word| word.text)
+            .map_err(|error| self.error(error.to_string(), span))
+    }
+
+    pub(super) fn error(&self, message: impl Into<String>, span: Span) -> Box<Diagnostic> {
+        Box::new(Diagnostic::error(message).at(&self.file.source, span))
+    }
+}
+
+fn unknown_image(finding: Diagnostic, near: &[String], file: &Dockerfile) -> Diagnostic {
+    let mut finding = finding;
+    let stages: Vec<_> = file.stages.iter().filter_map(Stage::name).collect();
+    if !near.is_empty() {
+        finding = finding.hint(format!("The store has {}.", near.join(", ")));
+    }
+    if !stages.is_empty() {
+        finding = finding.hint(format!("Stages of this file: {}.", stages.join(", ")));
+    }
+    finding.hint(
+        "Load it first: `cairn load -t NAME oci:DIR|docker-archive:FILE|tar:FILE`; or give it \
+         with `--build-context NAME=...`. Pulling from a registry is not supported yet.",
+    )
+}

@@ -1,0 +1,166 @@
+//! Dockerfiles to one graph.
+//!
+//! Lowering walks the stages that a target needs, depth first, and folds settings into the image
+//! configuration on the way; only what touches files becomes a vertex. Stages that nothing needs
+//! are never looked at. A sibling image is no registry round trip: its last vertex is used.
+//!
+//! Everything here is decided from text, arguments and the configurations of base images. The
+//! only thing read from outside is [`ImageSource`].
+
+mod args;
+mod dockerfile;
+mod env;
+mod exec;
+mod files;
+pub mod names;
+mod settings;
+mod stage;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use cairn_diagnostic::Diagnostic;
+use cairn_oci::{History, Platform, RunConfig};
+
+use crate::event::VertexId;
+use crate::graph::{Fs, Graph, Op, Origin, Vertex};
+use crate::request::{ImageRequest, Recipe};
+use crate::resolve::{DebianBase, ImageSource};
+
+/// A graph and what each image of the run is in it.
+#[derive(Debug)]
+pub struct Lowered {
+    /// All vertices.
+    pub graph: Graph,
+    /// The images, in the order of the requests.
+    pub images: Vec<LoweredImage>,
+    /// Findings that stop nothing.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// An image before its filesystem exists.
+#[derive(Debug, Clone)]
+pub struct LoweredImage {
+    /// [`ImageRequest::name`].
+    pub name: String,
+    /// Its filesystem.
+    pub fs: Fs,
+    /// Its platform.
+    pub platform: Platform,
+    /// Its settings.
+    pub config: RunConfig,
+    /// Its author.
+    pub author: Option<String>,
+    /// How it came to be, from its base on.
+    pub history: Vec<HistoryStep>,
+    /// Annotations of its manifest.
+    pub annotations: std::collections::BTreeMap<String, String>,
+    /// Seconds since 1970 that its times are clamped to.
+    pub epoch: i64,
+}
+
+/// One entry of an image's history.
+#[derive(Debug, Clone)]
+pub enum HistoryStep {
+    /// Inherited from an external base, as it stands there.
+    Inherited(History),
+    /// Made by this run.
+    Own {
+        /// The instruction, in the form Docker and BuildKit write.
+        created_by: String,
+        /// The vertex that may have left a layer.
+        vertex: Option<VertexId>,
+    },
+}
+
+/// Lowers all images of a run. Siblings must come before the images that use them.
+pub fn lower(
+    requests: &[ImageRequest],
+    images: &dyn ImageSource,
+) -> Result<Lowered, Vec<Diagnostic>> {
+    let mut run = Run {
+        graph: Graph::default(),
+        images,
+        done: HashMap::new(),
+        warnings: vec![],
+    };
+    let mut lowered = Vec::new();
+    let mut errors = Vec::new();
+    for request in requests {
+        match run.image(request) {
+            Ok(image) => {
+                run.done.insert(image.name.clone(), image.clone());
+                lowered.push(image);
+            }
+            Err(error) => errors.push(*error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Lowered {
+        graph: run.graph,
+        images: lowered,
+        warnings: run.warnings,
+    })
+}
+
+/// What lowering collects over all images.
+struct Run<'a> {
+    graph: Graph,
+    images: &'a dyn ImageSource,
+    done: HashMap<String, LoweredImage>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Run<'_> {
+    fn image(&mut self, request: &ImageRequest) -> Result<LoweredImage, Box<Diagnostic>> {
+        let mut image = match &request.recipe {
+            Recipe::Dockerfile(recipe) => dockerfile::lower(self, request, recipe)?,
+            Recipe::Debian(base) => self.debian(request, base),
+        };
+        image.config.labels.extend(request.labels.clone());
+        image.annotations.extend(request.annotations.clone());
+        Ok(image)
+    }
+
+    fn debian(
+        &mut self,
+        request: &ImageRequest,
+        base: &std::sync::Arc<DebianBase>,
+    ) -> LoweredImage {
+        let title = base.title.clone();
+        let vertex = self.graph.add(Vertex {
+            op: Op::Debian(base.clone()),
+            base: Fs::Scratch,
+            origin: Origin {
+                image: request.name.clone(),
+                stage: String::new(),
+                step: (1, 1),
+                title: title.clone(),
+                label: None,
+            },
+        });
+        LoweredImage {
+            name: request.name.clone(),
+            fs: Fs::Of(vertex),
+            platform: request.platform.clone(),
+            config: RunConfig {
+                env: vec![format!("PATH={DEFAULT_PATH}")],
+                cmd: Some(vec!["/bin/bash".to_owned()]),
+                ..RunConfig::default()
+            },
+            author: None,
+            history: vec![HistoryStep::Own {
+                created_by: title,
+                vertex: Some(vertex),
+            }],
+            annotations: std::collections::BTreeMap::new(),
+            epoch: request.epoch,
+        }
+    }
+}
+
+/// What `PATH` is where a base image sets none, as Docker has it.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,0 +1,272 @@
+//! Lowering, from text to settings and vertices, without a store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cairn_diagnostic::Source;
+use cairn_oci::{Platform, RunConfig};
+
+use super::{HistoryStep, Lowered, LoweredImage, lower};
+use crate::filesystem::Filesystem;
+use crate::graph::{ContextId, FileSource, Fs, Op};
+use crate::request::{DockerfileRecipe, ImageRequest, Named, Recipe};
+use crate::resolve::{BaseImage, ImageSource, ResolveError};
+
+/// Knows `base` (with the given triggers), nothing else.
+struct OneImage(Vec<&'static str>);
+
+impl ImageSource for OneImage {
+    fn open(&self, reference: &str, platform: &Platform) -> Result<Arc<BaseImage>, ResolveError> {
+        if reference != "base" {
+            let reference = reference.to_owned();
+            return Err(ResolveError::Unknown {
+                reference,
+                near: vec!["base".into()],
+            });
+        }
+        Ok(Arc::new(BaseImage {
+            name: "base".into(),
+            platform: platform.clone(),
+            config: RunConfig {
+                env: vec!["PATH=/bin".into(), "FROM_BASE=1".into()],
+                cmd: Some(vec!["sh".into()]),
+                user: "app".into(),
+                on_build: self.0.iter().map(|trigger| (*trigger).to_owned()).collect(),
+                ..RunConfig::default()
+            },
+            author: None,
+            history: Vec::new(),
+            layers: Vec::new(),
+            content: Filesystem::scratch().content,
+        }))
+    }
+}
+
+fn request(name: &str, text: &str) -> ImageRequest {
+    let dockerfile = cairn_dockerfile::parse(&Source::new("Dockerfile", text)).unwrap();
+    let platform = Platform::new("linux", "amd64");
+    ImageRequest {
+        name: name.into(),
+        recipe: Recipe::Dockerfile(DockerfileRecipe {
+            dockerfile: Arc::new(dockerfile),
+            context: ContextId(0),
+            names: BTreeMap::new(),
+            target: None,
+            args: BTreeMap::new(),
+            no_cache: false,
+            network_none: false,
+            build_platform: platform.clone(),
+        }),
+        platform,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        epoch: 0,
+    }
+}
+
+fn with(mut request: ImageRequest, change: impl FnOnce(&mut DockerfileRecipe)) -> ImageRequest {
+    if let Recipe::Dockerfile(recipe) = &mut request.recipe {
+        change(recipe);
+    }
+    request
+}
+
+fn run(requests: &[ImageRequest]) -> Lowered {
+    lower(requests, &OneImage(vec![])).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+fn image(text: &str) -> LoweredImage {
+    run(&[request("i", text)]).images.remove(0)
+}
+
+fn error(text: &str) -> String {
+    lower(&[request("i", text)], &OneImage(vec![])).unwrap_err()[0].to_string()
+}
+
+fn history(image: &LoweredImage) -> Vec<String> {
+    let own = image.history.iter().filter_map(|step| match step {
+        HistoryStep::Own { created_by, .. } => Some(created_by.clone()),
+        HistoryStep::Inherited(_) => None,
+    });
+    own.collect()
+}
+
+fn env(image: &LoweredImage, name: &str) -> Option<String> {
+    let prefix = format!("{name}=");
+    image
+        .config
+        .env
+        .iter()
+        .find_map(|entry| entry.strip_prefix(&prefix).map(str::to_owned))
+}
+
+#[test]
+fn env_uses_the_variables_from_before_the_instruction() {
+    let image = image("FROM scratch\nENV a=1\nENV a=2 b=$a\n");
+    assert_eq!(env(&image, "b").as_deref(), Some("1"));
+}
+
+#[test]
+fn an_argument_before_from_is_visible_to_from_only() {
+    let image = image("ARG B=base\nFROM $B\nENV seen=\"<$B>\"\nARG B\nENV then=\"<$B>\"\n");
+    assert_eq!(env(&image, "seen").as_deref(), Some("<>"));
+    assert_eq!(env(&image, "then").as_deref(), Some("<base>"));
+}
+
+#[test]
+fn a_build_argument_wins_and_an_empty_one_is_set() {
+    let text = "FROM scratch\nARG a=x\nARG b=y\nENV got=\"$a-${b:-unset}-${b-unset}\"\n";
+    let request = with(request("i", text), |recipe| {
+        recipe.args = BTreeMap::from([("a".into(), "given".into()), ("b".into(), String::new())]);
+    });
+    let image = run(&[request]).images.remove(0);
+    assert_eq!(env(&image, "got").as_deref(), Some("given-unset-"));
+}
+
+#[test]
+fn a_stage_inherits_settings_and_arguments_of_its_base_stage() {
+    let image = image("FROM base AS one\nARG a=1\nENV e=2\nWORKDIR /w\nFROM one\nENV got=$a$e\n");
+    assert_eq!(env(&image, "got").as_deref(), Some("12"));
+    assert_eq!(env(&image, "FROM_BASE").as_deref(), Some("1"));
+    assert_eq!(
+        (
+            image.config.working_dir.as_str(),
+            image.config.user.as_str()
+        ),
+        ("/w", "app")
+    );
+}
+
+#[test]
+fn entrypoint_resets_an_inherited_cmd_and_not_an_own_one() {
+    assert_eq!(image("FROM base\nENTRYPOINT [\"x\"]\n").config.cmd, None);
+    let own = image("FROM base\nCMD [\"a\"]\nENTRYPOINT [\"x\"]\n");
+    assert_eq!(own.config.cmd, Some(vec!["a".to_owned()]));
+}
+
+#[test]
+fn shell_affects_what_follows() {
+    let image = image("FROM scratch\nCMD one\nSHELL [\"/bin/ash\", \"-e\"]\nENTRYPOINT two\n");
+    assert_eq!(image.config.cmd.unwrap(), ["/bin/sh", "-c", "one"]);
+    assert_eq!(image.config.entrypoint.unwrap(), ["/bin/ash", "-e", "two"]);
+}
+
+#[test]
+fn path_is_always_there() {
+    assert_eq!(
+        env(&image("FROM scratch\n"), "PATH").as_deref(),
+        Some(super::DEFAULT_PATH)
+    );
+    assert_eq!(env(&image("FROM base\n"), "PATH").as_deref(), Some("/bin"));
+}
+
+#[test]
+fn stages_that_nothing_needs_are_not_lowered() {
+    let lowered = run(&[request(
+        "i",
+        "FROM nowhere AS broken\nRUN false\nFROM scratch AS used\nCOPY a /\nFROM scratch\nCOPY --from=used /a /\n",
+    )]);
+    assert_eq!(lowered.graph.len(), 2);
+}
+
+#[test]
+fn copy_from_sees_stages_by_name_in_any_case_and_by_number() {
+    let lowered = run(&[request(
+        "i",
+        "FROM scratch AS One\nCOPY a /\nFROM scratch\nCOPY --from=oNE /a /x\nCOPY --from=0 /a /y\n",
+    )]);
+    let sources: Vec<_> = lowered
+        .graph
+        .iter()
+        .filter_map(|(_, vertex)| match &vertex.op {
+            Op::Copy(copy) => Some(copy.from),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sources[1], sources[2]);
+    assert!(matches!(sources[1], FileSource::Fs(Fs::Of(_))));
+}
+
+#[test]
+fn variants_share_what_comes_before_their_difference() {
+    let text = "FROM scratch\nCOPY a /\nRUN one\nARG V\nRUN two $V\n";
+    let variant = |name: &str| {
+        with(request(name, text), |recipe| {
+            recipe.args = BTreeMap::from([("V".into(), name.into())]);
+        })
+    };
+    let lowered = run(&[variant("local"), variant("cloud")]);
+    assert_eq!(lowered.graph.len(), 4, "COPY, RUN one, and RUN two twice");
+    assert_ne!(lowered.images[0].fs, lowered.images[1].fs);
+}
+
+#[test]
+fn a_sibling_is_an_edge_and_hands_on_its_settings() {
+    let parent = request("parent", "FROM scratch\nENV p=1\nARG hidden=x\nCOPY a /\n");
+    let child = with(
+        request("child", "FROM parent\nRUN true\nENV got=\"$p$hidden\"\n"),
+        |recipe| {
+            recipe.names = BTreeMap::from([("parent".into(), Named::Sibling("parent".into()))]);
+        },
+    );
+    let lowered = run(&[parent, child]);
+    assert_eq!(
+        env(&lowered.images[1], "got").as_deref(),
+        Some("1"),
+        "no arguments of the other"
+    );
+    let run = lowered.images[1].fs.vertex().unwrap();
+    assert_eq!(lowered.graph.vertex(run).base, lowered.images[0].fs);
+}
+
+#[test]
+fn triggers_run_once_at_from() {
+    let text = "FROM base\nENV after=\"$t\"\n";
+    let image = lower(
+        &[request("i", text)],
+        &OneImage(vec!["ENV t=1", "RUN prepare"]),
+    )
+    .unwrap();
+    let image = &image.images[0];
+    assert_eq!(env(image, "after").as_deref(), Some("1"));
+    assert!(image.config.on_build.is_empty(), "cleared");
+    assert!(history(image).iter().any(|entry| entry.contains("prepare")));
+}
+
+#[test]
+fn own_triggers_wait_for_the_next_stage() {
+    let image = image("FROM base AS one\nONBUILD ENV t=1\nFROM one\nENV got=\"<$t>\"\n");
+    assert_eq!(env(&image, "got").as_deref(), Some("<1>"));
+    assert!(image.config.on_build.is_empty());
+}
+
+#[test]
+fn histories_look_as_tools_expect() {
+    let image = image(
+        "FROM scratch\nARG a=1\nRUN echo hi\nENV k=v\nWORKDIR x\nEXPOSE 80\nCMD [\"a\", \"b\"]\nVOLUME /v\n",
+    );
+    assert_eq!(
+        history(&image),
+        [
+            "ARG a=1",
+            "RUN |1 a=1 /bin/sh -c echo hi # buildkit",
+            "ENV k=v",
+            "WORKDIR /x",
+            "EXPOSE [80/tcp]",
+            "CMD [\"a\" \"b\"]",
+            "VOLUME [/v]",
+        ]
+    );
+}
+
+#[test]
+fn errors_point_at_their_cause() {
+    assert_eq!(
+        error("FROM scratch\nCOPY --from=nope /a /\n"),
+        "Dockerfile:2:13: image `nope` is not in the store"
+    );
+    assert!(error("FROM scratch\nCOPY --from=7 /a /\n").contains("invalid stage index 7"));
+    assert!(error("FROM scratch AS a\nCOPY --from=b / /\nFROM a AS b\n").contains("cannot copy"));
+    assert!(error("FROM ${NOTHING}\n").contains("should not be blank"));
+    assert!(error("FROM scratch\nCOPY a b c\n").contains("end with a /"));
+}

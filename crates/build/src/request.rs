@@ -1,0 +1,70 @@
+//! What a run is asked to build, after names and paths were found but before anything is read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cairn_dockerfile::ast::Dockerfile;
+use cairn_oci::Platform;
+
+use crate::graph::{BuildArgs, ContextId};
+use crate::resolve::{BaseImage, DebianBase};
+
+/// One image to build.
+#[derive(Debug, Clone)]
+pub struct ImageRequest {
+    /// Its name in messages, and the name siblings find it by: `model`, `model:cloud`.
+    pub name: String,
+    /// How it is made.
+    pub recipe: Recipe,
+    /// The platform it is for.
+    pub platform: Platform,
+    /// Labels set when it is assembled; they rebuild nothing.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of its manifest; they rebuild nothing.
+    pub annotations: BTreeMap<String, String>,
+    /// Seconds since 1970 that its times are clamped to, where no build argument sets it.
+    pub epoch: i64,
+}
+
+/// How an image is made.
+#[derive(Debug, Clone)]
+pub enum Recipe {
+    /// By a Dockerfile.
+    Dockerfile(DockerfileRecipe),
+    /// From Debian packages.
+    Debian(Arc<DebianBase>),
+}
+
+/// A Dockerfile and everything its names may mean.
+#[derive(Debug, Clone)]
+pub struct DockerfileRecipe {
+    /// The file, parsed.
+    pub dockerfile: Arc<Dockerfile>,
+    /// The main context.
+    pub context: ContextId,
+    /// Other things a name may stand for; they win over the store's images.
+    pub names: BTreeMap<String, Named>,
+    /// The stage to build; the last one if not given.
+    pub target: Option<String>,
+    /// Build arguments.
+    pub args: BuildArgs,
+    /// Run every step, whatever the store holds.
+    pub no_cache: bool,
+    /// No step sees the network unless it asks for it (`--network none`).
+    pub network_none: bool,
+    /// The platform that the building machine has.
+    pub build_platform: Platform,
+}
+
+/// What a name in `FROM`, `COPY --from` or `--mount=from=` stands for.
+#[derive(Debug, Clone)]
+pub enum Named {
+    /// A directory or archive.
+    Files(ContextId),
+    /// Another image of this run, by its [`ImageRequest::name`].
+    Sibling(String),
+    /// An image of the store under another name.
+    Image(String),
+    /// An image that was read already (an OCI layout).
+    Opened(Arc<BaseImage>),
+}

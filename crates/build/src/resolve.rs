@@ -1,0 +1,108 @@
+//! References to what they mean: the one place where names of images become content.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use cairn_oci::{History, Platform, RunConfig};
+use cairn_store::ContentDigest;
+
+use crate::image::record::RecordLayer;
+
+/// An image from outside the run, read from the store.
+#[derive(Debug, Clone)]
+pub struct BaseImage {
+    /// The name it was found by.
+    pub name: String,
+    /// The platform it is for.
+    pub platform: Platform,
+    /// Its settings.
+    pub config: RunConfig,
+    /// Its author.
+    pub author: Option<String>,
+    /// Its history, with exactly one layer-bearing entry per layer.
+    pub history: Vec<History>,
+    /// Its layers from the bottom up.
+    pub layers: Vec<RecordLayer>,
+    /// The digest of its filesystem's content.
+    pub content: ContentDigest,
+}
+
+impl PartialEq for BaseImage {
+    fn eq(&self, other: &Self) -> bool {
+        self.content == other.content
+    }
+}
+
+impl Eq for BaseImage {}
+
+impl Hash for BaseImage {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.content.hash(state);
+    }
+}
+
+/// A base to be assembled from exactly these packages.
+#[derive(Debug, Clone)]
+pub struct DebianBase {
+    /// What people read as its instruction.
+    pub title: String,
+    /// Identity of the lock and of the way packages are assembled.
+    pub identity: ContentDigest,
+}
+
+impl PartialEq for DebianBase {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for DebianBase {}
+
+impl Hash for DebianBase {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity.hash(state);
+    }
+}
+
+/// Where external images come from.
+pub trait ImageSource {
+    /// Finds an image by the reference people wrote, for a platform.
+    fn open(&self, reference: &str, platform: &Platform) -> Result<Arc<BaseImage>, ResolveError>;
+}
+
+/// Why a name means nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// Not a reference at all.
+    #[error("invalid reference format: `{reference}`")]
+    Invalid {
+        /// What was written.
+        reference: String,
+    },
+    /// Not in the store.
+    #[error("image `{reference}` is not in the store")]
+    Unknown {
+        /// What was asked for.
+        reference: String,
+        /// Names in the store that look like it.
+        near: Vec<String>,
+    },
+    /// There, but for another platform.
+    #[error("image `{reference}` is for {found}, not for {wanted}")]
+    OtherPlatform {
+        /// What was asked for.
+        reference: String,
+        /// What the store holds.
+        found: String,
+        /// What was wanted.
+        wanted: String,
+    },
+    /// The store failed.
+    #[error("cannot read image `{reference}`")]
+    Store {
+        /// What was asked for.
+        reference: String,
+        /// What happened.
+        source: cairn_store::StoreError,
+    },
+}
