@@ -1,3 +1,33 @@
 //! Dockerfiles and contexts to images: lower, bind, key, solve, assemble.
+//!
+//! ```text
+//! ImageRequests  --lower-->     one Graph over all images, settings folded     lower/
+//! Graph          --plan-->      for each vertex: its result, or why it runs    plan, key, take
+//! GraphPlan      --solve-->     Filesystems (snapshots)                        solve/
+//! Filesystems    --assemble-->  ImageRecord: what a reference points to        assemble, image/
+//! ImageRecord    --pack-->      OCI manifest, config, layers                   image/pack
+//! ```
+//!
+//! [`run::prepare`] does the first two, [`run::Prepared::solve`] the third. Nothing here prints:
+//! progress goes to an [`event::EventSink`], failures are values.
 
+pub mod account;
+mod archive;
+pub mod assemble;
+pub mod context;
+pub mod copy;
+pub mod engine;
 pub mod event;
+pub mod failure;
+pub mod filesystem;
+pub mod graph;
+pub mod image;
+pub mod key;
+pub mod lower;
+pub mod mount;
+pub mod plan;
+pub mod request;
+pub mod resolve;
+pub mod run;
+pub mod solve;
+mod take;

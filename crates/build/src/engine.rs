@@ -1,0 +1,66 @@
+//! Everything a run needs beside the graph: store, contexts, settings, and where events go.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cairn_registry::Fetcher;
+use cairn_sandbox::{CaTrust, Cancel};
+use cairn_store::Store;
+
+use crate::context::Context;
+use crate::event::EventSink;
+use crate::graph::ContextId;
+
+/// The means of a run.
+pub struct Engine<'a> {
+    /// Where results are kept.
+    pub store: &'a Store,
+    /// The contexts that [`ContextId`]s name.
+    pub contexts: &'a [Context],
+    /// How to build.
+    pub settings: &'a Settings,
+    /// How to get files from the network.
+    pub fetcher: &'a Fetcher,
+    /// Who is told what happens.
+    pub events: &'a dyn EventSink,
+    /// Asks the run to stop.
+    pub cancel: &'a Cancel,
+}
+
+/// How to build. None of it enters a key: it changes how fast, how safe, how far, never what.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many steps may run at once.
+    pub jobs: usize,
+    /// Whether the first failure stops everything.
+    pub fail_fast: bool,
+    /// Whether records are ignored: every step runs.
+    pub no_cache: bool,
+    /// Values of secrets by name.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of ssh agents by name.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// Proxy variables handed to steps.
+    pub proxies: Vec<(String, String)>,
+    /// Further lines of `/etc/hosts`.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// Certificates of the host that steps trust.
+    pub ca: Option<CaTrust>,
+    /// A directory that serves as mount point of sandboxes.
+    pub scratch: PathBuf,
+    /// Where maintainers of steps may find further copies of Debian packages.
+    pub step_timeout: Option<Duration>,
+    /// Size of `/dev/shm` in steps.
+    pub shm_bytes: u64,
+    /// Names this run in the store's logs.
+    pub run: String,
+}
+
+impl Engine<'_> {
+    /// The context of that name.
+    pub(crate) fn context(&self, id: ContextId) -> &Context {
+        &self.contexts[id.0 as usize]
+    }
+}

@@ -1,0 +1,210 @@
+//! Why a step failed, and what to tell people about it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cairn_diagnostic::Diagnostic;
+use cairn_sandbox::{Exit, SandboxError};
+use cairn_store::StoreError;
+
+use crate::account::AccountError;
+use crate::copy::{CopyError, SelectError};
+use crate::event::VertexId;
+use crate::graph::Vertex;
+
+/// Why a vertex gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// Its process ended badly.
+    #[error("process {command} did not complete successfully: {}", ending(.exit))]
+    Process {
+        /// The command, quoted.
+        command: String,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Its process could not be started.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The files it names cannot be found.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// Its files cannot be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// A user or group is unknown.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// A file cannot be fetched.
+    #[error(transparent)]
+    Fetch(Box<cairn_registry::FetchError>),
+    /// A file's checksum is not the one asked for.
+    #[error("digest mismatch for {url}: expected {expected}, got {found}")]
+    Checksum {
+        /// The address.
+        url: String,
+        /// `--checksum`.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// A mode is none.
+    #[error(transparent)]
+    Mode(cairn_dockerfile::chmod::ChmodError),
+    /// A required secret or agent was not given.
+    #[error("{kind} {name}: not found")]
+    NotGiven {
+        /// `secret` or `ssh agent`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A base image cannot be assembled.
+    #[error("cannot assemble the Debian base")]
+    Debian(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the store or the host cannot be used.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was to be done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Somebody asked the run to stop.
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl StepError {
+    /// Whether the environment is at fault rather than what was to be built.
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Io { .. } | Self::Fetch(_) => true,
+            Self::Sandbox(SandboxError::Exec(_)) => false,
+            Self::Sandbox(_) => true,
+            Self::Copy(error) => matches!(error, CopyError::Store(_) | CopyError::Write { .. }),
+            _ => false,
+        }
+    }
+
+    /// Advice on the likely cause.
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Process { exit, .. } => exit_hint(*exit).into_iter().collect(),
+            Self::Select(SelectError::NotFound {
+                near, hidden_by, ..
+            }) => missing_file_hints(near, hidden_by.is_some()),
+            Self::NotGiven {
+                kind: "secret",
+                name,
+            } => {
+                vec![format!(
+                    "Give it with `--secret id={name},src=FILE` or `,env=VARIABLE`."
+                )]
+            }
+            Self::Account(_) => {
+                vec!["Names are looked up in the image's own /etc/passwd and /etc/group.".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn missing_file_hints(near: &[String], is_hidden: bool) -> Vec<String> {
+    if is_hidden {
+        return vec!["Take it back with a `!` line in the ignore file.".to_owned()];
+    }
+    if near.is_empty() {
+        return vec!["Paths are relative to the context, not to the Dockerfile.".to_owned()];
+    }
+    let near: Vec<_> = near.iter().map(|name| format!("`{name}`")).collect();
+    vec![format!("There is {}.", near.join(" and "))]
+}
+
+fn ending(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code: {code}"),
+        Exit::Signal(signal) => format!("killed by signal {signal}"),
+        Exit::TimedOut => "time limit reached".to_owned(),
+        Exit::OutOfMemory => "exit code: 137 (out of memory)".to_owned(),
+        Exit::Cancelled => "stopped".to_owned(),
+    }
+}
+
+fn exit_hint(exit: Exit) -> Option<String> {
+    Some(match exit {
+        Exit::Code(127) => "127 means that a program was not found: is it installed in this \
+                            stage, and is it in PATH?"
+            .to_owned(),
+        Exit::Code(126) => {
+            "126 means that a file was found but could not be executed: is it executable, and \
+             for this CPU?"
+                .to_owned()
+        }
+        Exit::Code(137) | Exit::Signal(9) => {
+            "137 is SIGKILL, most often the kernel's answer to too little memory: give the \
+             machine more, or lower what the step needs (fewer parallel jobs)."
+                .to_owned()
+        }
+        Exit::OutOfMemory => {
+            "The memory limit was reached: raise it, or lower what the step needs.".to_owned()
+        }
+        Exit::TimedOut => "Raise the time limit, or make the step faster.".to_owned(),
+        _ => return None,
+    })
+}
+
+/// A failed vertex, ready to be shown.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Which.
+    pub vertex: VertexId,
+    /// The image it was built for.
+    pub image: String,
+    /// What happened, where, and what to do.
+    pub diagnostic: Diagnostic,
+    /// Whether the environment is at fault rather than what was to be built.
+    pub environment: bool,
+    /// The step's log, if it printed anything.
+    pub log: Option<PathBuf>,
+    /// How long it ran.
+    pub elapsed: Duration,
+}
+
+impl Failure {
+    /// Points an error at the instruction it comes from.
+    pub(crate) fn new(
+        id: VertexId,
+        vertex: &Vertex,
+        error: &StepError,
+        log: Option<PathBuf>,
+        elapsed: Duration,
+    ) -> Self {
+        let mut message = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(next) = cause {
+            let text = next.to_string();
+            if !message.ends_with(&text) {
+                message = format!("{message}: {text}");
+            }
+            cause = next.source();
+        }
+        let mut diagnostic = Diagnostic::error(message);
+        diagnostic.label.clone_from(&vertex.origin.label);
+        diagnostic.hints = error.hints();
+        Self {
+            vertex: id,
+            image: vertex.origin.image.clone(),
+            diagnostic,
+            environment: error.is_environment(),
+            log,
+            elapsed,
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Images out of the store: layouts, archives, root file systems.
+//!
+//! | form | what it is | compression |
+//! | --- | --- | --- |
+//! | [`Form::OciDirectory`], [`Form::OciArchive`] | an image layout | as packed |
+//! | [`Form::DockerArchive`] | the same as tar, plus docker's `manifest.json` | as packed |
+//! | [`Form::Tar`], [`Form::Directory`] | the root file system | none |
+//!
+//! Bytes are deterministic: entries are sorted and carry no time but those of the image. A
+//! destination appears whole or not at all: everything is written beside it and renamed. Only a
+//! root file system that goes into a directory with files in it is merged, as docker does.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use cairn_oci::{Compression, Descriptor, Index, Reference, annotation, layout};
+use cairn_store::{LayeredView, Store, StoreError, write_tree};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use serde::Serialize;
+
+use super::load::blob_name;
+use super::pack::{Packed, pack};
+use super::record::ImageRecord;
+use super::root_fs;
+
+/// What an image is exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// An image layout in a directory.
+    OciDirectory,
+    /// An image layout in a tar.
+    OciArchive,
+    /// What `docker load` reads.
+    DockerArchive,
+    /// The root file system as a tar.
+    Tar,
+    /// The root file system as files.
+    Directory,
+}
+
+/// An image to export.
+#[derive(Debug, Clone, Copy)]
+pub struct Export<'a> {
+    /// The image.
+    pub record: &'a ImageRecord,
+    /// The names it gets in the archive.
+    pub names: &'a [Reference],
+    /// What it becomes.
+    pub form: Form,
+    /// How its layers are compressed, unless it came with layers of its own.
+    pub compression: Compression,
+}
+
+/// What was exported.
+#[derive(Debug, Clone, Default)]
+pub struct Exported {
+    /// The manifest and config, for the forms that have them.
+    pub packed: Option<Packed>,
+    /// Files that could not be made as they are in the image.
+    pub skipped: Vec<PathBuf>,
+}
+
+/// Why an image cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The destination cannot be written.
+    #[error("cannot {doing} {}", path.display())]
+    Write {
+        /// What was tried.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: io::Error,
+    },
+    /// The stream cannot be written.
+    #[error("cannot write the archive")]
+    Stream(#[source] io::Error),
+    /// There is something else at the destination.
+    #[error("{} exists and is no image layout", .0.display())]
+    Occupied(PathBuf),
+    /// A directory was asked for where only a stream is possible.
+    #[error("a directory cannot be written to a stream")]
+    NoStream,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Export<'_> {
+    /// Writes the image to a path.
+    pub fn to_path(&self, store: &Store, path: &Path) -> Result<Exported, ExportError> {
+        match self.form {
+            Form::OciDirectory => self.layout_directory(store, path),
+            Form::Directory => root_fs::write_directory(store, self.record, path),
+            Form::OciArchive | Form::DockerArchive | Form::Tar => {
+                let beside = Beside::new(path)?;
+                let file = File::create_new(&beside.temporary).map_err(beside.failed("create"))?;
+                let mut out = BufWriter::with_capacity(1 << 20, file);
+                let exported = self.to_stream(store, &mut out)?;
+                out.flush().map_err(beside.failed("write"))?;
+                beside.rename()?;
+                Ok(exported)
+            }
+        }
+    }
+
+    /// Writes the image as one stream.
+    pub fn to_stream(
+        &self,
+        store: &Store,
+        out: &mut (dyn Write + Send),
+    ) -> Result<Exported, ExportError> {
+        let packed = match self.form {
+            Form::OciDirectory | Form::Directory => return Err(ExportError::NoStream),
+            Form::Tar => {
+                let view = LayeredView::new(store, &self.record.snapshots())?;
+                write_tree(&view, None, out)?;
+                None
+            }
+            Form::OciArchive | Form::DockerArchive => {
+                let packed = pack(store, self.record, self.compression)?;
+                let documents = self.documents(&packed);
+                write_archive(store, &documents, &packed, out)?;
+                Some(packed)
+            }
+        };
+        Ok(Exported {
+            packed,
+            skipped: Vec::new(),
+        })
+    }
+
+    fn layout_directory(&self, store: &Store, path: &Path) -> Result<Exported, ExportError> {
+        let exists = path.exists();
+        let is_layout = || path.join(layout::MARKER_FILE).is_file();
+        let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        if exists && !is_layout() && !is_empty() {
+            return Err(ExportError::Occupied(path.to_owned()));
+        }
+        let packed = pack(store, self.record, self.compression)?;
+        let beside = Beside::new(path)?;
+        write_layout(store, &self.documents(&packed), &packed, &beside.temporary)?;
+        match exists {
+            // The old directory takes the temporary name and goes with it.
+            true => beside.exchange()?,
+            false => beside.rename()?,
+        }
+        Ok(Exported {
+            packed: Some(packed),
+            skipped: Vec::new(),
+        })
+    }
+
+    /// The files that are no blobs, by name.
+    fn documents(&self, packed: &Packed) -> BTreeMap<&'static str, Vec<u8>> {
+        let mut documents = BTreeMap::new();
+        documents.insert(layout::MARKER_FILE, layout::MARKER.into());
+        documents.insert(layout::INDEX_FILE, self.index(packed).to_json_bytes());
+        if self.form == Form::DockerArchive {
+            let item = DockerItem {
+                config: blob_name(&packed.config.digest),
+                repo_tags: self.names.iter().map(Reference::familiar).collect(),
+                layers: packed
+                    .layers
+                    .iter()
+                    .map(|layer| blob_name(&layer.digest))
+                    .collect(),
+            };
+            let bytes = serde_json::to_vec(&[item]).expect("strings are always JSON");
+            documents.insert(super::docker_archive::MANIFEST, bytes);
+        }
+        documents
+    }
+
+    /// The layout's index: the manifest once per name, as docker and skopeo find it.
+    fn index(&self, packed: &Packed) -> Index {
+        let named = |name: &Reference| {
+            let mut descriptor = packed.manifest.clone();
+            let tag = name.tag().unwrap_or("latest").to_owned();
+            let annotations = &mut descriptor.annotations;
+            annotations.insert(annotation::REF_NAME.to_owned(), tag);
+            annotations.insert(annotation::CONTAINERD_NAME.to_owned(), name.to_string());
+            descriptor
+        };
+        let manifests: Vec<Descriptor> = match self.names {
+            [] => vec![packed.manifest.clone()],
+            names => names.iter().map(named).collect(),
+        };
+        Index::new(manifests)
+    }
+}
+
+/// An entry of docker's `manifest.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerItem {
+    config: String,
+    repo_tags: Vec<String>,
+    layers: Vec<String>,
+}
+
+/// All blobs of an image, each once, in a stable order.
+fn blobs(packed: &Packed) -> BTreeMap<String, &Descriptor> {
+    [&packed.manifest, &packed.config]
+        .into_iter()
+        .chain(&packed.layers)
+        .map(|descriptor| (blob_name(&descriptor.digest), descriptor))
+        .collect()
+}
+
+fn write_layout(
+    store: &Store,
+    documents: &BTreeMap<&'static str, Vec<u8>>,
+    packed: &Packed,
+    root: &Path,
+) -> Result<(), ExportError> {
+    let write_error = |doing, path: &Path| {
+        let path = path.to_owned();
+        move |source| ExportError::Write {
+            doing,
+            path,
+            source,
+        }
+    };
+    fs::create_dir(root).map_err(write_error("create", root))?;
+    for (name, descriptor) in blobs(packed) {
+        let path = root.join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(write_error("create", folder))?;
+        }
+        let mut blob = store.open_blob(&descriptor.digest)?;
+        let mut file = File::create_new(&path).map_err(write_error("create", &path))?;
+        io::copy(&mut blob, &mut file).map_err(write_error("write", &path))?;
+    }
+    for (name, bytes) in documents {
+        let path = root.join(name);
+        fs::write(&path, bytes).map_err(write_error("write", &path))?;
+    }
+    Ok(())
+}
+
+/// Writes the tar form. Documents come first, so a reader of a stream meets the index early.
+fn write_archive(
+    store: &Store,
+    documents: &BTreeMap<&'static str, Vec<u8>>,
+    packed: &Packed,
+    out: &mut dyn Write,
+) -> Result<(), ExportError> {
+    let mut tar = tar::Builder::new(out);
+    for (name, bytes) in documents {
+        let mut header = header(tar::EntryType::Regular, 0o644, bytes.len() as u64);
+        tar.append_data(&mut header, name, bytes.as_slice())
+            .map_err(ExportError::Stream)?;
+    }
+    let mut folder = String::new();
+    for (name, descriptor) in blobs(packed) {
+        let above = &name[..name.rfind('/').map_or(0, |at| at + 1)];
+        if folder != above {
+            above.clone_into(&mut folder);
+            for (at, _) in folder.match_indices('/') {
+                let mut header = header(tar::EntryType::Directory, 0o755, 0);
+                tar.append_data(&mut header, &folder[..=at], io::empty())
+                    .map_err(ExportError::Stream)?;
+            }
+        }
+        let blob = store.open_blob(&descriptor.digest)?;
+        let mut header = header(tar::EntryType::Regular, 0o644, descriptor.size);
+        tar.append_data(&mut header, &name, blob)
+            .map_err(ExportError::Stream)?;
+    }
+    tar.finish().map_err(ExportError::Stream)
+}
+
+fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+/// A temporary name beside a destination; what is left there is removed in the end.
+pub(super) struct Beside {
+    pub(super) temporary: PathBuf,
+    destination: PathBuf,
+}
+
+impl Beside {
+    pub(super) fn new(destination: &Path) -> Result<Self, ExportError> {
+        let invalid = || ExportError::Write {
+            doing: "write",
+            path: destination.to_owned(),
+            source: io::Error::from(io::ErrorKind::InvalidInput),
+        };
+        let name = destination.file_name().ok_or_else(invalid)?;
+        // The process is enough to be unique: a process exports one thing at a time to a place.
+        let mut temporary = std::ffi::OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".cairn-{}", std::process::id()));
+        Ok(Self {
+            temporary: destination.with_file_name(temporary),
+            destination: destination.to_owned(),
+        })
+    }
+
+    /// Puts what was written in its place; a file that is there is replaced.
+    pub(super) fn rename(&self) -> Result<(), ExportError> {
+        fs::rename(&self.temporary, &self.destination).map_err(self.failed("write"))
+    }
+
+    /// Swaps what was written with the directory that is there.
+    fn exchange(&self) -> Result<(), ExportError> {
+        let (from, to) = (&self.temporary, &self.destination);
+        match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(()),
+            // A file system that cannot swap: for a moment the destination is missing.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                fs::remove_dir_all(to).map_err(self.failed("replace"))?;
+                self.rename()
+            }
+            Err(errno) => Err(self.failed("write")(errno.into())),
+        }
+    }
+
+    pub(super) fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> ExportError {
+        let path = self.destination.clone();
+        move |source| ExportError::Write {
+            doing,
+            path,
+            source,
+        }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // After a plain rename there is nothing left of that name.
+        if fs::remove_file(&self.temporary).is_err() {
+            let _ = fs::remove_dir_all(&self.temporary);
+        }
+    }
+}

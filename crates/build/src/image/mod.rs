@@ -1,0 +1,25 @@
+//! Images in the store: named, opened, packed, loaded and exported.
+//!
+//! Layers are late (ARCHITECTURE.md): a build ends with *snapshots*, and the reference it sets
+//! names a small image record (media type [`record::MEDIA_TYPE`]) that holds the settings and the
+//! snapshot list. Only what leaves the store is *packed*: layers exported, OCI config and
+//! manifest written as blobs, and the mapping remembered, so that it happens once.
+//!
+//! - [`record`]: [`ImageRecord`], its blob, `open(store, name)`.
+//! - `pack`: an [`ImageRecord`] to config + manifest blobs.
+//! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
+//!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
+
+mod bundle;
+mod docker_archive;
+pub mod export;
+#[cfg(test)]
+mod format_tests;
+pub mod load;
+mod oci_layout;
+pub mod pack;
+pub mod record;
+mod root_fs;
+pub mod source;
+
+pub use record::ImageRecord;

@@ -1,0 +1,81 @@
+//! An image record to OCI blobs: layers exported, config and manifest written.
+
+use cairn_oci::{
+    Compression, Descriptor, ImageConfig, Manifest, MediaType, RootFs, annotation, rfc3339,
+};
+use cairn_store::{Store, StoreError};
+
+use super::record::ImageRecord;
+
+/// A packed image: everything it consists of is a blob of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// Its manifest; with the platform.
+    pub manifest: Descriptor,
+    /// Its config: what Docker calls the image id.
+    pub config: Descriptor,
+    /// Its layers from the bottom up.
+    pub layers: Vec<Descriptor>,
+}
+
+/// Packs an image. Equal records give equal bytes; what was packed before is found again.
+///
+/// A loaded image keeps the manifest that it came with, whatever compression is asked for.
+pub fn pack(
+    store: &Store,
+    record: &ImageRecord,
+    compression: Compression,
+) -> Result<Packed, StoreError> {
+    if let Some(manifest) = &record.packed
+        && store.has_blob(&manifest.digest)
+    {
+        return reopen(store, manifest);
+    }
+    let mut layers = Vec::new();
+    let mut diff_ids = Vec::new();
+    for layer in &record.layers {
+        let exported = store.export_layer(&layer.snapshot, record.epoch, compression)?;
+        layers.push(exported.descriptor);
+        diff_ids.push(exported.diff_id);
+    }
+    let config = ImageConfig {
+        created: Some(rfc3339(record.epoch)),
+        author: record.author.clone(),
+        config: record.config.clone(),
+        rootfs: RootFs {
+            diff_ids,
+            ..RootFs::default()
+        },
+        history: record.history.clone(),
+        ..ImageConfig::new(&record.platform)
+    };
+    let config = put(store, MediaType::OciConfig, &config.to_json_bytes())?;
+    let mut manifest = Manifest::new(config.clone(), layers.clone());
+    manifest.annotations.clone_from(&record.annotations);
+    manifest
+        .annotations
+        .entry(annotation::CREATED.to_owned())
+        .or_insert(rfc3339(record.epoch));
+    let mut manifest = put(store, MediaType::OciManifest, &manifest.to_json_bytes())?;
+    manifest.platform = Some(record.platform.clone());
+    Ok(Packed {
+        manifest,
+        config,
+        layers,
+    })
+}
+
+fn put(store: &Store, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, StoreError> {
+    let digest = store.put_blob_bytes(bytes)?;
+    Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
+}
+
+fn reopen(store: &Store, descriptor: &Descriptor) -> Result<Packed, StoreError> {
+    let bytes = store.read_blob(&descriptor.digest)?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(StoreError::decode)?;
+    Ok(Packed {
+        manifest: descriptor.clone(),
+        config: manifest.config,
+        layers: manifest.layers,
+    })
+}

@@ -1,0 +1,124 @@
+//! The image record: what a reference in the store points to.
+
+use std::collections::BTreeMap;
+
+use cairn_oci::{Descriptor, History, Platform, Reference, RunConfig, annotation};
+use cairn_store::{ContentDigest, KeyHasher, SnapshotId, Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+/// The media type of an image record's blob.
+pub const MEDIA_TYPE: &str = "application/vnd.cairn.image.v1+json";
+
+/// An image as the store knows it, packed or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// What it runs on.
+    pub platform: Platform,
+    /// Its settings.
+    pub config: RunConfig,
+    /// Its author.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// Seconds since 1970 that layers made here are clamped to; also its time of creation.
+    pub epoch: i64,
+    /// Its layers from the bottom up.
+    pub layers: Vec<RecordLayer>,
+    /// Its history; entries without `empty_layer` stand for the layers, in order.
+    pub history: Vec<History>,
+    /// Annotations of its manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The manifest it came with, if it was loaded: kept so that its digest stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<Descriptor>,
+}
+
+/// One layer of an image record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordLayer {
+    /// The snapshot that holds it.
+    pub snapshot: SnapshotId,
+    /// The digest of the changeset's content.
+    pub content: ContentDigest,
+}
+
+impl ImageRecord {
+    /// The digest of the filesystem's content, from the bottom up.
+    pub fn filesystem(&self) -> ContentDigest {
+        chain(self.layers.iter().map(|layer| &layer.content))
+    }
+
+    /// The digest of all that a container of this image can observe: files and settings.
+    ///
+    /// Test results belong to it: they hold for every image that has it, whatever its times,
+    /// names and packing.
+    pub fn content(&self) -> ContentDigest {
+        let mut hasher = KeyHasher::new("cairn image");
+        hasher.field("files", self.filesystem().to_string().as_bytes());
+        hasher.field("platform", self.platform.to_string().as_bytes());
+        // Where a commit is told changes nothing that a container does.
+        let mut config = self.config.clone();
+        config.labels.retain(|name, _| name != annotation::REVISION);
+        let config = serde_json::to_vec(&config).unwrap_or_default();
+        hasher.field("config", &config);
+        hasher.finish_content()
+    }
+
+    /// The snapshots from the bottom up.
+    pub fn snapshots(&self) -> Vec<SnapshotId> {
+        self.layers
+            .iter()
+            .map(|layer| layer.snapshot.clone())
+            .collect()
+    }
+
+    /// Writes the record and makes each name point to it.
+    pub fn save(&self, store: &Store, names: &[String]) -> Result<Descriptor, StoreError> {
+        let bytes = serde_json::to_vec(self).map_err(StoreError::encode)?;
+        let digest = store.put_blob_bytes(&bytes)?;
+        let mut descriptor = Descriptor::new(MEDIA_TYPE, digest, bytes.len() as u64);
+        descriptor.platform = Some(self.platform.clone());
+        for name in names {
+            store.set_ref(name, &descriptor)?;
+        }
+        Ok(descriptor)
+    }
+
+    /// Reads the image of that name; `None` if the store has none.
+    pub fn open(store: &Store, name: &str) -> Result<Option<Self>, StoreError> {
+        match store.get_ref(&canonical(name))? {
+            Some(descriptor) => Self::read(store, &descriptor).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the record that a descriptor names.
+    pub fn read(store: &Store, descriptor: &Descriptor) -> Result<Self, StoreError> {
+        let bytes = store.read_blob(&descriptor.digest)?;
+        serde_json::from_slice(&bytes).map_err(StoreError::decode)
+    }
+}
+
+/// The content digest of layers on top of each other. Nothing at all has one too.
+pub fn chain<'a>(layers: impl Iterator<Item = &'a ContentDigest>) -> ContentDigest {
+    layers.fold(
+        KeyHasher::new("cairn scratch").finish_content(),
+        |below, layer| stack(&below, layer),
+    )
+}
+
+/// The content digest of one more layer on a filesystem.
+pub fn stack(below: &ContentDigest, layer: &ContentDigest) -> ContentDigest {
+    let mut hasher = KeyHasher::new("cairn chain");
+    hasher.field("below", below.to_string().as_bytes());
+    hasher.field("layer", layer.to_string().as_bytes());
+    hasher.finish_content()
+}
+
+/// The name a reference is kept under: fully qualified, with its tag.
+///
+/// What is no reference (an image of a stack with its variant, say) is kept as it is.
+pub fn canonical(name: &str) -> String {
+    name.parse::<Reference>()
+        .map_or_else(|_| name.to_owned(), |found| found.to_string())
+}

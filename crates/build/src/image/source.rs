@@ -1,0 +1,132 @@
+//! Images of the store as bases of a build.
+
+use std::sync::Arc;
+
+use cairn_oci::{History, Platform};
+use cairn_store::Store;
+
+use super::record::{ImageRecord, canonical};
+use crate::resolve::{BaseImage, ImageSource, ResolveError};
+
+/// How many similar names an error offers.
+const NEAR_MAX: usize = 3;
+
+/// Opens images by their names in a store.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreImages<'a> {
+    /// The store.
+    pub store: &'a Store,
+}
+
+impl ImageSource for StoreImages<'_> {
+    fn open(&self, reference: &str, platform: &Platform) -> Result<Arc<BaseImage>, ResolveError> {
+        if reference.parse::<cairn_oci::Reference>().is_err() {
+            return Err(ResolveError::Invalid {
+                reference: reference.to_owned(),
+            });
+        }
+        let failed = |source| ResolveError::Store {
+            reference: reference.to_owned(),
+            source,
+        };
+        let record = self.find(reference).map_err(failed)?;
+        let Some(record) = record else {
+            return Err(ResolveError::Unknown {
+                reference: reference.to_owned(),
+                near: self.near(reference),
+            });
+        };
+        if !platform.matches(&record.platform) {
+            return Err(ResolveError::OtherPlatform {
+                reference: reference.to_owned(),
+                found: record.platform.to_string(),
+                wanted: platform.to_string(),
+            });
+        }
+        Ok(Arc::new(base_image(reference, record)))
+    }
+}
+
+impl StoreImages<'_> {
+    /// Finds a record by name; a digest in the reference must be the manifest's it came with.
+    fn find(&self, reference: &str) -> Result<Option<ImageRecord>, cairn_store::StoreError> {
+        if let Some(record) = ImageRecord::open(self.store, reference)? {
+            return Ok(Some(record));
+        }
+        let Ok(wanted) = reference.parse::<cairn_oci::Reference>() else {
+            return Ok(None);
+        };
+        let Some(digest) = wanted.digest() else {
+            return Ok(None);
+        };
+        for (name, descriptor) in self.store.list_refs()? {
+            let same = name
+                .parse::<cairn_oci::Reference>()
+                .is_ok_and(|known| known.name() == wanted.name());
+            if !same {
+                continue;
+            }
+            let record = ImageRecord::read(self.store, &descriptor)?;
+            if record
+                .packed
+                .as_ref()
+                .is_some_and(|packed| packed.digest == *digest)
+            {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Names of the store that end as the wanted one does, or nearly.
+    fn near(&self, reference: &str) -> Vec<String> {
+        let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+        let wanted = last(&canonical(reference));
+        let mut names: Vec<(usize, String)> = self
+            .store
+            .list_refs()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, _)| (strsim::levenshtein(&last(&name), &wanted), name))
+            .filter(|(distance, _)| *distance <= wanted.len() / 2)
+            .collect();
+        names.sort();
+        names
+            .into_iter()
+            .take(NEAR_MAX)
+            .map(|(_, name)| name)
+            .collect()
+    }
+}
+
+/// An image record as a base.
+pub fn base_image(name: &str, record: ImageRecord) -> BaseImage {
+    let content = record.filesystem();
+    let history = full_history(record.history, record.layers.len());
+    BaseImage {
+        name: name.to_owned(),
+        platform: record.platform,
+        config: record.config,
+        author: record.author,
+        history,
+        layers: record.layers,
+        content,
+    }
+}
+
+/// Makes a history speak of every layer: some images come with too short a one, or none.
+fn full_history(mut history: Vec<History>, layers: usize) -> Vec<History> {
+    let told = history.iter().filter(|entry| !entry.empty_layer).count();
+    if told > layers {
+        history.clear();
+    }
+    let told = history.iter().filter(|entry| !entry.empty_layer).count();
+    for _ in told..layers {
+        let created_by = Some("a layer of the base without history".to_owned());
+        history.push(History {
+            created_by,
+            ..History::default()
+        });
+    }
+    history
+}

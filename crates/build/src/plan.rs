@@ -1,0 +1,190 @@
+//! What a run will do, before it does anything: for each vertex its result or why it must run.
+//!
+//! Planning walks the graph once, bottom-up. A vertex whose inputs are known gets its key and is
+//! looked up; one that needs a vertex that must run can only be decided later, when that has run:
+//! if its base turns out unchanged, its key may still be found (early cutoff).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cairn_store::{CacheKey, KeyHasher};
+use serde::Serialize;
+
+use crate::engine::Engine;
+use crate::event::VertexId;
+use crate::failure::StepError;
+use crate::filesystem::Filesystem;
+use crate::graph::{Graph, Op, Vertex};
+use crate::image::record::RecordLayer;
+use crate::key::{Difference, KeyInputs};
+use crate::take::{ResultOf, Taker};
+
+/// The decisions for all vertices of a graph.
+#[derive(Debug)]
+pub struct GraphPlan {
+    decisions: BTreeMap<VertexId, Decision>,
+}
+
+/// What happens to a vertex.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// Its result is there.
+    Reuse(Arc<Filesystem>),
+    /// It runs.
+    Run(Cause),
+    /// It needs a vertex that runs; whether it has to run itself shows then.
+    After(VertexId),
+    /// It cannot run: what it needs is not there.
+    Broken(Arc<StepError>),
+}
+
+/// Why a vertex runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "cause", rename_all = "kebab-case")]
+pub enum Cause {
+    /// The user asked for it.
+    Forced,
+    /// The store has never seen this step of this image.
+    New,
+    /// An input is not what it was when this step last ran.
+    Changed {
+        /// The first input that differs.
+        difference: Difference,
+        /// Where the difference lies in files of a context: some of those that differ.
+        files: Vec<String>,
+    },
+    /// Its inputs are as before, but its result was collected from the store.
+    Collected,
+}
+
+impl GraphPlan {
+    /// The decision for a vertex.
+    pub fn decision(&self, id: VertexId) -> &Decision {
+        &self.decisions[&id]
+    }
+
+    /// All decisions in topological order.
+    pub fn iter(&self) -> impl Iterator<Item = (VertexId, &Decision)> {
+        self.decisions.iter().map(|(id, decision)| (*id, decision))
+    }
+
+    /// Whether nothing has to run.
+    pub fn is_nothing_to_do(&self) -> bool {
+        self.decisions
+            .values()
+            .all(|decision| matches!(decision, Decision::Reuse(_)))
+    }
+
+    /// The vertex that makes this one run or wait: itself, or the first in its way.
+    pub fn root_cause(&self, mut id: VertexId) -> VertexId {
+        while let Decision::After(input) = self.decision(id) {
+            id = *input;
+        }
+        id
+    }
+}
+
+/// Decides for every vertex of a graph.
+pub(crate) fn plan(graph: &Graph, engine: &Engine<'_>, taker: &Taker<'_>) -> GraphPlan {
+    let mut plan = GraphPlan {
+        decisions: BTreeMap::new(),
+    };
+    for (id, vertex) in graph.iter() {
+        let decision = decide(id, vertex, engine, taker, &plan);
+        plan.decisions.insert(id, decision);
+    }
+    plan
+}
+
+fn decide(
+    id: VertexId,
+    vertex: &Vertex,
+    engine: &Engine<'_>,
+    taker: &Taker<'_>,
+    plan: &GraphPlan,
+) -> Decision {
+    if let Op::Image(image) = &vertex.op {
+        return Decision::Reuse(Arc::new(Filesystem::new(image.layers.clone())));
+    }
+    for input in vertex.inputs() {
+        match plan.decision(input) {
+            Decision::Reuse(_) => {}
+            Decision::Run(_) | Decision::After(_) | Decision::Broken(_) => {
+                return Decision::After(input);
+            }
+        }
+    }
+    let known = |input: VertexId| match plan.decision(input) {
+        Decision::Reuse(filesystem) => filesystem.clone(),
+        _ => unreachable!("all inputs are known"),
+    };
+    let inputs = match taker.inputs(engine, id, vertex, &known) {
+        Ok(inputs) => inputs,
+        Err(error) => return Decision::Broken(Arc::new(error)),
+    };
+    if !is_forced(engine, vertex)
+        && let Some(layer) = look_up(engine, &inputs.key())
+    {
+        let base = vertex.base.vertex().map(known);
+        let base = base.as_deref().cloned().unwrap_or_else(Filesystem::scratch);
+        return Decision::Reuse(Arc::new(base.with(layer)));
+    }
+    Decision::Run(cause(engine, taker, id, vertex, &inputs, &known))
+}
+
+/// Finds the layer that a key stands for: `Some(None)` if it is known to make none.
+pub(crate) fn look_up(engine: &Engine<'_>, key: &CacheKey) -> Option<Option<RecordLayer>> {
+    let record = engine.store.get_record(key)?;
+    Some(record.snapshot.map(|snapshot| RecordLayer {
+        snapshot,
+        content: record.content,
+    }))
+}
+
+/// Why a vertex runs: what differs from the last time that this step of this image ran.
+pub(crate) fn cause(
+    engine: &Engine<'_>,
+    taker: &Taker<'_>,
+    id: VertexId,
+    vertex: &Vertex,
+    inputs: &KeyInputs,
+    result_of: &ResultOf<'_>,
+) -> Cause {
+    if is_forced(engine, vertex) {
+        return Cause::Forced;
+    }
+    let Some(last) = engine.store.get_record(&position(vertex)) else {
+        return Cause::New;
+    };
+    let Some(difference) = inputs.first_difference(&KeyInputs(last.inputs)) else {
+        return Cause::Collected;
+    };
+    let files = match (&vertex.op, last.snapshot) {
+        (Op::Copy(copy), Some(snapshot)) if difference.input == "files" => {
+            let earlier = engine.store.snapshot_dir(&snapshot);
+            taker.changed_files(engine, id, copy, result_of, &earlier)
+        }
+        _ => Vec::new(),
+    };
+    Cause::Changed { difference, files }
+}
+
+/// Whether a vertex runs whatever the store holds.
+pub(crate) fn is_forced(engine: &Engine<'_>, vertex: &Vertex) -> bool {
+    engine.settings.no_cache || matches!(&vertex.op, Op::Exec(exec) if exec.ignore_cache)
+}
+
+/// The key under which the last run of a step is kept: its place, not its content.
+pub(crate) fn position(vertex: &Vertex) -> CacheKey {
+    let origin = &vertex.origin;
+    let mut hasher = KeyHasher::new("cairn position");
+    hasher.field("image", origin.image.as_bytes());
+    let file = origin
+        .label
+        .as_ref()
+        .map_or("", |label| label.source.name.as_str());
+    hasher.field("file", file.as_bytes());
+    hasher.field("stage", origin.stage.as_bytes());
+    hasher.number("step", u64::from(origin.step.0));
+    hasher.finish_key()
+}
