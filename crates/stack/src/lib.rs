@@ -1,1 +1,19 @@
 //! A run over many images: plan, build, check, report.
+//!
+//! ```text
+//! directory    --load-->      LoadedStack: spec and Dockerfiles, parsed once
+//! LoadedStack  --requests-->  what the engine is asked to build, in graph order
+//! (a lone Dockerfile gets its request from single::request)
+//! Prepared     --report-->    PlanReport: what would happen, and why
+//! Prepared     --run-->       RunReport: every image built and named, or why not
+//! ImageRecord  --check-->     ImageCheck: what its tests say, kept as evidence
+//! ```
+
+pub mod check;
+pub mod git;
+pub mod load;
+pub mod plan;
+pub mod request;
+pub mod run;
+pub mod single;
+pub mod structure;

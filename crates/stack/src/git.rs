@@ -1,0 +1,116 @@
+//! What git knows of the directory a stack lives in: commit, branch, time, remote.
+//!
+//! Asked of the `git` program with plumbing commands whose output is stable. A directory without
+//! a repository, and a machine without git, are no errors: there is just nothing to tell.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The commit a stack was built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The full hash.
+    pub hash: String,
+    /// When it was committed, in seconds since 1970.
+    pub time: i64,
+    /// The branch, unless the head is detached.
+    pub branch: Option<String>,
+    /// Where the repository was cloned from, without credentials.
+    pub remote: Option<String>,
+}
+
+/// Looks up the commit of a directory.
+pub fn commit(directory: &Path) -> Option<Commit> {
+    // Two processes side by side: each costs some milliseconds of a run with nothing to do.
+    std::thread::scope(|scope| {
+        let remote = scope.spawn(|| git(directory, &["config", "--get", "remote.origin.url"]));
+        let head = git(
+            directory,
+            &["log", "-1", "--decorate=full", "--format=%H %ct %D"],
+        );
+        let remote = remote
+            .join()
+            .ok()
+            .flatten()
+            .map(|url| without_credentials(url.trim()));
+        parse_head(&head?, remote)
+    })
+}
+
+/// Reads `HASH TIME HEAD -> refs/heads/main, ...`.
+fn parse_head(line: &str, remote: Option<String>) -> Option<Commit> {
+    let mut parts = line.trim().splitn(3, ' ');
+    let hash = parts.next()?.to_owned();
+    let time = parts.next()?.parse().ok()?;
+    let refs = parts.next().unwrap_or("");
+    let branch = refs
+        .split(", ")
+        .find_map(|name| name.strip_prefix("HEAD -> refs/heads/"));
+    Some(Commit {
+        hash,
+        time,
+        branch: branch.map(str::to_owned),
+        remote,
+    })
+}
+
+fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(directory)
+        // The stack's directory may belong to another user, as in a container or a CI job; only
+        // its commit is read, none of its hooks or settings is run.
+        .args(["-c", "safe.directory=*", "-c", "core.fsmonitor=false"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Removes `user:password@` from an address.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    format!("{scheme}://{host}/{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_never_leave() {
+        assert_eq!(
+            without_credentials("https://me:secret@host/a/b.git"),
+            "https://host/a/b.git"
+        );
+        assert_eq!(without_credentials("git@host:a/b"), "git@host:a/b");
+    }
+
+    #[test]
+    fn a_head_is_read_with_and_without_a_branch() {
+        let commit = parse_head(
+            "abc 17 HEAD -> refs/heads/topic/x, tag: refs/tags/v1\n",
+            None,
+        );
+        let commit = commit.unwrap();
+        assert_eq!(
+            (commit.time, commit.branch.as_deref()),
+            (17, Some("topic/x"))
+        );
+        assert_eq!(parse_head("abc 17 HEAD\n", None).unwrap().branch, None);
+    }
+
+    #[test]
+    fn no_repository_is_no_commit() {
+        assert_eq!(commit(Path::new("/proc")), None);
+    }
+}

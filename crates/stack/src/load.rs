@@ -1,0 +1,196 @@
+//! A directory to a stack: spec and Dockerfiles, each read and parsed once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cairn_build::lower::names::external_names;
+use cairn_diagnostic::{Diagnostic, Source};
+use cairn_dockerfile::Dockerfile;
+use cairn_oci::Platform;
+use cairn_spec::graph::{ImageNames, NameUse};
+use cairn_spec::{ImageId, ImageSource, Stack, StackGraph};
+
+use crate::git::{self, Commit};
+
+/// A stack with everything that was read to know it.
+#[derive(Debug, Clone)]
+pub struct LoadedStack {
+    /// The directory of its spec, as the user named it.
+    pub directory: PathBuf,
+    /// The spec as meant.
+    pub stack: Stack,
+    /// Its Dockerfiles by image.
+    pub dockerfiles: BTreeMap<ImageId, LoadedDockerfile>,
+    /// The edges between its images.
+    pub graph: StackGraph,
+    /// The commit of the directory.
+    pub commit: Option<Commit>,
+}
+
+/// A Dockerfile of a stack.
+#[derive(Debug, Clone)]
+pub struct LoadedDockerfile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where its context is.
+    pub context: PathBuf,
+    /// What it says.
+    pub dockerfile: Arc<Dockerfile>,
+}
+
+/// Why a stack cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is no spec.
+    #[error("no {} in {}", cairn_spec::FILE_NAME, directory.display())]
+    NoSpec {
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The spec or a Dockerfile is wrong.
+    #[error("{} in the stack", count(.0.len()))]
+    Findings(Vec<Diagnostic>),
+}
+
+fn count(errors: usize) -> String {
+    if errors == 1 {
+        "1 error".to_owned()
+    } else {
+        format!("{errors} errors")
+    }
+}
+
+/// Loads the stack of a directory.
+pub fn load(directory: &Path, platform: &Platform) -> Result<LoadedStack, LoadError> {
+    let path = directory.join(cairn_spec::FILE_NAME);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(LoadError::NoSpec {
+                directory: directory.to_owned(),
+            });
+        }
+        Err(source) => return Err(LoadError::Read { path, source }),
+    };
+    std::thread::scope(|scope| {
+        let commit = scope.spawn(|| git::commit(directory));
+        let source = Source::new(path.display().to_string(), text);
+        let stack = cairn_spec::read(&source).map_err(LoadError::Findings)?;
+        let (dockerfiles, used) = read_dockerfiles(directory, &stack, platform)?;
+        let graph = StackGraph::new(&stack, &used).map_err(LoadError::Findings)?;
+        Ok(LoadedStack {
+            directory: directory.to_owned(),
+            stack,
+            dockerfiles,
+            graph,
+            commit: commit.join().ok().flatten(),
+        })
+    })
+}
+
+type Dockerfiles = BTreeMap<ImageId, LoadedDockerfile>;
+type Used = Vec<ImageNames>;
+
+fn read_dockerfiles(
+    directory: &Path,
+    stack: &Stack,
+    platform: &Platform,
+) -> Result<(Dockerfiles, Used), LoadError> {
+    let mut parsed: BTreeMap<PathBuf, Arc<Dockerfile>> = BTreeMap::new();
+    let mut dockerfiles = Dockerfiles::new();
+    let mut used = Used::new();
+    let mut findings = Vec::new();
+    for id in stack.ids() {
+        let ImageSource::Dockerfile(spec) = &stack[id].source else {
+            continue;
+        };
+        let context = directory.join(&spec.context.value);
+        if !context.is_dir() {
+            findings.push(
+                Diagnostic::error(format!("context `{}` is no directory", spec.context.value))
+                    .at(&stack.source, spec.context.span),
+            );
+            continue;
+        }
+        let path = context.join(&spec.dockerfile.value);
+        let dockerfile = match parsed.get(&path) {
+            Some(dockerfile) => dockerfile.clone(),
+            None => match read_dockerfile(&path) {
+                Ok(Ok(dockerfile)) => {
+                    parsed.insert(path.clone(), dockerfile.clone());
+                    dockerfile
+                }
+                Ok(Err(errors)) => {
+                    findings.extend(errors);
+                    continue;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let text = format!(
+                        "`{}` has no `{}`",
+                        spec.context.value, spec.dockerfile.value
+                    );
+                    findings.push(
+                        Diagnostic::error(text).at(&stack.source, spec.dockerfile.span).hint(
+                            "Set `dockerfile` if it has another name; it is looked for in the context.",
+                        ),
+                    );
+                    continue;
+                }
+                Err(source) => return Err(LoadError::Read { path, source }),
+            },
+        };
+        let target = spec.target.as_ref().map(|target| target.value.as_str());
+        let args = spec
+            .args
+            .iter()
+            .map(|(name, value)| (name.clone(), value.value.clone()));
+        match external_names(&dockerfile, target, &args.collect(), platform) {
+            Ok(names) => {
+                let uses = names.into_iter().map(|used| NameUse {
+                    name: used.name,
+                    span: used.span,
+                });
+                used.push(ImageNames {
+                    image: id,
+                    source: dockerfile.source.clone(),
+                    uses: uses.collect(),
+                });
+            }
+            Err(error) => findings.push(*error),
+        }
+        dockerfiles.insert(
+            id,
+            LoadedDockerfile {
+                path,
+                context,
+                dockerfile,
+            },
+        );
+    }
+    findings.dedup();
+    if findings.is_empty() {
+        Ok((dockerfiles, used))
+    } else {
+        Err(LoadError::Findings(findings))
+    }
+}
+
+type Parsed = Result<Arc<Dockerfile>, Vec<Diagnostic>>;
+
+/// Reads and parses one Dockerfile.
+pub fn read_dockerfile(path: &Path) -> Result<Parsed, std::io::Error> {
+    let bytes = std::fs::read(path)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let source = Source::new(path.display().to_string(), text);
+    Ok(cairn_dockerfile::parse(&source).map(Arc::new))
+}

@@ -1,0 +1,213 @@
+//! What a run would do, image by image, with causes: plain data for people and for CI.
+
+use std::collections::BTreeSet;
+
+use cairn_build::event::VertexId;
+use cairn_build::lower::LoweredImage;
+use cairn_build::plan::{Cause, Decision};
+use cairn_build::run::Prepared;
+use serde::Serialize;
+
+/// The plan of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlanReport {
+    /// The images in the order in which they are built.
+    pub images: Vec<ImagePlan>,
+    /// How many steps are sure to run.
+    pub run: usize,
+    /// How many steps wait for another one to be decided.
+    pub after: usize,
+    /// How many steps are there already.
+    pub reuse: usize,
+}
+
+/// The plan for one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImagePlan {
+    /// Its name.
+    pub image: String,
+    /// What happens to it.
+    pub decision: ImageDecision,
+    /// Its steps that do not simply come from the store.
+    pub steps: Vec<StepPlan>,
+}
+
+/// What happens to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageDecision {
+    /// At least one of its steps runs.
+    Build,
+    /// Everything is there.
+    Reuse,
+}
+
+/// The plan for one step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepPlan {
+    /// Number and count within its stage.
+    pub step: (u32, u32),
+    /// The instruction.
+    pub title: String,
+    /// File and line.
+    pub place: Option<(String, usize)>,
+    /// What happens, and why.
+    #[serde(flatten)]
+    pub action: StepAction,
+}
+
+/// What happens to a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+pub enum StepAction {
+    /// It runs.
+    Run {
+        /// Why.
+        why: Cause,
+        /// The same in words.
+        because: String,
+    },
+    /// It runs unless the step it builds on turns out unchanged.
+    After {
+        /// The step that decides.
+        because: String,
+    },
+    /// It cannot run.
+    Broken {
+        /// Why.
+        because: String,
+    },
+}
+
+/// Tells what a prepared run will do.
+pub fn report(prepared: &Prepared<'_>) -> PlanReport {
+    let mut seen = BTreeSet::new();
+    let images = prepared.lowered.images.iter().map(|image| {
+        let plan = image_plan(prepared, image, &seen);
+        seen.extend(prepared.vertices_of(image));
+        plan
+    });
+    let images = images.collect();
+    let count = |is: fn(&Decision) -> bool| {
+        prepared
+            .plan
+            .iter()
+            .filter(|(_, decision)| is(decision))
+            .count()
+    };
+    PlanReport {
+        images,
+        run: count(|decision| matches!(decision, Decision::Run(_))),
+        after: count(|decision| matches!(decision, Decision::After(_))),
+        reuse: count(|decision| matches!(decision, Decision::Reuse(_))),
+    }
+}
+
+/// Steps that an earlier image lists already are not told again; they still decide.
+fn image_plan(
+    prepared: &Prepared<'_>,
+    image: &LoweredImage,
+    told: &BTreeSet<VertexId>,
+) -> ImagePlan {
+    let vertices = prepared.vertices_of(image);
+    let open = |id: &VertexId| !matches!(prepared.plan.decision(*id), Decision::Reuse(_));
+    let decision = if vertices.iter().any(open) {
+        ImageDecision::Build
+    } else {
+        ImageDecision::Reuse
+    };
+    let steps = vertices
+        .into_iter()
+        .filter(|id| open(id) && !told.contains(id))
+        .map(|id| step_plan(prepared, id))
+        .collect();
+    ImagePlan {
+        image: image.name.clone(),
+        decision,
+        steps,
+    }
+}
+
+fn step_plan(prepared: &Prepared<'_>, id: VertexId) -> StepPlan {
+    let origin = &prepared.lowered.graph.vertex(id).origin;
+    let action = match prepared.plan.decision(id) {
+        Decision::Run(why) => StepAction::Run {
+            why: why.clone(),
+            because: in_words(why),
+        },
+        Decision::After(_) => {
+            let root = prepared.plan.root_cause(id);
+            let first = &prepared.lowered.graph.vertex(root).origin;
+            let because = if first.image == origin.image {
+                format!("it builds on `{}`", first.title)
+            } else {
+                format!("it builds on `{}` of {}", first.title, first.image)
+            };
+            StepAction::After { because }
+        }
+        Decision::Broken(error) => StepAction::Broken {
+            because: error.to_string(),
+        },
+        Decision::Reuse(_) => unreachable!("only open steps are told"),
+    };
+    StepPlan {
+        step: origin.step,
+        title: origin.title.clone(),
+        place: origin.label.as_ref().map(|label| {
+            (
+                label.source.name.clone(),
+                label.source.position(label.span.start).line,
+            )
+        }),
+        action,
+    }
+}
+
+/// Says a cause in a phrase that follows "because".
+pub fn in_words(cause: &Cause) -> String {
+    match cause {
+        Cause::Forced => "it was asked to run whatever the store holds".to_owned(),
+        Cause::New => "it was never run before".to_owned(),
+        Cause::Collected => "its result was collected from the store".to_owned(),
+        Cause::Changed { difference, files } => {
+            let input = &difference.input;
+            match (&difference.old, &difference.new) {
+                _ if input == "base" => "what it builds on changed".to_owned(),
+                _ if input == "files" && !files.is_empty() => files_in_words(files),
+                _ if input == "files" => "the files it takes changed".to_owned(),
+                _ if input == "format" => "this version of Cairn builds it differently".to_owned(),
+                (None, Some(new)) => format!("{input} is new: {}", short(new)),
+                (Some(_), None) => format!("{input} is gone"),
+                (Some(old), Some(new)) => {
+                    format!("{input} changed from {} to {}", short(old), short(new))
+                }
+                (None, None) => format!("{input} changed"),
+            }
+        }
+    }
+}
+
+fn files_in_words(files: &[String]) -> String {
+    const TOLD_MAX: usize = 3;
+    let told = files
+        .iter()
+        .take(TOLD_MAX)
+        .map(|file| format!("`{file}`"))
+        .collect::<Vec<_>>();
+    let more = files.len().saturating_sub(TOLD_MAX);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!("{}{more} changed", told.join(", "))
+}
+
+/// A value at a length that fits into a line.
+fn short(value: &str) -> String {
+    const LONGEST: usize = 60;
+    if value.chars().count() <= LONGEST {
+        return format!("`{value}`");
+    }
+    format!("`{}...`", value.chars().take(LONGEST).collect::<String>())
+}

@@ -1,0 +1,154 @@
+//! A loaded stack to what the engine is asked to build.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cairn_build::context::Context;
+use cairn_build::graph::ContextId;
+use cairn_build::request::{DockerfileRecipe, ImageRequest, Named, Recipe};
+use cairn_build::resolve::DebianBase;
+use cairn_oci::{Platform, annotation, rfc3339};
+use cairn_spec::{ImageId, ImageSource, NetworkPolicy};
+use cairn_store::Store;
+
+use crate::load::LoadedStack;
+use crate::single::{SingleError, open_context};
+
+/// What times are clamped to where neither the spec, the environment nor a commit says anything:
+/// 1980-01-01, the oldest time that ZIP archives, and so Python wheels, can hold.
+pub const DEFAULT_EPOCH: i64 = 315_532_800;
+
+/// How a stack is turned into requests.
+#[derive(Debug, Clone)]
+pub struct RequestOptions {
+    /// The platform to build for.
+    pub platform: Platform,
+    /// The platform of this machine.
+    pub build_platform: Platform,
+    /// `SOURCE_DATE_EPOCH` of the environment.
+    pub epoch: Option<i64>,
+    /// Whether every step runs, whatever the store holds.
+    pub no_cache: bool,
+}
+
+/// Requests in the order of the stack's graph, and the contexts that they name.
+pub struct Requests {
+    /// One for each image.
+    pub images: Vec<ImageRequest>,
+    /// Which image of the stack each request is.
+    pub ids: Vec<ImageId>,
+    /// The contexts.
+    pub contexts: Vec<Context>,
+}
+
+/// Makes requests for the images and everything they build on.
+pub fn requests(
+    store: &Store,
+    loaded: &LoadedStack,
+    selected: &[ImageId],
+    bases: &BTreeMap<ImageId, Arc<DebianBase>>,
+    options: &RequestOptions,
+) -> Result<Requests, SingleError> {
+    let mut made = Requests {
+        images: Vec::new(),
+        ids: Vec::new(),
+        contexts: Vec::new(),
+    };
+    let mut context_ids = BTreeMap::new();
+    for id in loaded.graph.with_ancestors(selected) {
+        let image = &loaded.stack[id];
+        let recipe = match &image.source {
+            ImageSource::Debian(_) => Recipe::Debian(bases[&id].clone()),
+            ImageSource::Dockerfile(spec) => {
+                let file = &loaded.dockerfiles[&id];
+                // The Dockerfile is part of the identity: it may have an ignore file of its own.
+                let context = match context_ids.get(&file.path) {
+                    Some(context) => *context,
+                    None => {
+                        let context = ContextId(made.contexts.len().try_into().unwrap_or(u32::MAX));
+                        made.contexts
+                            .push(open_context(store, &file.context, Some(&file.path))?);
+                        context_ids.insert(file.path.clone(), context);
+                        context
+                    }
+                };
+                let edges = loaded.graph.edges(id).iter();
+                let names = edges.map(|edge| {
+                    let sibling = loaded.stack[edge.parent].name.to_string();
+                    (edge.name.clone(), Named::Sibling(sibling))
+                });
+                Recipe::Dockerfile(DockerfileRecipe {
+                    dockerfile: file.dockerfile.clone(),
+                    context,
+                    names: names.collect(),
+                    target: spec.target.as_ref().map(|target| target.value.clone()),
+                    args: spec
+                        .args
+                        .iter()
+                        .map(|(name, value)| (name.clone(), value.value.clone()))
+                        .collect(),
+                    no_cache: options.no_cache,
+                    network_none: loaded.stack.build.network == NetworkPolicy::None,
+                    build_platform: options.build_platform.clone(),
+                })
+            }
+        };
+        let epoch = epoch(loaded, options);
+        made.images.push(ImageRequest {
+            name: image.name.to_string(),
+            recipe,
+            platform: options.platform.clone(),
+            labels: labels(loaded, id),
+            annotations: annotations(loaded, id, epoch),
+            epoch,
+        });
+        made.ids.push(id);
+    }
+    Ok(made)
+}
+
+/// The time that a stack's images get: the spec's, the environment's, the commit's, or a fixed
+/// one, in this order.
+pub fn epoch(loaded: &LoadedStack, options: &RequestOptions) -> i64 {
+    let commit = loaded.commit.as_ref().map(|commit| commit.time);
+    loaded
+        .stack
+        .epoch
+        .or(options.epoch)
+        .or(commit)
+        .unwrap_or(DEFAULT_EPOCH)
+}
+
+/// Labels of the spec, and the commit.
+fn labels(loaded: &LoadedStack, id: ImageId) -> BTreeMap<String, String> {
+    let mut labels = loaded.stack[id].labels.clone();
+    if let Some(commit) = &loaded.commit {
+        labels
+            .entry(annotation::REVISION.to_owned())
+            .or_insert_with(|| commit.hash.clone());
+    }
+    labels
+}
+
+/// Annotations: what OCI names for where an image comes from, and the spec's labels (BOR-16).
+fn annotations(loaded: &LoadedStack, id: ImageId, epoch: i64) -> BTreeMap<String, String> {
+    let image = &loaded.stack[id];
+    let mut annotations = image.labels.clone();
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            annotations.entry(name.to_owned()).or_insert(value);
+        }
+    };
+    let commit = loaded.commit.as_ref();
+    add(annotation::TITLE, Some(image.name.to_string()));
+    add(annotation::CREATED, Some(rfc3339(epoch)));
+    add(
+        annotation::REVISION,
+        commit.map(|commit| commit.hash.clone()),
+    );
+    add(
+        annotation::SOURCE,
+        commit.and_then(|commit| commit.remote.clone()),
+    );
+    annotations
+}

@@ -1,0 +1,158 @@
+//! A run over a stack: what was asked for is built, named, and written to the history.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cairn_build::engine::Engine;
+use cairn_build::event::{Event, Outcome};
+use cairn_build::failure::Failure;
+use cairn_build::image::ImageRecord;
+use cairn_build::lower::LoweredImage;
+use cairn_build::run::Prepared;
+use cairn_build::solve::Solved;
+use cairn_store::StoreError;
+
+/// One image of a run.
+#[derive(Debug, Clone)]
+pub struct ImageResult {
+    /// Its name in the stack.
+    pub name: String,
+    /// How it went.
+    pub state: ImageState,
+}
+
+/// How an image went.
+#[derive(Debug, Clone)]
+pub enum ImageState {
+    /// It is there.
+    Ready {
+        /// What it is.
+        record: Box<ImageRecord>,
+        /// How many of its steps ran.
+        ran: usize,
+        /// How many of its steps were there.
+        cached: usize,
+    },
+    /// It is not there.
+    Failed {
+        /// One line that says why.
+        reason: String,
+    },
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct RunReport {
+    /// All images, in graph order.
+    pub images: Vec<ImageResult>,
+    /// What failed.
+    pub failures: Vec<Failure>,
+    /// How many steps ran.
+    pub ran: usize,
+    /// How many steps were there.
+    pub cached: usize,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl RunReport {
+    /// Whether every image is there.
+    pub fn is_success(&self) -> bool {
+        self.images
+            .iter()
+            .all(|image| matches!(image.state, ImageState::Ready { .. }))
+    }
+
+    /// The image of that name, if it is there.
+    pub fn record(&self, name: &str) -> Option<&ImageRecord> {
+        self.images
+            .iter()
+            .find(|image| image.name == name)
+            .and_then(|image| match &image.state {
+                ImageState::Ready { record, .. } => Some(record.as_ref()),
+                ImageState::Failed { .. } => None,
+            })
+    }
+}
+
+/// Builds what was prepared and makes each name point to its image.
+///
+/// `names` gives the references of each image by its name in the run.
+pub fn run(
+    prepared: &Prepared<'_>,
+    engine: &Engine<'_>,
+    names: &BTreeMap<String, Vec<String>>,
+) -> Result<RunReport, StoreError> {
+    let started = Instant::now();
+    let solved = prepared.solve(engine);
+    let mut images = Vec::new();
+    for image in &prepared.lowered.images {
+        let state = finish_image(prepared, engine, image, &solved, names)?;
+        images.push(ImageResult {
+            name: image.name.clone(),
+            state,
+        });
+    }
+    let ran = count(&solved, |outcome| matches!(outcome, Outcome::Done { .. }));
+    let all = prepared.lowered.graph.len();
+    let missing = solved.failures.len() + solved.skipped.len();
+    let report = RunReport {
+        images,
+        ran,
+        cached: all.saturating_sub(ran + missing),
+        failures: solved.failures,
+        elapsed: started.elapsed(),
+    };
+    Ok(report)
+}
+
+fn count(solved: &Solved, is: impl Fn(&Outcome) -> bool) -> usize {
+    solved.steps.iter().filter(|step| is(&step.outcome)).count()
+}
+
+fn finish_image(
+    prepared: &Prepared<'_>,
+    engine: &Engine<'_>,
+    image: &LoweredImage,
+    solved: &Solved,
+    names: &BTreeMap<String, Vec<String>>,
+) -> Result<ImageState, StoreError> {
+    let vertices = prepared.vertices_of(image);
+    let Some(record) = prepared.assemble(image, solved) else {
+        let failure = solved
+            .failures
+            .iter()
+            .find(|failure| vertices.contains(&failure.vertex));
+        let skipped = vertices.iter().find_map(|id| solved.skipped.get(id));
+        let reason = match (failure, skipped) {
+            (Some(failure), _) => failure.diagnostic.message.clone(),
+            (None, Some(reason)) => reason.clone(),
+            (None, None) => "the run was stopped".to_owned(),
+        };
+        let event = Event::ImageFailed {
+            image: image.name.clone(),
+            reason: reason.clone(),
+        };
+        engine.events.emit(event);
+        return Ok(ImageState::Failed { reason });
+    };
+    let names = names.get(&image.name).map_or(&[][..], Vec::as_slice);
+    record.save(engine.store, names)?;
+    let ran = solved
+        .steps
+        .iter()
+        .filter(|step| vertices.contains(&step.vertex))
+        .filter(|step| matches!(step.outcome, Outcome::Done { .. }))
+        .count();
+    engine.events.emit(Event::ImageReady {
+        image: image.name.clone(),
+        digest: record.content().to_string(),
+        cached: ran == 0,
+    });
+    let cached = vertices.len() - ran;
+    Ok(ImageState::Ready {
+        record: Box::new(record),
+        ran,
+        cached,
+    })
+}
