@@ -11,6 +11,7 @@
 
 pub mod check;
 pub mod git;
+pub mod history;
 pub mod load;
 pub mod plan;
 pub mod request;

@@ -9,7 +9,7 @@ use cairn_build::failure::Failure;
 use cairn_build::image::ImageRecord;
 use cairn_build::lower::LoweredImage;
 use cairn_build::run::Prepared;
-use cairn_build::solve::Solved;
+use cairn_build::solve::{Solved, SolvedStep};
 use cairn_store::StoreError;
 
 /// One image of a run.
@@ -47,6 +47,8 @@ pub struct RunReport {
     pub images: Vec<ImageResult>,
     /// What failed.
     pub failures: Vec<Failure>,
+    /// How every step went that was not decided before the run.
+    pub steps: Vec<SolvedStep>,
     /// How many steps ran.
     pub ran: usize,
     /// How many steps were there.
@@ -101,6 +103,7 @@ pub fn run(
         ran,
         cached: all.saturating_sub(ran + missing),
         failures: solved.failures,
+        steps: solved.steps,
         elapsed: started.elapsed(),
     };
     Ok(report)
