@@ -161,6 +161,12 @@ impl Store {
         record_file::parse(STAMP_KIND, &bytes)
     }
 
+    /// A blob's stamp, without noting a use.
+    pub(crate) fn peek_blob_stamp(&self, digest: &Digest) -> Option<BlobStamp> {
+        let bytes = fs::read(self.layout().blob_stamp(digest)).ok()?;
+        record_file::parse(STAMP_KIND, &bytes)
+    }
+
     /// Hashes a blob as it is on the disk.
     pub(crate) fn hash_blob(&self, digest: &Digest) -> Result<Digest, StoreError> {
         let path = self.blob_path(digest);

@@ -88,6 +88,8 @@
 
 mod blob;
 mod cache;
+mod check;
+mod collect;
 mod durability;
 mod error;
 mod files;
@@ -115,6 +117,8 @@ mod whiteout;
 pub use blob::{BlobWriter, DOCUMENT_SIZE_MAX};
 pub use cache::CacheRecord;
 pub use cairn_oci::Compression;
+pub use check::{Finding, Severity};
+pub use collect::{GcItem, GcKind, GcOptions, GcReason, GcReport, collect};
 pub use error::StoreError;
 pub use files::{FileDigestCache, FileIdentity};
 pub use filesystem_kind::network_filesystem;

@@ -44,7 +44,7 @@ mod tests {
         let tree = root.path().join("work");
         fs::create_dir_all(tree.join("work/incompat/volatile")).unwrap();
         for closed in ["work/incompat", "work", ""] {
-            fs::set_permissions(tree.join(closed), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(tree.join(closed), Permissions::from_mode(0o000)).unwrap();
         }
         remove_tree(&tree).unwrap();
         remove_tree(&tree).unwrap();

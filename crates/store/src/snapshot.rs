@@ -79,10 +79,25 @@ impl Store {
         self.layout().snapshot(snapshot).join("fs")
     }
 
-    /// Removes a snapshot that nothing names yet: its content turned out to be there already.
+    /// Removes a snapshot that nothing names, such as one whose content turned out to be there
+    /// already. Afterwards it is not there, whether it was before or not.
     pub fn discard_snapshot(&self, snapshot: &SnapshotId) -> Result<(), StoreError> {
+        self.known_snapshots()
+            .lock()
+            .expect("no panics while held")
+            .remove(snapshot);
+        self.known_contents()
+            .lock()
+            .expect("no panics while held")
+            .remove(snapshot);
+        // It leaves its place at once: what is half removed must not look whole.
         let directory = self.layout().snapshot(snapshot);
-        remove_tree(&directory).at("remove", &directory)
+        let aside = self.session()?.fresh_path();
+        match fs::rename(&directory, &aside) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).at("remove", &directory),
+            Ok(()) => remove_tree(&aside).at("remove", &aside),
+        }
     }
 
     /// Whether a snapshot is there, with all its bytes.
@@ -347,6 +362,11 @@ mod tests {
             b"a"
         );
         assert!(!store.layout().snapshot(&snapshot).join("work").exists());
+
+        store.discard_snapshot(&snapshot).unwrap();
+        store.discard_snapshot(&snapshot).unwrap();
+        assert!(!store.snapshot_exists(&snapshot));
+        let snapshot = store.begin_snapshot().unwrap().commit().unwrap();
 
         let dropped = store.begin_snapshot().unwrap();
         let (directory, name) = (dropped.directory.clone(), dropped.id());

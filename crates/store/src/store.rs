@@ -55,7 +55,7 @@ struct Inner {
     blobs: Mutex<HashSet<Digest>>,
     turns: Turns,
     /// Declared last: let go only after the session is cleared away.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Store {
@@ -65,8 +65,13 @@ impl Store {
     pub fn open(home: &Path, options: OpenOptions) -> Result<Self, StoreError> {
         let home = Home::open(home)?;
         let lock = home.lock_shared()?;
+        Ok(Self::with_lock(home, options, Some(lock)))
+    }
+
+    /// Makes the handle. Without a lock of its own, the caller holds one for as long.
+    pub(crate) fn with_lock(home: Home, options: OpenOptions, lock: Option<File>) -> Self {
         let durability = Durability::new(home.part("synced"));
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
                 home,
                 ownership: options.ownership,
@@ -80,7 +85,7 @@ impl Store {
                 turns: Turns::default(),
                 _lock: lock,
             }),
-        })
+        }
     }
 
     /// The directory it lives in.

@@ -80,6 +80,11 @@ impl Store {
         Ok(record)
     }
 
+    /// Reads every file of a snapshot, whatever is remembered.
+    pub(crate) fn hash_snapshot(&self, snapshot: &SnapshotId) -> Result<ContentRecord, StoreError> {
+        hash_layer(&self.layer_dir(snapshot)?)
+    }
+
     /// What is remembered of a snapshot's content; computes nothing.
     pub(crate) fn known_content_record(
         &self,
@@ -292,7 +297,8 @@ mod tests {
         };
         assert_eq!(plain, content(&store, older));
 
-        let changes: [(&str, fn(&Path)); 11] = [
+        type Change = (&'static str, fn(&Path));
+        let changes: [Change; 11] = [
             ("bytes", |upper| fs::write(upper.join("d/a"), "ax").unwrap()),
             ("size", |upper| fs::write(upper.join("d/a"), "aab").unwrap()),
             ("mode", |upper| {
