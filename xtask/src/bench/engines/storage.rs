@@ -8,6 +8,14 @@ use super::{Engine, required};
 use crate::command;
 use crate::error::ChoreError;
 
+/// Limits are named because both raise them by default, which not every root may.
+const LIMITS: [&str; 4] = [
+    "--ulimit",
+    "nofile=1024:1024",
+    "--ulimit",
+    "nproc=1024:1024",
+];
+
 /// A program with storage of its own.
 #[derive(Debug)]
 struct Storage {
@@ -75,7 +83,10 @@ impl Buildah {
         let mut build = self.0.command();
         build.args(["build", "--layers", "--network", "host"]);
         self.0.add_runtime(&mut build);
-        build.args(["-t", &recipe.name]).arg(&recipe.context);
+        build
+            .args(LIMITS)
+            .args(["-t", &recipe.name])
+            .arg(&recipe.context);
         build
     }
 
@@ -140,7 +151,7 @@ impl Podman {
     fn build_command(&self, recipe: &Recipe) -> Command {
         let build = ["build", "--layers", "--network", "host", "-t", &recipe.name];
         let mut build = self.command(&build);
-        build.arg(&recipe.context);
+        build.args(LIMITS).arg(&recipe.context);
         build
     }
 }
@@ -169,16 +180,9 @@ impl Engine for Podman {
         vec![self.build_command(recipe), self.0.push(recipe, archive)]
     }
 
-    /// Limits are named because Podman raises them by default, which not every root may.
     fn start(&self, image: &str) -> Vec<Command> {
-        let limits = [
-            "--ulimit",
-            "nofile=1024:1024",
-            "--ulimit",
-            "nproc=1024:1024",
-        ];
         let mut run = self.command(&["run", "--rm", "--network", "host"]);
-        run.args(limits).args([image, "true"]);
+        run.args(LIMITS).args([image, "true"]);
         vec![run]
     }
 }
