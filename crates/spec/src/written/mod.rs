@@ -13,7 +13,6 @@ mod value;
 
 use std::collections::BTreeMap;
 
-use cairn_diagnostic::Span;
 use schemars::JsonSchema;
 
 pub use parse::parse;
@@ -164,13 +163,6 @@ pub struct DebianSection {
 pub struct TestsSection {
     /// container-structure-test files, by their paths from the spec's folder.
     pub structure: Option<StringOrList>,
-}
-
-impl LockSection {
-    /// The place of the policy, for messages.
-    pub fn span(&self) -> Option<Span> {
-        self.policy.as_ref().map(|policy| policy.span)
-    }
 }
 
 impl JsonSchema for LockSection {

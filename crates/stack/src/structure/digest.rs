@@ -68,6 +68,16 @@ mod tests {
         assert_ne!(digest_of(&other, folder), digest_of(TEXT, folder));
     }
 
+    /// The digest is a format: evidence kept by an older cairn is found by it.
+    #[test]
+    fn the_digest_is_stable() {
+        let digest = digest_of(TEXT, Path::new("/nowhere"));
+        assert_eq!(
+            digest.to_string(),
+            "243c4eaafb42af87678ef5f3ae9c61d0875487aa0ac1ea745cb50f63156dff19"
+        );
+    }
+
     #[test]
     fn the_variables_file_enters_by_its_content() {
         let folder = tempfile::tempdir().unwrap();

@@ -90,7 +90,12 @@ fn commands(
         }
     };
     std::thread::scope(|scope| {
-        let count = conditions.jobs.get().min(tests.len());
+        // There is one terminal to a process, and it is the caller's that is relayed.
+        let jobs = match file.run_options.allocate_tty {
+            true => 1,
+            false => conditions.jobs.get(),
+        };
+        let count = jobs.min(tests.len());
         let workers: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
         workers
             .into_iter()

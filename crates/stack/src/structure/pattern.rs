@@ -281,10 +281,10 @@ impl Translator<'_> {
         let mut first = true;
         while first || !self.rest.starts_with(']') {
             first = false;
-            if self.rest.starts_with("[:")
-                && let Some(end) = self.rest.find(":]")
+            if let Some(rest) = self.rest.strip_prefix("[:")
+                && let Some(end) = rest.find(":]")
             {
-                let (name, rest) = self.rest.split_at(end + 2);
+                let (name, rest) = self.rest.split_at("[:".len() + end + ":]".len());
                 self.out.push_str(name);
                 self.rest = rest;
                 continue;
@@ -504,6 +504,26 @@ mod tests {
         ];
         for pattern in patterns {
             assert!(Pattern::new(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    /// Whatever is written, the answer is a pattern or a reason.
+    #[test]
+    fn no_pattern_makes_the_translator_panic() {
+        const PIECES: &[&str] = &[
+            "[", "]", "(", ")", "{", "}", "?", "*", "+", "\\", "^", "-", ":", "[:", ":]", "\\x",
+            "\\p", "\\Q", "\\E", "(?", "P<", "é", "7", "1,", "a", "&&",
+        ];
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            usize::try_from(state >> 33).expect("31 bits") % PIECES.len()
+        };
+        for _ in 0..20_000 {
+            let pattern: String = (0..8).map(|_| PIECES[next()]).collect();
+            let _ = translate(&pattern);
         }
     }
 }

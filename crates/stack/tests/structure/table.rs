@@ -121,6 +121,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "",
     ),
     (
+        "command: tool\n  args: [tty]\n  expectedOutput: ['^yes\\r\\n$']",
+        "containerRunOptions: {allocateTty: true}",
+        "",
+    ),
+    (
         "command: tool\n  args: [cat, /etc/hostname]\n  expectedOutput: ['cairn']",
         "",
         "",
