@@ -9,9 +9,9 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
 use rustix::thread::UnshareFlags;
 
+use super::environment;
 use super::exec;
 use super::reaper::Started;
-use crate::ca;
 use crate::capabilities;
 use crate::channel::{Channel, Report};
 use crate::enter::Privilege;
@@ -24,7 +24,6 @@ use crate::seccomp::{self, Ownership, Profile};
 pub(crate) fn start(
     sandbox: &Sandbox,
     privilege: Privilege,
-    has_bundle: bool,
     terminal: Option<OwnedFd>,
     control: &Channel,
 ) -> Result<Started, Failure> {
@@ -32,7 +31,6 @@ pub(crate) fn start(
     let becoming = Becoming {
         sandbox,
         user: User::of(sandbox, privilege),
-        has_bundle,
     };
     let (ours, theirs) = Channel::pair().at(Step::Supervisor)?;
     // SAFETY: this process has a single thread, so the child may go on as it pleases.
@@ -78,7 +76,7 @@ fn enter_directory(path: &Path) -> Result<(), Failure> {
 
 /// As whom the program runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum User {
+pub(super) enum User {
     /// By setting the ids.
     Set,
     /// As the one user there is, which is root; changes of owner are recorded.
@@ -88,7 +86,7 @@ enum User {
 }
 
 impl User {
-    fn of(sandbox: &Sandbox, privilege: Privilege) -> User {
+    pub(super) fn of(sandbox: &Sandbox, privilege: Privilege) -> User {
         match privilege {
             Privilege::Root | Privilege::SubuidRange => User::Set,
             Privilege::SingleId if sandbox.uid == 0 => User::OnlyRoot,
@@ -100,14 +98,16 @@ impl User {
 struct Becoming<'a> {
     sandbox: &'a Sandbox,
     user: User,
-    has_bundle: bool,
 }
 
 impl Becoming<'_> {
     /// Returns only when something failed.
     fn program(&self, terminal: Option<OwnedFd>, supervisor: &Channel) -> Failure {
         match self.settle(terminal, supervisor) {
-            Ok(()) => Failure::Exec(exec::execute(&self.sandbox.argv, &self.environment())),
+            Ok(()) => Failure::Exec(exec::execute(
+                &self.sandbox.argv,
+                &environment::of(self.sandbox, self.user),
+            )),
             Err(failure) => failure,
         }
     }
@@ -234,19 +234,6 @@ impl Becoming<'_> {
             maximum: lower(now.maximum),
         };
         rustix::process::setrlimit(Resource::Nofile, limit)
-    }
-
-    fn environment(&self) -> Vec<(String, String)> {
-        let mut environment = self.sandbox.env.clone();
-        let sets_ca = self.sandbox.ca.as_ref().is_some_and(|ca| ca.set_env);
-        if sets_ca && self.has_bundle {
-            for name in ca::ENVIRONMENT {
-                if !environment.iter().any(|(known, _)| known == name) {
-                    environment.push(((*name).to_owned(), ca::ENVIRONMENT_BUNDLE.to_owned()));
-                }
-            }
-        }
-        environment
     }
 }
 

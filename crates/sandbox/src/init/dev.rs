@@ -1,7 +1,6 @@
 //! `/dev`: a small one of our own, with the devices that every container has.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, symlinkat};
@@ -11,7 +10,6 @@ use rustix::mount::MountAttrFlags;
 use super::attach_found;
 use super::pseudo::directory;
 use super::scratch::errno_of;
-use crate::ca;
 use crate::enter::Privilege;
 use crate::error::{At, Failure, Step};
 use crate::interrupt::last_errno;
@@ -44,8 +42,8 @@ const HARMLESS: MountAttrFlags = QUIET.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 pub(crate) struct Dev<'a> {
     pub(crate) privilege: Privilege,
     pub(crate) shm_bytes: u64,
-    /// Content of the certificate bundle that the environment points to.
-    pub(crate) bundle: Option<&'a [u8]>,
+    /// Files below `/dev` that the environment points to, by their paths inside.
+    pub(crate) files: &'a [(&'static str, Vec<u8>)],
 }
 
 pub(crate) fn mount_dev(root: BorrowedFd<'_>, dev: &Dev<'_>) -> Result<(), Failure> {
@@ -67,10 +65,9 @@ pub(crate) fn mount_dev(root: BorrowedFd<'_>, dev: &Dev<'_>) -> Result<(), Failu
     if !matches!(queues, Err(Errno::NODEV)) {
         mount_below(&tree, "mqueue", queues)?;
     }
-    match dev.bundle {
-        Some(content) => write_bundle(root, content),
-        None => Ok(()),
-    }
+    dev.files
+        .iter()
+        .try_for_each(|(path, content)| write_file(root, Path::new(path), content))
 }
 
 /// Makes the device, or shows the host's where making devices is not ours to do.
@@ -128,28 +125,16 @@ fn mount_below(dev: &OwnedFd, name: &str, mount: Result<OwnedFd, Errno>) -> Resu
     place().at_path(Step::Dev, &subject)
 }
 
-fn write_bundle(root: BorrowedFd<'_>, content: &[u8]) -> Result<(), Failure> {
-    let path = Path::new(ca::ENVIRONMENT_BUNDLE);
+fn write_file(root: BorrowedFd<'_>, path: &Path, content: &[u8]) -> Result<(), Failure> {
     let write = || {
         let dev = locate::open(root, Path::new("dev"))?;
         let base = PathBuf::from(format!("/proc/self/fd/{}", dev.as_raw_fd()));
         let inside = base.join(path.strip_prefix("/dev").unwrap_or(path));
         let parent = inside.parent().unwrap_or(&base);
-        std::fs::DirBuilder::new()
-            .mode(0o755)
-            .recursive(true)
-            .create(parent)
-            .map_err(errno_of)?;
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .mode(0o644)
-            .open(&inside)
-            .map_err(errno_of)?;
-        std::io::Write::write_all(&mut file, content).map_err(errno_of)
+        std::fs::create_dir_all(parent).map_err(errno_of)?;
+        std::fs::write(&inside, content).map_err(errno_of)
     };
-    write().at_path(Step::Certificates, path)
+    write().at_path(Step::Dev, path)
 }
 
 /// A terminal pair of the sandbox's own.

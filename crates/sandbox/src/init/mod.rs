@@ -7,6 +7,7 @@
 mod bundles;
 mod command;
 mod dev;
+mod environment;
 mod etc;
 mod exec;
 mod mounts;
@@ -77,7 +78,7 @@ fn begin(control: &Channel) -> Result<(), Failure> {
     };
     control.send(&ready).at(Step::Fork)?;
     let terminal = built.terminal.map(|terminal| terminal.program);
-    let started = command::start(&sandbox, privilege, built.has_bundle, terminal, control)?;
+    let started = command::start(&sandbox, privilege, terminal, control)?;
     reaper::run(started, control)
 }
 
@@ -112,7 +113,6 @@ fn join_cgroups() -> Result<(), Failure> {
 struct Built {
     terminal: Option<dev::Terminal>,
     replaced: Vec<std::path::PathBuf>,
-    has_bundle: bool,
 }
 
 /// Builds the new root and moves into it.
@@ -131,13 +131,15 @@ fn build(sandbox: &Sandbox, privilege: Privilege) -> Result<Built, Failure> {
     let root = fd.as_fd();
     pseudo::mount_proc(root)?;
     pseudo::mount_sys(root, sandbox.security)?;
-    let bundle = trusted.bundle.as_deref();
+    let files = environment::files(command::User::of(sandbox, privilege), &trusted);
+    let shm_bytes = sandbox.shm_bytes;
+    let files = &files;
     dev::mount_dev(
         root,
         &dev::Dev {
             privilege,
-            shm_bytes: sandbox.shm_bytes,
-            bundle,
+            shm_bytes,
+            files,
         },
     )?;
     etc::mount_files(root, sandbox, &mut scratch)?;
@@ -155,7 +157,6 @@ fn build(sandbox: &Sandbox, privilege: Privilege) -> Result<Built, Failure> {
     Ok(Built {
         terminal,
         replaced: trusted.replaced,
-        has_bundle: bundle.is_some(),
     })
 }
 

@@ -237,6 +237,10 @@ pub(crate) fn tool(arguments: &[String]) -> ExitCode {
         ["chown", path, uid, gid] => {
             std::os::unix::fs::chown(path, id(uid), id(gid)).map_err(|error| error.to_string())
         }
+        ["effective-user"] => {
+            println!("{}", rustix::process::geteuid().as_raw());
+            Ok(())
+        }
         ["become", uid, gid] => become_user(id(uid), id(gid)).map_err(|error| error.to_string()),
         _ => Err("unknown call".to_owned()),
     };

@@ -16,6 +16,7 @@ pub(crate) fn cases() -> Vec<Case> {
         setuid_bits_are_cleared,
         a_part_can_be_kept,
         other_users_own_what_they_make,
+        apt_is_told_to_stay_root,
     ]);
     all
 }
@@ -142,4 +143,14 @@ fn other_users_own_what_they_make(fixture: &Fixture) {
     assert_eq!(owner("tmp/mine/x"), (1000, 1001));
     assert_eq!(owner("tmp"), (0, 0), "copied up");
     assert_eq!(owner("etc/passwd"), (0, 0), "copied up");
+}
+
+fn apt_is_told_to_stay_root(fixture: &Fixture) {
+    let place = fixture.place();
+    let mut sandbox = fixture.shell(&place, "cat $APT_CONFIG; env | grep -c APT");
+    let debian = fixture.dir("debian");
+    fs::create_dir_all(debian.join("etc/apt")).unwrap();
+    sandbox.lowers.push(debian);
+    assert_eq!(run(&sandbox).succeeded(), "APT::Sandbox::User \"root\";\n1");
+    assert_eq!(tree(&place.upper), [""; 0]);
 }
