@@ -152,7 +152,17 @@ fn map_single(file: &str, own: u32) -> Result<(), SandboxError> {
         // The kernel asks for this before an ordinary process may map its group.
         fs::write("/proc/self/setgroups", "deny").map_err(failed)?;
     }
-    fs::write(&path, format!("0 {own} 1\n")).map_err(failed)
+    match fs::write(&path, format!("0 {own} 1\n")) {
+        // Since Linux 5.12 mapping root takes a capability that this root does not have.
+        Err(source) if own == 0 && source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(SandboxError::Refused {
+                what: "user namespace of root",
+                hint: Some("root has no capabilities here; run as an ordinary user".to_owned()),
+                source,
+            })
+        }
+        written => written.map_err(failed),
+    }
 }
 
 fn unshare(flags: UnshareFlags) -> Result<(), Errno> {

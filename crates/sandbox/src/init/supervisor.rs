@@ -6,7 +6,7 @@
 //! setuid bits as it should, and the owner asked for is recorded (see `owner`).
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, open, openat, openat2,
@@ -22,6 +22,9 @@ pub(crate) struct Supervisor {
     listener: OwnedFd,
     /// This process's root, to come back to.
     root: OwnedFd,
+    /// Whether `/proc` counts processes as this namespace does. The outer one, which is shown where
+    /// no other may be mounted, does not.
+    proc_is_ours: bool,
 }
 
 impl AsFd for Supervisor {
@@ -37,7 +40,14 @@ impl Supervisor {
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        Ok(Supervisor { listener, root })
+        let own = std::process::id().to_string();
+        let shown = rustix::fs::readlink("/proc/self", Vec::new())?;
+        let proc_is_ours = shown.as_bytes() == own.as_bytes();
+        Ok(Supervisor {
+            listener,
+            root,
+            proc_is_ours,
+        })
     }
 
     /// Takes one question and answers it. A process that died meanwhile needs no answer.
@@ -64,7 +74,15 @@ impl Supervisor {
     }
 
     fn carry_out(&self, question: &libc::seccomp_notif) -> Result<(), Errno> {
-        let caller = Caller { pid: question.pid };
+        let shown = if self.proc_is_ours {
+            question.pid
+        } else {
+            number_shown(question.pid)?
+        };
+        let caller = Caller {
+            pid: question.pid,
+            shown,
+        };
         let call = Call::read(&caller, &question.data)?;
         let file = match &call.file {
             File::Descriptor(fd) => caller.open(&format!("fd/{fd}"))?,
@@ -136,11 +154,37 @@ impl Supervisor {
 /// The process (or thread) that asks.
 struct Caller {
     pid: u32,
+    /// Its number in `/proc`.
+    shown: u32,
+}
+
+/// The number that `/proc` has for a process of this namespace.
+fn number_shown(pid: u32) -> Result<u32, Errno> {
+    const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
+    // The flag, without which threads cannot be named, is new in Linux 6.9.
+    let pidfd = open_pidfd(pid, PIDFD_THREAD).or_else(|_| open_pidfd(pid, 0))?;
+    let record = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))
+        .map_err(super::scratch::errno_of)?;
+    let number = record
+        .lines()
+        .find_map(|line| line.strip_prefix("Pid:"))
+        .and_then(|number| number.trim().parse().ok());
+    number.ok_or(Errno::SRCH)
+}
+
+fn open_pidfd(pid: u32, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain numbers; the answer is a new descriptor or an error.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) };
+    match libc::c_int::try_from(fd) {
+        // SAFETY: the call gave this descriptor to us and to nobody else.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(last_errno()),
+    }
 }
 
 impl Caller {
     fn path(&self, below: &str) -> String {
-        format!("/proc/{}/{below}", self.pid)
+        format!("/proc/{}/{below}", self.shown)
     }
 
     fn open(&self, below: &str) -> Result<OwnedFd, Errno> {
@@ -367,10 +411,15 @@ mod tests {
     }
 
     #[test]
+    fn proc_tells_its_number_of_a_process() {
+        let pid = std::process::id();
+        assert_eq!(number_shown(pid), Ok(pid));
+    }
+
+    #[test]
     fn strings_are_read_up_to_their_end() {
-        let us = Caller {
-            pid: std::process::id(),
-        };
+        let pid = std::process::id();
+        let us = Caller { pid, shown: pid };
         let text = c"/some/path";
         assert_eq!(us.string(text.as_ptr() as u64).unwrap().as_c_str(), text);
         assert_eq!(us.string(8).unwrap_err(), Errno::FAULT);
