@@ -67,11 +67,13 @@ pub fn enter(enter: &Enter) -> Result<Privilege, SandboxError> {
     } else {
         enter_user_namespace(enter)?;
     }
+    // Nothing goes out. What the host mounts still comes in: file systems mounted on first use,
+    // as homes on clusters are, appear in the host's namespace.
     mount_change(
         "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
-    .map_err(refused("private mount"))?;
+    .map_err(refused("mount of its own"))?;
     privilege()
 }
 

@@ -255,4 +255,45 @@ mod tests {
             "x".repeat(254)
         ))));
     }
+
+    /// Kernels before 6.5 are rare here, so their way is tried by itself.
+    #[test]
+    #[allow(clippy::print_stdout, reason = "a skip says why")]
+    fn privileged_a_list_of_descriptors_mounts_the_same() {
+        if !crate::capabilities::may_mount() {
+            println!("skipped: this process may not mount");
+            assert!(std::env::var_os("CAIRN_CI").is_none());
+            return;
+        }
+        // SAFETY: the flag does not touch descriptors; only this thread changes its namespace.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.unwrap();
+        let slave = rustix::mount::MountPropagationFlags::DOWNSTREAM;
+        rustix::mount::mount_change("/", slave | rustix::mount::MountPropagationFlags::REC)
+            .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["a", "b", "upper", "work", "scratch"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        std::fs::write(path("a/x"), "").unwrap();
+        std::fs::write(path("b/y"), "").unwrap();
+        let (upper, work) = (path("upper"), path("work"));
+        let over = Upper {
+            upper: &upper,
+            work: &work,
+        };
+        let tree = by_page(&[path("a"), path("b")], Some(over), &path("scratch")).unwrap();
+        let names = ["x", "y"];
+        for name in names {
+            rustix::fs::statat(&tree, name, rustix::fs::AtFlags::empty()).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_dir(path("scratch")).unwrap().count(),
+            0,
+            "taken off again"
+        );
+        let many = vec![path("a"); 300];
+        let error = SandboxError::from(by_page(&many, None, &path("scratch")).unwrap_err());
+        assert!(error.to_string().contains("too many"), "{error}");
+    }
 }

@@ -41,7 +41,8 @@ const HARMLESS: MountAttrFlags = QUIET.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 /// What differs between one `/dev` and another.
 pub(crate) struct Dev<'a> {
     pub(crate) privilege: Privilege,
-    pub(crate) shm_bytes: u64,
+    /// The size of `/dev/shm`; without one, it is a plain directory to be mounted over.
+    pub(crate) shm_bytes: Option<u64>,
     /// Files below `/dev` that the environment points to, by their paths inside.
     pub(crate) files: &'a [(&'static str, Vec<u8>)],
 }
@@ -59,7 +60,10 @@ pub(crate) fn mount_dev(root: BorrowedFd<'_>, dev: &Dev<'_>) -> Result<(), Failu
         symlinkat(*target, &tree, *name).at(Step::Dev)?;
     }
     mount_below(&tree, "pts", terminals(dev.privilege))?;
-    mount_below(&tree, "shm", tmpfs(Some(dev.shm_bytes), 0o1777, HARMLESS))?;
+    match dev.shm_bytes {
+        Some(bytes) => mount_below(&tree, "shm", tmpfs(Some(bytes), 0o1777, HARMLESS))?,
+        None => mkdirat(&tree, "shm", Mode::from_raw_mode(0o1777)).at(Step::Dev)?,
+    }
     let queues = NewFs::open("mqueue").and_then(|fs| fs.mount(HARMLESS));
     // A kernel may be built without message queues.
     if !matches!(queues, Err(Errno::NODEV)) {

@@ -132,7 +132,9 @@ fn build(sandbox: &Sandbox, privilege: Privilege) -> Result<Built, Failure> {
     pseudo::mount_proc(root)?;
     pseudo::mount_sys(root, sandbox.security)?;
     let files = environment::files(command::User::of(sandbox, privilege), &trusted);
-    let shm_bytes = sandbox.shm_bytes;
+    // A mount of the caller's at /dev/shm takes the place of the usual one.
+    let is_shm = |prepared: &mounts::Prepared| prepared.target.path == Path::new("/dev/shm");
+    let shm_bytes = (!prepared.iter().any(is_shm)).then_some(sandbox.shm_bytes);
     let files = &files;
     dev::mount_dev(
         root,

@@ -32,7 +32,7 @@ pub(crate) fn make(sandbox: &Sandbox) -> Result<(), Failure> {
     }
     rustix::mount::mount_change(
         "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
     .at(Step::Namespaces)?;
     leave_keyring();
