@@ -49,7 +49,7 @@ impl ImageSource for StoreImages<'_> {
 
 impl StoreImages<'_> {
     /// Finds a record by name; a digest in the reference must be the manifest's it came with.
-    fn find(&self, reference: &str) -> Result<Option<ImageRecord>, cairn_store::StoreError> {
+    pub fn find(&self, reference: &str) -> Result<Option<ImageRecord>, cairn_store::StoreError> {
         if let Some(record) = ImageRecord::open(self.store, reference)? {
             return Ok(Some(record));
         }
@@ -79,7 +79,7 @@ impl StoreImages<'_> {
     }
 
     /// Names of the store that end as the wanted one does, or nearly.
-    fn near(&self, reference: &str) -> Vec<String> {
+    pub fn near(&self, reference: &str) -> Vec<String> {
         let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
         let wanted = last(&canonical(reference));
         let mut names: Vec<(usize, String)> = self
