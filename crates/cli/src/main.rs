@@ -1,2 +1,76 @@
 //! Arguments, configuration, rendering, exit codes; the only crate that prints, reads the environment or exits.
-fn main() {}
+//!
+//! - [`commands`]: one file per command; each gets a [`session::Session`].
+//! - [`environment`], [`settings`], [`host_trust`]: what the surroundings say, read once.
+//! - [`printer`], [`sanitize`], [`style`], [`table`], [`quantity`]: how words get out.
+//! - [`means`]: what a run needs; [`stack_run`]: a run over a stack; [`progress`]: a run as it is shown while it lasts;
+//!   [`failures`]: what is shown of failed steps afterwards.
+//! - [`error`], [`exit`]: why a command stopped, and the exit code that follows.
+
+#![allow(
+    unreachable_pub,
+    reason = "a program has no outside: `pub` means for its other modules"
+)]
+
+mod commands;
+mod environment;
+mod error;
+mod exit;
+mod failures;
+mod host_trust;
+mod means;
+mod printer;
+mod progress;
+mod quantity;
+mod sanitize;
+mod session;
+mod settings;
+mod stack_run;
+mod style;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::commands::Cairn;
+use crate::environment::Environment;
+use crate::printer::Printer;
+use crate::session::Session;
+use crate::settings::{Settings, Terminals};
+
+fn main() -> ExitCode {
+    // First: the program may have been executed again in a role inside a sandbox.
+    cairn_sandbox::dispatch();
+    ExitCode::from(cairn())
+}
+
+fn cairn() -> u8 {
+    let cairn = match Cairn::try_parse() {
+        Ok(cairn) => cairn,
+        Err(error) => {
+            // Where nobody reads help, there is nobody to tell.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::DONE,
+                _ => exit::USAGE,
+            };
+        }
+    };
+    let settings = Settings::new(
+        Environment::of_process(),
+        Terminals::of_process(),
+        cairn.globals.home.as_deref(),
+        cairn.globals.color,
+    );
+    let printer = Printer::new(&settings);
+    let mut session = Session { settings, printer };
+    match cairn.run(&mut session) {
+        Ok(()) => exit::DONE,
+        Err(error) => {
+            session.printer.error(&error);
+            error.kind.exit_code()
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The arguments of `cairn build`, and what they ask for: images of a stack or one Dockerfile.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::secrets::Secret;
+use crate::commands::options::{
+    BuildOptions, JsonOption, ProgressOption, StackOption, host_line, pair, variable,
+};
+use crate::commands::output::Output;
+use crate::error::CommandError;
+
+/// Build images: of the stack, or of one Dockerfile
+///
+/// An argument with a slash, `.` or `..` is the context of a Dockerfile, as for `docker build`.
+/// Bare words are images of the stack. Without arguments the whole stack is built.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  cairn build                      all images of the stack here
+  cairn build model:cloud          one image and what it builds on
+  cairn build -t app .             the Dockerfile here, as image `app`
+  cairn build -o type=oci,dest=app.tar ./app")]
+pub struct BuildArgs {
+    /// Images of the stack, or one context
+    #[arg(value_name = "IMAGE|CONTEXT")]
+    pub targets: Vec<String>,
+    #[command(flatten)]
+    pub stack: StackOption,
+    #[command(flatten)]
+    pub options: BuildOptions,
+    #[command(flatten)]
+    pub lone: LoneArgs,
+    /// Print only the image's id
+    #[arg(long, short)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub progress: ProgressOption,
+    #[command(flatten)]
+    pub json: JsonOption,
+}
+
+/// Flags for a lone Dockerfile.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options for a lone Dockerfile")]
+pub struct LoneArgs {
+    /// The Dockerfile, or `-` for standard input [default: CONTEXT/Dockerfile]
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Name the image (can be repeated)
+    #[arg(long, short, value_name = "NAME")]
+    pub tag: Vec<String>,
+    /// Build this stage [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+    /// Set a build argument; without a value, from the environment (can be repeated)
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
+    pub build_arg: Vec<(String, Option<String>)>,
+    /// Set a label (can be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub label: Vec<(String, String)>,
+    /// Give a name in FROM or COPY --from a meaning: a directory, `docker-image://NAME`,
+    /// `oci-layout://DIR` (can be repeated)
+    #[arg(long, value_name = "NAME=SOURCE", value_parser = pair)]
+    pub build_context: Vec<(String, String)>,
+    /// Give RUN --mount=type=secret a value: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`
+    /// (can be repeated)
+    #[arg(long, value_name = "SECRET", value_parser = Secret::parse)]
+    pub secret: Vec<Secret>,
+    /// Give RUN --mount=type=ssh an agent: `default` or `ID=SOCKET` (can be repeated)
+    #[arg(long, value_name = "AGENT")]
+    pub ssh: Vec<String>,
+    /// Let steps reach the network
+    #[arg(long, value_enum, default_value_t)]
+    pub network: NetworkChoice,
+    /// Add a line to the steps' /etc/hosts (can be repeated)
+    #[arg(long, value_name = "HOST:IP", value_parser = host_line)]
+    pub add_host: Vec<(String, IpAddr)>,
+    /// Export the image: `type=oci|docker|tar|local,dest=PATH` (can be repeated)
+    #[arg(long, short, value_name = "OUTPUT", value_parser = Output::parse)]
+    pub output: Vec<Output>,
+    /// Write the image's id to a file
+    #[arg(long, value_name = "FILE")]
+    pub iidfile: Option<PathBuf>,
+    /// Write what was built to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+}
+
+/// What steps can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum NetworkChoice {
+    /// The host's network
+    #[default]
+    #[value(alias = "host")]
+    Default,
+    /// Nothing but themselves
+    None,
+}
+
+/// What is to be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// One Dockerfile with this context.
+    Context(String),
+    /// These images of the stack; all if there are none.
+    Images(Vec<String>),
+}
+
+impl BuildArgs {
+    /// Decides what the arguments ask for.
+    pub fn wanted(&self) -> Result<Wanted, CommandError> {
+        let (contexts, images): (Vec<&String>, Vec<&String>) = match self.lone.file {
+            Some(_) => (self.targets.iter().collect(), Vec::new()),
+            None => self.targets.iter().partition(|target| is_context(target)),
+        };
+        match (contexts.as_slice(), images.as_slice()) {
+            ([context], []) => Ok(Wanted::Context((*context).clone())),
+            ([], _) if self.lone.file.is_some() => Err(CommandError::usage(
+                "`--file` needs a context: the directory that the Dockerfile copies from",
+            )
+            .hint("for the directory you are in, add `.`")),
+            ([], images) => match self.lone.first_flag() {
+                None => Ok(Wanted::Images(images.iter().copied().cloned().collect())),
+                Some(flag) => Err(not_for_a_stack(flag, images)),
+            },
+            ([_, second, ..], _) => Err(CommandError::usage(format!(
+                "a Dockerfile has one context, `{second}` is a second one"
+            ))),
+            ([context], [image, ..]) => Err(CommandError::usage(format!(
+                "`{context}` is a context and `{image}` an image of the stack: build one at a time"
+            ))
+            .hint(format!("if `{image}` is a directory, write `./{image}`"))),
+        }
+    }
+}
+
+fn not_for_a_stack(flag: &str, images: &[&String]) -> CommandError {
+    let error = CommandError::usage(format!(
+        "`{flag}` is for a lone Dockerfile, and no context was given"
+    ));
+    match images {
+        [] => error.hint("name the context; for the directory you are in, add `.`"),
+        [image, ..] => error.hint(format!(
+            "if `{image}` is a directory, write `./{image}`; an image of the stack is described \
+             in `cairn.toml`"
+        )),
+    }
+}
+
+impl LoneArgs {
+    /// A flag that was given, if one was.
+    fn first_flag(&self) -> Option<&'static str> {
+        [
+            (self.file.is_some(), "--file"),
+            (!self.tag.is_empty(), "--tag"),
+            (self.target.is_some(), "--target"),
+            (!self.build_arg.is_empty(), "--build-arg"),
+            (!self.label.is_empty(), "--label"),
+            (!self.build_context.is_empty(), "--build-context"),
+            (!self.output.is_empty(), "--output"),
+            (self.iidfile.is_some(), "--iidfile"),
+            (self.metadata_file.is_some(), "--metadata-file"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
+}
+
+/// Whether a word means a context rather than an image.
+fn is_context(word: &str) -> bool {
+    matches!(word, "." | ".." | "-") || word.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BuildArgs,
+    }
+
+    fn wanted(line: &str) -> Result<Wanted, String> {
+        let words = std::iter::once("build").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).unwrap();
+        line.args
+            .wanted()
+            .map_err(|error| [error.messages, error.hints].concat().join("; "))
+    }
+
+    fn images(names: &[&str]) -> Result<Wanted, String> {
+        Ok(Wanted::Images(
+            names.iter().map(|n| (*n).to_owned()).collect(),
+        ))
+    }
+
+    fn context(path: &str) -> Result<Wanted, String> {
+        Ok(Wanted::Context(path.to_owned()))
+    }
+
+    #[test]
+    fn slashes_and_dots_make_contexts() {
+        assert_eq!(wanted(""), images(&[]));
+        assert_eq!(wanted("base model:cloud"), images(&["base", "model:cloud"]));
+        assert_eq!(wanted("."), context("."));
+        assert_eq!(wanted("-t x .."), context(".."));
+        assert_eq!(wanted("images/base"), context("images/base"));
+        assert_eq!(wanted("-"), context("-"));
+        assert_eq!(wanted("-f other base"), context("base"));
+    }
+
+    #[test]
+    fn mixtures_are_explained() {
+        let refused = |line: &str| wanted(line).unwrap_err();
+        assert!(refused(". base").contains("./base"));
+        assert!(refused("./a ./b").contains("second"));
+        assert!(refused("-f Dockerfile").contains("add `.`"));
+        assert!(refused("-t app").contains("`--tag` is for a lone Dockerfile"));
+        assert!(refused("-t app base").contains("./base"));
+    }
+
+    #[test]
+    fn dockers_flags_are_taken() {
+        let line = Line::try_parse_from([
+            "build",
+            "-f",
+            "D",
+            "-t",
+            "a:1",
+            "-t",
+            "b",
+            "--target",
+            "t",
+            "--build-arg",
+            "A=1",
+            "--build-arg",
+            "B",
+            "--label",
+            "l=v",
+            "--build-context",
+            "x=docker-image://y",
+            "--secret",
+            "id=s,env=S",
+            "--ssh",
+            "default",
+            "--network",
+            "host",
+            "--add-host",
+            "h:1.2.3.4",
+            "-o",
+            "type=oci,dest=o",
+            "--iidfile",
+            "i",
+            "--metadata-file",
+            "m",
+            "--no-cache",
+            "--platform",
+            "linux/arm64",
+            "--progress",
+            "plain",
+            "-q",
+            ".",
+        ])
+        .unwrap();
+        let lone = line.args.lone;
+        assert_eq!(lone.tag, ["a:1", "b"]);
+        assert_eq!(lone.build_arg[1], ("B".into(), None));
+        assert_eq!(lone.network, NetworkChoice::Default);
+        assert!(line.args.options.no_cache && line.args.quiet);
+    }
+}

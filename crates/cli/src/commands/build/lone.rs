@@ -1,0 +1,306 @@
+//! `cairn build CONTEXT`: one Dockerfile, with docker's habits.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use cairn_build::engine::Engine;
+use cairn_build::image::ImageRecord;
+use cairn_build::image::pack::pack;
+use cairn_build::image::source::StoreImages;
+use cairn_build::run::prepare;
+use cairn_oci::{Descriptor, Reference};
+use cairn_stack::run::{RunReport, run};
+use cairn_stack::single::{ContextSource, SingleBuild, SingleError, SingleRequest, request};
+use serde_json::json;
+use tempfile::NamedTempFile;
+
+use super::args::{BuildArgs, NetworkChoice};
+use super::secrets;
+use crate::commands::export::{export, tell_skipped};
+use crate::commands::load::reference;
+use crate::commands::output::Destination;
+use crate::error::{CommandError, Kind};
+use crate::failures;
+use crate::means::Means;
+use crate::progress::Progress;
+use crate::session::{Session, host_platform};
+use crate::settings::ProgressChoice;
+use crate::stack_run::interrupted;
+
+/// Builds a Dockerfile.
+pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(), CommandError> {
+    let names = args
+        .lone
+        .tag
+        .iter()
+        .map(|tag| reference(tag))
+        .collect::<Result<Vec<_>, _>>()?;
+    let input = Input::new(context, args.lone.file.as_deref(), session)?;
+    let mut means = Means::new(session, &args.options)?;
+    means.settings.secrets = secrets::values(&args.lone.secret, &session.settings.environment)?;
+    means.settings.ssh = secrets::agents(&args.lone.ssh, &session.settings.environment)?;
+    means.settings.hosts.clone_from(&args.lone.add_host);
+    let single = single(args, context, &input, &names, session)?;
+    let request = request(&means.store, &single, &means.cancel)?;
+    let report = solve(args, session, &means, &request, &names)?;
+    let Some(record) = report.record(&request.image.name) else {
+        return Err(CommandError::told(Kind::Work));
+    };
+    let id = record.save(&means.store, &[])?;
+    means.make_durable()?;
+    for output in &args.lone.output {
+        let exported = export(&means.store, record, &names, output)?;
+        tell_skipped(&session.printer, &exported);
+    }
+    write_files(args, &means, record, &id, &names)?;
+    tell_result(args, session, &id, &names)
+}
+
+/// Prepares and runs, showing progress; gives up with what failed.
+fn solve(
+    args: &BuildArgs,
+    session: &mut Session,
+    means: &Means,
+    request: &SingleRequest,
+    names: &[Reference],
+) -> Result<RunReport, CommandError> {
+    let choice = match args.quiet {
+        true => ProgressChoice::Quiet,
+        false => args.progress.progress,
+    };
+    let names = names.iter().map(Reference::to_string).collect();
+    let names = BTreeMap::from([(request.image.name.clone(), names)]);
+    let progress = Progress::start(choice, &session.settings, &mut session.printer);
+    let engine = Engine {
+        store: &means.store,
+        contexts: &request.contexts,
+        settings: &means.settings,
+        fetcher: &means.fetcher,
+        events: &progress,
+        cancel: &means.cancel,
+    };
+    let images = StoreImages {
+        store: &means.store,
+    };
+    let prepared = match prepare(std::slice::from_ref(&request.image), &images, &engine) {
+        Ok(prepared) => prepared,
+        Err(findings) => {
+            progress.finish();
+            return Err(CommandError::from_findings(Kind::Usage, findings));
+        }
+    };
+    let report = run(&prepared, &engine, &names);
+    progress.finish();
+    for context in &request.contexts {
+        context.save_digests()?;
+    }
+    let report = report?;
+    if means.cancel.is_cancelled() {
+        return Err(interrupted());
+    }
+    match report.is_success() {
+        true => Ok(report),
+        false => {
+            let shown = session.settings.progress(choice);
+            Err(failures::tell(&session.printer, &report.failures, shown))
+        }
+    }
+}
+
+fn single(
+    args: &BuildArgs,
+    context: &str,
+    input: &Input,
+    names: &[Reference],
+    session: &Session,
+) -> Result<SingleBuild, CommandError> {
+    let lone = &args.lone;
+    let environment = &session.settings.environment;
+    let build_args = lone.build_arg.iter().filter_map(|(name, value)| {
+        // Docker leaves out what the environment does not have: the Dockerfile's default counts.
+        let value = match value {
+            Some(value) => value.clone(),
+            None => environment.exact(name)?.to_str()?.to_owned(),
+        };
+        Some((name.clone(), value))
+    });
+    Ok(SingleBuild {
+        context: input.context.clone(),
+        dockerfile: input.dockerfile.clone(),
+        name: names
+            .first()
+            .map_or_else(|| name_of(context), Reference::familiar),
+        target: lone.target.clone(),
+        args: build_args.collect(),
+        labels: lone.label.iter().cloned().collect(),
+        contexts: lone.build_context.clone(),
+        platform: session.platform(args.options.platform.as_deref())?,
+        build_platform: host_platform(),
+        epoch: session.settings.source_date_epoch()?,
+        no_cache: args.options.no_cache,
+        network_none: lone.network == NetworkChoice::None,
+    })
+}
+
+/// What an image without a tag is called in messages: its context's directory.
+fn name_of(context: &str) -> String {
+    let path = Path::new(context).canonicalize().ok();
+    let name = path.as_deref().and_then(Path::file_name);
+    name.map_or_else(
+        || "image".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// Context and Dockerfile as paths; what came by standard input lies in a file for the while.
+struct Input {
+    context: ContextSource,
+    dockerfile: Option<PathBuf>,
+    /// Removed with this value.
+    _spooled: Option<NamedTempFile>,
+}
+
+impl Input {
+    fn new(context: &str, file: Option<&Path>, session: &Session) -> Result<Self, CommandError> {
+        let is_stdin = |path: &Path| path == Path::new("-");
+        if context == "-" && file.is_some_and(is_stdin) {
+            return Err(CommandError::usage(
+                "standard input cannot be both the context and the Dockerfile",
+            ));
+        }
+        if context == "-" {
+            let (spooled, is_archive) = spool(session)?;
+            let path = spooled.path().to_owned();
+            return Ok(match is_archive {
+                true => Self {
+                    context: ContextSource::Archive(path),
+                    dockerfile: file.map(Path::to_owned),
+                    _spooled: Some(spooled),
+                },
+                false => Self {
+                    context: ContextSource::Empty,
+                    dockerfile: Some(path),
+                    _spooled: Some(spooled),
+                },
+            });
+        }
+        let context = ContextSource::Directory(context.into());
+        if file.is_some_and(is_stdin) {
+            let (spooled, _) = spool(session)?;
+            return Ok(Self {
+                context,
+                dockerfile: Some(spooled.path().to_owned()),
+                _spooled: Some(spooled),
+            });
+        }
+        Ok(Self {
+            context,
+            dockerfile: file.map(Path::to_owned),
+            _spooled: None,
+        })
+    }
+}
+
+/// Writes standard input to a file; tells whether it looks like an archive: a Dockerfile is text.
+fn spool(session: &Session) -> Result<(NamedTempFile, bool), CommandError> {
+    let failed = |error: io::Error| {
+        CommandError::from_error(Kind::Environment, &error)
+            .while_doing("cannot keep standard input")
+    };
+    let directory = session.settings.temporary_dir();
+    let mut file = NamedTempFile::new_in(directory).map_err(failed)?;
+    let mut stdin = io::stdin().lock();
+    let mut start = Vec::new();
+    stdin
+        .by_ref()
+        .take(512)
+        .read_to_end(&mut start)
+        .map_err(failed)?;
+    file.write_all(&start).map_err(failed)?;
+    io::copy(&mut stdin, &mut file).map_err(failed)?;
+    file.flush().map_err(failed)?;
+    let is_archive = start.contains(&0)
+        || std::str::from_utf8(&start).is_err_and(|error| {
+            // A character that is cut at the end is still text.
+            error.error_len().is_some()
+        });
+    Ok((file, is_archive))
+}
+
+fn write_files(
+    args: &BuildArgs,
+    means: &Means,
+    record: &ImageRecord,
+    id: &Descriptor,
+    names: &[Reference],
+) -> Result<(), CommandError> {
+    let write = |path: &Path, text: &str| {
+        std::fs::write(path, text).map_err(|error| {
+            CommandError::from_error(Kind::Environment, &error)
+                .while_doing(format!("cannot write {}", path.display()))
+        })
+    };
+    if let Some(path) = &args.lone.iidfile {
+        write(path, id.digest.as_str())?;
+    }
+    if let Some(path) = &args.lone.metadata_file {
+        // What docker writes there are digests of packed bytes.
+        let compression = args.lone.output.first().map(|output| output.compression);
+        let packed = pack(&means.store, record, compression.unwrap_or_default())?;
+        let names: Vec<String> = names.iter().map(Reference::to_string).collect();
+        let metadata = json!({
+            "containerimage.digest": packed.manifest.digest,
+            "containerimage.config.digest": packed.config.digest,
+            "containerimage.descriptor": packed.manifest,
+            "image.name": names.join(","),
+            "cairn.image.id": id.digest,
+        });
+        write(path, &format!("{metadata:#}\n"))?;
+    }
+    Ok(())
+}
+
+/// Standard output gets the id, unless an archive went there.
+fn tell_result(
+    args: &BuildArgs,
+    session: &Session,
+    id: &Descriptor,
+    names: &[Reference],
+) -> Result<(), CommandError> {
+    let outputs = &args.lone.output;
+    if names.is_empty() && outputs.is_empty() && !args.quiet {
+        session
+            .printer
+            .note("the image has no name; `--tag NAME` gives it one");
+    }
+    if outputs
+        .iter()
+        .any(|output| output.destination == Destination::Stdout)
+    {
+        return Ok(());
+    }
+    if args.json.json {
+        let names: Vec<String> = names.iter().map(Reference::to_string).collect();
+        return Ok(session
+            .printer
+            .json(&json!({ "id": id.digest, "names": names }))?);
+    }
+    Ok(session.printer.data(&format!("{}\n", id.digest))?)
+}
+
+impl From<SingleError> for CommandError {
+    fn from(error: SingleError) -> Self {
+        let kind = match error.is_usage() {
+            true => Kind::Usage,
+            false => Kind::Environment,
+        };
+        match error {
+            SingleError::Findings(findings) => Self::from_findings(Kind::Usage, findings),
+            SingleError::Store(error) => error.into(),
+            SingleError::NoDockerfile(_) => Self::from_error(kind, &error)
+                .hint("name it with `--file` if it is called otherwise or lies elsewhere"),
+            error => Self::from_error(kind, &error),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! `cairn build`: images of the stack, or of one Dockerfile.
+
+mod args;
+mod lone;
+mod secrets;
+
+pub use args::BuildArgs;
+use args::Wanted;
+
+use crate::error::CommandError;
+use crate::session::Session;
+
+pub fn run(args: &BuildArgs, session: &mut Session) -> Result<(), CommandError> {
+    match args.wanted()? {
+        Wanted::Context(context) => lone::build(args, &context, session),
+        Wanted::Images(images) => super::up::build(args, &images, session),
+    }
+}

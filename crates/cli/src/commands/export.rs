@@ -1,0 +1,170 @@
+//! `cairn export`: images out of the store.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use cairn_build::image::ImageRecord;
+use cairn_build::image::export::{Export, ExportError, Exported, Form};
+use cairn_oci::{Compression, Reference};
+use cairn_store::Store;
+use clap::{Args, ValueEnum};
+
+use super::images::open_image;
+use super::load::reference;
+use super::output::{Destination, Output};
+use crate::error::{CommandError, OutputError};
+use crate::printer::Printer;
+use crate::session::Session;
+
+/// Write an image to a file or directory
+///
+/// Prints the digest of the manifest for the forms that have one.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  cairn export app app.tar                   an OCI archive
+  cairn export app layout/                   an OCI layout
+  cairn export app --format docker - | docker load
+  cairn export app --output type=tar,dest=rootfs.tar")]
+pub struct ExportArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// The file or directory, or `-` for standard output
+    #[arg(value_name = "DEST", required_unless_present = "output")]
+    destination: Option<String>,
+    /// What the image becomes
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Compress layers so: gzip, zstd or none
+    #[arg(long, value_name = "FORM", default_value_t)]
+    compression: Compression,
+    /// Give the image this name in the archive [default: IMAGE] (can be repeated)
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
+    /// The same in the language of `cairn build` (can be repeated)
+    #[arg(long, short, value_name = "OUTPUT", value_parser = Output::parse, conflicts_with = "destination")]
+    output: Vec<Output>,
+}
+
+/// What an image becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// An OCI image layout: a tar if DEST ends in `.tar` or is `-`, else a directory
+    #[default]
+    Oci,
+    /// An archive for `docker load`
+    Docker,
+    /// The root file system as a tar
+    Tar,
+    /// The root file system as files
+    Local,
+}
+
+impl ExportArgs {
+    fn outputs(&self) -> Vec<Output> {
+        let Some(text) = &self.destination else {
+            return self.output.clone();
+        };
+        let destination = Destination::parse(text);
+        let is_tar = destination == Destination::Stdout
+            || Path::new(text).extension().is_some_and(|end| end == "tar");
+        let form = match self.format {
+            Format::Oci if is_tar => Form::OciArchive,
+            Format::Oci => Form::OciDirectory,
+            Format::Docker => Form::DockerArchive,
+            Format::Tar => Form::Tar,
+            Format::Local => Form::Directory,
+        };
+        vec![Output {
+            form,
+            destination,
+            compression: self.compression,
+        }]
+    }
+}
+
+pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
+    let outputs = args.outputs();
+    let names = match args.name.as_slice() {
+        [] => reference(&args.image).map(|name| vec![name])?,
+        names => names
+            .iter()
+            .map(|name| reference(name))
+            .collect::<Result<_, _>>()?,
+    };
+    let to_terminal = session.settings.terminals.stdout
+        && outputs
+            .iter()
+            .any(|output| output.destination == Destination::Stdout);
+    if to_terminal {
+        return Err(CommandError::usage("an archive is not for a terminal")
+            .hint("name a file, or send standard output to one"));
+    }
+    let store = session.open_store()?;
+    let record = open_image(&store, &args.image)?;
+    for output in &outputs {
+        let exported = export(&store, &record, &names, output)?;
+        tell_skipped(&session.printer, &exported);
+        if output.destination == Destination::Stdout {
+            continue;
+        }
+        if let Some(packed) = &exported.packed {
+            let digest = &packed.manifest.digest;
+            session.printer.data(&format!("{digest}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes an image where an output says.
+pub fn export(
+    store: &Store,
+    record: &ImageRecord,
+    names: &[Reference],
+    output: &Output,
+) -> Result<Exported, CommandError> {
+    let export = Export {
+        record,
+        names,
+        form: output.form,
+        compression: output.compression,
+    };
+    match &output.destination {
+        Destination::Path(path) => Ok(export.to_path(store, path)?),
+        Destination::Stdout => {
+            let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
+            let exported = export.to_stream(store, &mut out);
+            let flushed = out.flush();
+            match (exported, flushed) {
+                (Err(ExportError::Stream(error)), _) | (Ok(_), Err(error)) => {
+                    Err(OutputError(error).into())
+                }
+                (exported, Ok(())) => Ok(exported?),
+                (Err(error), Err(_)) => Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Tells what could not be made as it is in the image.
+pub fn tell_skipped(printer: &Printer, exported: &Exported) {
+    const TOLD_MAX: usize = 5;
+    let skipped = &exported.skipped;
+    if skipped.is_empty() {
+        return;
+    }
+    let told: Vec<String> = skipped
+        .iter()
+        .take(TOLD_MAX)
+        .map(|path| path.display().to_string())
+        .collect();
+    let more = match skipped.len().saturating_sub(TOLD_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    printer.warning(&format!(
+        "special files that this user may not make were left out: {}{more}",
+        told.join(", ")
+    ));
+}

@@ -1,0 +1,108 @@
+//! `cairn gc`: makes room in the store.
+
+use std::time::Duration;
+
+use cairn_store::{GcItem, GcKind, GcOptions, GcReason, GcReport, collect};
+use clap::Args;
+
+use super::options::JsonOption;
+use crate::error::CommandError;
+use crate::quantity::{bytes, parse_bytes, parse_duration};
+use crate::session::Session;
+use crate::style::{Line, Tone};
+use crate::table::{Align, Cell, Table};
+
+/// Remove what nothing needs from the store
+///
+/// What images are made of stays. Results of steps that no image holds stay while the budget has
+/// room for them; those longest unused go first.
+#[derive(Debug, Clone, Args)]
+pub struct GcArgs {
+    /// Let the store take so much room: `20GB` [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, conflicts_with = "all")]
+    budget: Option<u64>,
+    /// Remove every result that no image holds; the same as a budget of nothing
+    #[arg(long)]
+    all: bool,
+    /// Keep what was used so recently: `90s`, `15m`, `2h`
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
+    keep_within: Duration,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Give up if the store is in use, rather than wait
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    json: JsonOption,
+}
+
+pub fn run(args: &GcArgs, session: &Session) -> Result<(), CommandError> {
+    let options = GcOptions {
+        budget_bytes: if args.all { Some(0) } else { args.budget },
+        keep_within: args.keep_within,
+        dry_run: args.dry_run,
+        wait: !args.no_wait,
+    };
+    session.enter()?;
+    let report = collect(session.settings.home()?, &options)?;
+    if args.json.json {
+        return Ok(session.printer.json(&report)?);
+    }
+    session.printer.lines(&removed(&report).lines())?;
+    session.printer.tell(&[sum(&report)]);
+    Ok(())
+}
+
+fn removed(report: &GcReport) -> Table {
+    let mut table = Table::new(&[
+        ("SIZE", Align::Right),
+        ("KIND", Align::Left),
+        ("WHY", Align::Left),
+        ("NAME", Align::Left),
+    ]);
+    for item in &report.removed {
+        table.row([
+            bytes(item.bytes).into(),
+            kind(item).into(),
+            reason(item).into(),
+            Cell::new(Tone::Plain, &item.name),
+        ]);
+    }
+    if report.removed.is_empty() {
+        return Table::new(&[]);
+    }
+    table
+}
+
+fn kind(item: &GcItem) -> &'static str {
+    match item.kind {
+        GcKind::Snapshot => "snapshot",
+        GcKind::Blob => "blob",
+        GcKind::Record => "record",
+        GcKind::Logs => "logs",
+        GcKind::Leftover => "leftover",
+    }
+}
+
+fn reason(item: &GcItem) -> &'static str {
+    match item.reason {
+        GcReason::Unreachable => "nothing names it",
+        GcReason::Damaged => "not whole",
+        GcReason::OverBudget => "longest unused",
+    }
+}
+
+fn sum(report: &GcReport) -> Line {
+    let verb = if report.dry_run {
+        "Would free"
+    } else {
+        "Freed"
+    };
+    let (freed, kept) = (bytes(report.freed_bytes), bytes(report.kept_bytes));
+    let pinned = bytes(report.pinned_bytes);
+    Line::new(Tone::Strong, format!("{verb} {freed}")).with(
+        Tone::Plain,
+        format!("; {kept} stay, {pinned} of them in images"),
+    )
+}

@@ -1,0 +1,170 @@
+//! `cairn images`: what the store has a name for.
+
+use cairn_build::image::ImageRecord;
+use cairn_build::image::record::MEDIA_TYPE;
+use cairn_build::image::source::StoreImages;
+use cairn_build::resolve::ResolveError;
+use cairn_oci::{Descriptor, Reference, rfc3339};
+use cairn_store::{Store, StoreError};
+use clap::Args;
+use serde::Serialize;
+
+use super::options::JsonOption;
+use crate::error::{CommandError, Kind};
+use crate::session::Session;
+use crate::style::Tone;
+use crate::table::{Align, Cell, Table};
+
+/// List the images of the store
+#[derive(Debug, Clone, Args)]
+pub struct ImagesArgs {
+    /// Only images whose name holds this text
+    #[arg(value_name = "TEXT")]
+    filter: Option<String>,
+    /// Print only names
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    json: JsonOption,
+}
+
+/// One image of the list.
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: String,
+    /// The digest of the image's record: what `cairn inspect` calls its id.
+    id: String,
+    platform: String,
+    created: String,
+    layers: usize,
+    /// The manifest's digest, for images that came with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+}
+
+pub fn run(args: &ImagesArgs, session: &Session) -> Result<(), CommandError> {
+    let store = session.open_store()?;
+    let mut images = Vec::new();
+    for (name, descriptor) in store.list_refs()? {
+        let wanted = args.filter.as_ref().is_none_or(|text| name.contains(text));
+        if wanted && is_image(&descriptor) {
+            images.push(listed(&store, name, &descriptor)?);
+        }
+    }
+    if args.json.json {
+        return Ok(session.printer.json(&images)?);
+    }
+    if args.quiet {
+        let names: String = images
+            .iter()
+            .map(|image| familiar(&image.name) + "\n")
+            .collect();
+        return Ok(session.printer.data(&names)?);
+    }
+    let mut table = Table::new(&[
+        ("NAME", Align::Left),
+        ("ID", Align::Left),
+        ("PLATFORM", Align::Left),
+        ("LAYERS", Align::Right),
+        ("CREATED", Align::Left),
+    ]);
+    for image in &images {
+        table.row([
+            Cell::new(Tone::Strong, familiar(&image.name)),
+            short_id(&image.id).into(),
+            image.platform.as_str().into(),
+            image.layers.to_string().into(),
+            image.created.as_str().into(),
+        ]);
+    }
+    Ok(session.printer.lines(&table.lines())?)
+}
+
+/// Whether a reference of the store names an image.
+pub fn is_image(descriptor: &Descriptor) -> bool {
+    descriptor.media_type.as_str() == MEDIA_TYPE
+}
+
+fn listed(store: &Store, name: String, descriptor: &Descriptor) -> Result<Listed, CommandError> {
+    let record = ImageRecord::read(store, descriptor)?;
+    Ok(Listed {
+        name,
+        id: descriptor.digest.to_string(),
+        platform: record.platform.to_string(),
+        created: rfc3339(record.epoch),
+        layers: record.layers.len(),
+        digest: record.packed.map(|manifest| manifest.digest.to_string()),
+    })
+}
+
+/// Opens an image by its name or id; one that is not there is told with names that are near.
+pub fn open_image(store: &Store, name: &str) -> Result<ImageRecord, CommandError> {
+    let images = StoreImages { store };
+    if let Some(record) = images.find(name)? {
+        return Ok(record);
+    }
+    match by_id(store, name)? {
+        Some(record) => Ok(record),
+        None => Err(unknown(name, &images.near(name))),
+    }
+}
+
+/// Finds an image by its whole id, or by the start of one that has a name.
+fn by_id(store: &Store, text: &str) -> Result<Option<ImageRecord>, StoreError> {
+    const DIGITS_MIN: usize = 6;
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    if hex.len() < DIGITS_MIN || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    if let Ok(digest) = format!("sha256:{hex}").parse()
+        && store.has_blob(&digest)
+    {
+        let descriptor = Descriptor::new(MEDIA_TYPE, digest, 0);
+        // A blob that is something else has another form.
+        return Ok(ImageRecord::read(store, &descriptor).ok());
+    }
+    let refs = store.list_refs()?;
+    let is_meant = |found: &Descriptor| is_image(found) && found.digest.hex().starts_with(hex);
+    match refs.into_iter().find(|(_, found)| is_meant(found)) {
+        Some((_, found)) => ImageRecord::read(store, &found).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Tells that there is no image of that name.
+pub fn unknown(name: &str, near: &[String]) -> CommandError {
+    let error = CommandError::usage(format!("the store has no image `{name}`"));
+    match near {
+        [] => error.hint("`cairn images` lists what there is"),
+        near => {
+            let near: Vec<String> = near
+                .iter()
+                .map(|name| format!("`{}`", familiar(name)))
+                .collect();
+            error.hint(format!("did you mean {}?", near.join(" or ")))
+        }
+    }
+}
+
+/// The short form of a name, as people write it.
+pub fn familiar(name: &str) -> String {
+    name.parse::<Reference>()
+        .map_or_else(|_| name.to_owned(), |reference| reference.familiar())
+}
+
+/// Twelve digits of a digest, as docker shows ids.
+pub fn short_id(digest: &str) -> String {
+    const DIGITS: usize = 12;
+    let hex = digest.rsplit(':').next().unwrap_or(digest);
+    hex.chars().take(DIGITS).collect()
+}
+
+impl From<ResolveError> for CommandError {
+    fn from(error: ResolveError) -> Self {
+        match &error {
+            ResolveError::Unknown { reference, near } => unknown(reference, near),
+            ResolveError::Store { .. } => Self::from_error(Kind::Environment, &error),
+            _ => Self::from_error(Kind::Usage, &error),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `cairn inspect`: all that the store knows of an image.
+
+use std::collections::BTreeMap;
+
+use cairn_build::image::ImageRecord;
+use cairn_oci::{History, RunConfig, rfc3339};
+use cairn_store::Store;
+use clap::Args;
+use serde::Serialize;
+
+use super::images::{is_image, open_image};
+use crate::error::CommandError;
+use crate::session::Session;
+
+/// Print what is known of images, as JSON
+#[derive(Debug, Clone, Args)]
+pub struct InspectArgs {
+    /// The images
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+}
+
+/// What is printed of an image; settings have docker's names.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    /// The digest of the image's record.
+    id: String,
+    names: Vec<String>,
+    /// The manifest's digest, for images that came with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    platform: String,
+    created: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<String>,
+    config: RunConfig,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+    history: Vec<History>,
+    layers: Vec<InspectedLayer>,
+    /// The digest of all that a container of this image can observe.
+    content: String,
+}
+
+#[derive(Debug, Serialize)]
+struct InspectedLayer {
+    snapshot: String,
+    content: String,
+}
+
+pub fn run(args: &InspectArgs, session: &Session) -> Result<(), CommandError> {
+    let store = session.open_store()?;
+    let mut inspected = Vec::new();
+    for name in &args.images {
+        let record = open_image(&store, name)?;
+        inspected.push(inspect(&store, record)?);
+    }
+    Ok(session.printer.json(&inspected)?)
+}
+
+fn inspect(store: &Store, record: ImageRecord) -> Result<Inspected, CommandError> {
+    let descriptor = record.save(store, &[])?;
+    let refs = store.list_refs()?;
+    let names = refs
+        .into_iter()
+        .filter(|(_, found)| is_image(found) && found.digest == descriptor.digest)
+        .map(|(name, _)| name);
+    let layer = |layer: &cairn_build::image::record::RecordLayer| InspectedLayer {
+        snapshot: layer.snapshot.to_string(),
+        content: layer.content.to_string(),
+    };
+    Ok(Inspected {
+        id: descriptor.digest.to_string(),
+        names: names.collect(),
+        content: record.content().to_string(),
+        layers: record.layers.iter().map(layer).collect(),
+        digest: record.packed.map(|manifest| manifest.digest.to_string()),
+        platform: record.platform.to_string(),
+        created: rfc3339(record.epoch),
+        author: record.author,
+        config: record.config,
+        annotations: record.annotations,
+        history: record.history,
+    })
+}

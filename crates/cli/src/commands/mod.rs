@@ -1,0 +1,132 @@
+//! The commands: one file each, its arguments first, then `run`.
+
+mod build;
+mod completions;
+mod doctor;
+mod export;
+mod gc;
+mod images;
+mod inspect;
+mod load;
+mod man;
+pub mod options;
+mod output;
+mod plan;
+mod run;
+mod schema;
+mod up;
+mod why;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::CommandError;
+use crate::session::Session;
+use crate::settings::ColorChoice;
+
+/// Build, test and run stacks of container images
+#[derive(Debug, Parser)]
+#[command(
+    name = "cairn",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cairn {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every command has.
+#[derive(Debug, clap::Args)]
+pub struct Globals {
+    /// The store's directory [default: $CAIRN_HOME, or cairn in $XDG_DATA_HOME]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Use colour
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::UpArgs),
+    Plan(plan::PlanArgs),
+    Why(why::WhyArgs),
+    Build(build::BuildArgs),
+    Test(up::TestArgs),
+    Run(run::RunArgs),
+    Images(images::ImagesArgs),
+    Inspect(inspect::InspectArgs),
+    Load(load::LoadArgs),
+    Export(export::ExportArgs),
+    Gc(gc::GcArgs),
+    Doctor(doctor::DoctorArgs),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Man(man::ManArgs),
+}
+
+impl Cairn {
+    /// Carries the command out.
+    pub fn run(&self, session: &mut Session) -> Result<(), CommandError> {
+        match &self.command {
+            Command::Up(args) => up::up(args, session),
+            Command::Plan(args) => plan::run(args, session),
+            Command::Why(args) => why::run(args, session),
+            Command::Build(args) => build::run(args, session),
+            Command::Test(args) => up::test(args, session),
+            Command::Run(args) => run::run(args, session),
+            Command::Images(args) => images::run(args, session),
+            Command::Inspect(args) => inspect::run(args, session),
+            Command::Load(args) => load::run(args, session),
+            Command::Export(args) => export::run(args, session),
+            Command::Gc(args) => gc::run(args, session),
+            Command::Doctor(args) => doctor::run(args, session),
+            Command::Schema(args) => schema::run(args, session),
+            Command::Completions(args) => completions::run(args, session),
+            Command::Man(args) => man::run(args, session),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cairn::command().debug_assert();
+    }
+
+    /// One grammar for all help: an imperative first line without a full stop.
+    #[test]
+    fn help_speaks_with_one_voice() {
+        fn check(command: &clap::Command) {
+            let about = command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let name = command.get_name();
+            assert!(!about.is_empty(), "`{name}` says nothing of itself");
+            assert!(!about.ends_with('.'), "`{name}`: {about}");
+            for argument in command.get_arguments() {
+                let help = argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                let id = argument.get_id();
+                assert!(!help.is_empty(), "`{name}`: `{id}` has no help");
+                assert!(!help.ends_with('.'), "`{name}`: `{id}`: {help}");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cairn::command());
+    }
+}

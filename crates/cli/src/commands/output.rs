@@ -1,0 +1,185 @@
+//! `--output`: where an image goes, in the language of `docker build`.
+
+use std::path::PathBuf;
+
+use cairn_build::image::export::Form;
+use cairn_oci::Compression;
+
+use super::options::fields;
+
+/// One `--output`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// What the image becomes.
+    pub form: Form,
+    /// Where.
+    pub destination: Destination,
+    /// How its layers are compressed.
+    pub compression: Compression,
+}
+
+/// Where bytes go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To a file or directory.
+    Path(PathBuf),
+    /// To standard output.
+    Stdout,
+}
+
+impl Destination {
+    /// `-` is standard output.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "-" => Self::Stdout,
+            path => Self::Path(path.into()),
+        }
+    }
+}
+
+/// Keys of docker that ask for what is always so here.
+const ALWAYS_SO: [&str; 4] = [
+    "oci-mediatypes",
+    "rewrite-timestamp",
+    "force-compression",
+    "name",
+];
+const KEYS: [&str; 4] = ["type", "dest", "tar", "compression"];
+
+impl Output {
+    /// Reads `type=oci|docker|tar|local,dest=PATH[,tar=false][,compression=gzip|zstd|none]`, a
+    /// bare path (a `local` directory), or `-` (a `tar` to standard output).
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text == "-" {
+            return Self::new("tar", "-", None, None);
+        }
+        if !text.contains('=') {
+            return Self::new("local", text, None, None);
+        }
+        let mut kind = None;
+        let mut destination = None;
+        let mut tar = None;
+        let mut compression = None;
+        for (key, value) in fields(text)? {
+            match key.as_str() {
+                "type" => kind = Some(value),
+                "dest" => destination = Some(value),
+                "tar" => tar = Some(value),
+                "compression" => compression = Some(value),
+                key if ALWAYS_SO.contains(&key) => {}
+                key => {
+                    let known = KEYS.join("`, `");
+                    return Err(format!("`{key}` is not known here; `{known}` are"));
+                }
+            }
+        }
+        let kind = kind.ok_or("`type` is missing: `type=oci,dest=PATH`")?;
+        let destination = destination.ok_or("`dest` is missing: `type=oci,dest=PATH`")?;
+        Self::new(&kind, &destination, tar.as_deref(), compression.as_deref())
+    }
+
+    fn new(
+        kind: &str,
+        destination: &str,
+        tar: Option<&str>,
+        compression: Option<&str>,
+    ) -> Result<Self, String> {
+        let wants_tar = match tar {
+            None | Some("true" | "1") => true,
+            Some("false" | "0") => false,
+            Some(other) => return Err(format!("`tar={other}` is neither `true` nor `false`")),
+        };
+        let form = match (kind, wants_tar) {
+            ("oci", true) => Form::OciArchive,
+            ("oci", false) => Form::OciDirectory,
+            ("docker", true) => Form::DockerArchive,
+            ("tar", true) => Form::Tar,
+            ("local", _) => Form::Directory,
+            ("docker" | "tar", false) => return Err(format!("`type={kind}` is always a tar")),
+            ("image" | "registry", _) => {
+                return Err(format!("`type={kind}` is not an export: use `--tag`"));
+            }
+            (other, _) => {
+                return Err(format!(
+                    "`type={other}` is not one of oci, docker, tar, local"
+                ));
+            }
+        };
+        if destination.is_empty() {
+            return Err("`dest` is empty".to_owned());
+        }
+        let destination = Destination::parse(destination);
+        let is_directory = matches!(form, Form::OciDirectory | Form::Directory);
+        if is_directory && destination == Destination::Stdout {
+            return Err("a directory cannot go to standard output".to_owned());
+        }
+        let compression = match compression {
+            None => Compression::Gzip,
+            Some(name) => name
+                .parse()
+                .map_err(|_| format!("`compression={name}` is not one of gzip, zstd, none"))?,
+        };
+        Ok(Self {
+            form,
+            destination,
+            compression,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, form: Form, destination: &str, compression: Compression) {
+        let destination = Destination::parse(destination);
+        let expected = Output {
+            form,
+            destination,
+            compression,
+        };
+        assert_eq!(Output::parse(text), Ok(expected), "{text}");
+    }
+
+    #[test]
+    fn outputs_are_read_as_docker_reads_them() {
+        let gzip = Compression::Gzip;
+        check("type=oci,dest=a.tar", Form::OciArchive, "a.tar", gzip);
+        check("type=oci,tar=false,dest=d", Form::OciDirectory, "d", gzip);
+        check("type=docker,dest=-", Form::DockerArchive, "-", gzip);
+        check("type=tar,dest=r.tar", Form::Tar, "r.tar", gzip);
+        check("type=local,dest=out", Form::Directory, "out", gzip);
+        check("out/dir", Form::Directory, "out/dir", gzip);
+        check("-", Form::Tar, "-", gzip);
+        check(
+            "type=oci,dest=a,compression=zstd",
+            Form::OciArchive,
+            "a",
+            Compression::Zstd,
+        );
+        check(
+            "type=oci,dest=a,compression=uncompressed,oci-mediatypes=true",
+            Form::OciArchive,
+            "a",
+            Compression::None,
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_reason() {
+        for (text, part) in [
+            ("type=oci", "dest"),
+            ("dest=a", "type"),
+            ("type=oci,dest=", "empty"),
+            ("type=zip,dest=a", "oci, docker, tar, local"),
+            ("type=registry,dest=a", "--tag"),
+            ("type=oci,dest=a,level=9", "level"),
+            ("type=local,dest=-", "standard output"),
+            ("type=docker,tar=false,dest=a", "always a tar"),
+            ("type=oci,dest=a,compression=lzma", "gzip"),
+        ] {
+            let error = Output::parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! `cairn up`, `cairn test` and `cairn build` for a stack: plan, build, test, report.
+
+use std::collections::BTreeMap;
+
+use cairn_stack::check::ImageCheck;
+use cairn_stack::run::{ImageState, RunReport};
+use clap::Args;
+use serde::Serialize;
+
+use super::build::BuildArgs;
+use super::options::{BuildOptions, JsonOption, ProgressOption, StackOption};
+use crate::error::{CommandError, Kind};
+use crate::failures;
+use crate::progress::{Progress, count};
+use crate::session::Session;
+use crate::settings::ProgressChoice;
+use crate::stack_run::{StackRun, interrupted};
+use crate::style::Tone;
+use crate::table::{Align, Cell, Table};
+
+/// Plan, build, test and report: everything for the images of a stack
+#[derive(Debug, Clone, Args)]
+pub struct UpArgs {
+    /// Images of the stack [default: all]
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    #[command(flatten)]
+    stack: StackOption,
+    #[command(flatten)]
+    options: BuildOptions,
+    #[command(flatten)]
+    progress: ProgressOption,
+    #[command(flatten)]
+    json: JsonOption,
+}
+
+/// Test images of a stack, building first what is not up to date
+///
+/// A test that passed on the very same image and has not changed is not run again.
+#[derive(Debug, Clone, Args)]
+pub struct TestArgs {
+    /// Images of the stack [default: all]
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Run tests even if they passed before
+    #[arg(long)]
+    again: bool,
+    #[command(flatten)]
+    stack: StackOption,
+    #[command(flatten)]
+    options: BuildOptions,
+    #[command(flatten)]
+    progress: ProgressOption,
+    #[command(flatten)]
+    json: JsonOption,
+}
+
+/// What a run came to, as JSON.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    images: Vec<ImageLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tests: Option<&'a [ImageCheck]>,
+    seconds: f64,
+}
+
+/// One image of the report.
+#[derive(Debug, Serialize)]
+struct ImageLine<'a> {
+    image: &'a str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps_ran: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps_cached: Option<usize>,
+    /// The digest of all that a container of this image can observe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+pub fn up(args: &UpArgs, session: &mut Session) -> Result<(), CommandError> {
+    let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
+    let choice = args.progress.progress;
+    let done = Done::of(&stack, "up", Tests::Run, choice, session)?;
+    match args.json.json {
+        true => session.printer.json(&done.report())?,
+        false => session.printer.lines(&done.table().lines())?,
+    }
+    done.verdict(session, choice)
+}
+
+pub fn test(args: &TestArgs, session: &mut Session) -> Result<(), CommandError> {
+    let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
+    let choice = args.progress.progress;
+    let tests = if args.again {
+        Tests::RunAgain
+    } else {
+        Tests::Run
+    };
+    let done = Done::of(&stack, "test", tests, choice, session)?;
+    if args.json.json {
+        session.printer.json(&done.checks)?;
+    }
+    done.verdict(session, choice)
+}
+
+/// Builds images of the stack. Standard output gets the names of those that are there.
+pub fn build(
+    args: &BuildArgs,
+    images: &[String],
+    session: &mut Session,
+) -> Result<(), CommandError> {
+    let stack = StackRun::open(session, &args.stack, &args.options, images)?;
+    let choice = match args.quiet {
+        true => ProgressChoice::Quiet,
+        false => args.progress.progress,
+    };
+    let done = Done::of(&stack, "build", Tests::Skip, choice, session)?;
+    if args.json.json {
+        session.printer.json(&done.report())?;
+    } else {
+        let ready = done.run.images.iter();
+        let ready = ready.filter(|image| matches!(image.state, ImageState::Ready { .. }));
+        let names: String = ready.map(|image| image.name.clone() + "\n").collect();
+        session.printer.data(&names)?;
+    }
+    done.verdict(session, choice)
+}
+
+/// What becomes of the images' tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tests {
+    Skip,
+    Run,
+    RunAgain,
+}
+
+/// A run that came to its end.
+struct Done {
+    run: RunReport,
+    checks: Option<Vec<ImageCheck>>,
+}
+
+impl Done {
+    fn of(
+        stack: &StackRun,
+        command: &str,
+        tests: Tests,
+        choice: ProgressChoice,
+        session: &mut Session,
+    ) -> Result<Self, CommandError> {
+        let progress = Progress::start(choice, &session.settings, &mut session.printer);
+        let done = Self::under(stack, command, tests, &progress, session);
+        progress.finish();
+        let done = done?;
+        match stack.means.cancel.is_cancelled() {
+            true => Err(interrupted()),
+            false => Ok(done),
+        }
+    }
+
+    fn under(
+        stack: &StackRun,
+        command: &str,
+        tests: Tests,
+        progress: &Progress,
+        session: &Session,
+    ) -> Result<Self, CommandError> {
+        let requests = stack.requests(&BTreeMap::new())?;
+        let engine = stack.engine(&requests, progress);
+        let prepared = stack.prepare(&requests, &engine)?;
+        let run = stack.solve(command, &requests, &prepared, &engine)?;
+        let checks = match tests {
+            _ if stack.means.cancel.is_cancelled() => None,
+            Tests::Skip => None,
+            Tests::Run => Some(stack.check(&run, session, progress, true)?),
+            Tests::RunAgain => Some(stack.check(&run, session, progress, false)?),
+        };
+        Ok(Self { run, checks })
+    }
+
+    /// Says what failed, and with which code to end.
+    fn verdict(&self, session: &Session, choice: ProgressChoice) -> Result<(), CommandError> {
+        if !self.run.is_success() {
+            let shown = session.settings.progress(choice);
+            return Err(failures::tell(&session.printer, &self.run.failures, shown));
+        }
+        let failed = self.checks.iter().flatten().flat_map(ImageCheck::tests);
+        let failed = failed.filter(|test| !test.passed).count();
+        match failed {
+            0 => Ok(()),
+            failed => {
+                let text = format!("{} failed", count(failed, "test"));
+                Err(CommandError::new(Kind::Work, text))
+            }
+        }
+    }
+
+    fn report(&self) -> Report<'_> {
+        Report {
+            images: self.run.images.iter().map(image_line).collect(),
+            tests: self.checks.as_deref(),
+            seconds: self.run.elapsed.as_secs_f64(),
+        }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(&[
+            ("IMAGE", Align::Left),
+            ("STATE", Align::Left),
+            ("RAN", Align::Right),
+            ("CACHED", Align::Right),
+            ("TESTS", Align::Left),
+        ]);
+        for image in &self.run.images {
+            let line = image_line(image);
+            let tone = match line.state {
+                "failed" => Tone::Bad,
+                _ => Tone::Good,
+            };
+            let number = |number: Option<usize>| number.map_or(String::new(), |n| n.to_string());
+            table.row([
+                Cell::new(Tone::Strong, line.image),
+                Cell::new(tone, line.state),
+                number(line.steps_ran).into(),
+                number(line.steps_cached).into(),
+                self.tests_of(line.image).into(),
+            ]);
+        }
+        table
+    }
+
+    fn tests_of(&self, image: &str) -> String {
+        let checks = self.checks.iter().flatten();
+        let tests = checks
+            .filter(|check| check.image == image)
+            .flat_map(ImageCheck::tests);
+        let (passed, failed): (Vec<_>, Vec<_>) = tests.partition(|test| test.passed);
+        match (passed.len(), failed.len()) {
+            (0, 0) => String::new(),
+            (passed, 0) => format!("{passed} passed"),
+            (passed, failed) => format!("{passed} passed, {failed} failed"),
+        }
+    }
+}
+
+fn image_line(image: &cairn_stack::run::ImageResult) -> ImageLine<'_> {
+    let mut line = ImageLine {
+        image: &image.name,
+        state: "failed",
+        steps_ran: None,
+        steps_cached: None,
+        content: None,
+        reason: None,
+    };
+    match &image.state {
+        ImageState::Failed { reason } => line.reason = Some(reason),
+        ImageState::Ready {
+            record,
+            ran,
+            cached,
+        } => {
+            line.state = if *ran > 0 { "built" } else { "cached" };
+            line.steps_ran = Some(*ran);
+            line.steps_cached = Some(*cached);
+            line.content = Some(record.content().to_string());
+        }
+    }
+    line
+}

@@ -1,0 +1,101 @@
+//! What a run needs beside its graph, made from settings and flags.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use cairn_build::engine::Settings as EngineSettings;
+use cairn_registry::{FetchOptions, Fetcher, Proxies};
+use cairn_sandbox::{Cancel, interrupt};
+use cairn_store::Store;
+
+use crate::commands::options::BuildOptions;
+use crate::error::CommandError;
+use crate::session::Session;
+
+/// Size of `/dev/shm` in steps, as docker has it.
+const SHM_BYTES: u64 = 64 << 20;
+
+/// The means of a run. Its fields are public: a command changes what its flags say.
+pub struct Means {
+    /// The store.
+    pub store: Store,
+    /// How to build.
+    pub settings: EngineSettings,
+    /// How files come from the network.
+    pub fetcher: Fetcher,
+    /// Made by Ctrl-C.
+    pub cancel: Cancel,
+}
+
+impl Means {
+    /// Opens the store and collects the rest. Conditions as for [`Session::open_store`].
+    pub fn new(session: &Session, options: &BuildOptions) -> Result<Self, CommandError> {
+        let store = session.open_store()?;
+        let cancel = Cancel::new();
+        interrupt::cancel_on_signals(&cancel)?;
+        let settings = EngineSettings {
+            jobs: options.jobs.map_or_else(cpus, NonZeroUsize::get),
+            fail_fast: options.fail_fast,
+            no_cache: options.no_cache,
+            secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
+            proxies: session.settings.proxies(),
+            hosts: Vec::new(),
+            ca: session.host_certificates(),
+            scratch: session.scratch(&store)?,
+            step_timeout: None,
+            shm_bytes: SHM_BYTES,
+            run: run_name(),
+        };
+        Ok(Self {
+            store,
+            settings,
+            fetcher: fetcher(session),
+            cancel,
+        })
+    }
+
+    /// Ends a run: what was built outlives a power cut from here on.
+    pub fn make_durable(&self) -> Result<(), CommandError> {
+        Ok(self.store.make_durable(&[])?)
+    }
+}
+
+/// How files come from the network: by the proxies and certificates of the environment.
+fn fetcher(session: &Session) -> Fetcher {
+    let environment = &session.settings.environment;
+    let variable = |name: &str| {
+        let lower = environment.text(name);
+        let upper = name.to_ascii_uppercase();
+        // `HTTP_PROXY` may have come in with a request of a web server: only CGI sets
+        // `REQUEST_METHOD`, and the convention is to distrust the variable there.
+        let is_trusted = name != "http_proxy" || environment.raw("REQUEST_METHOD").is_none();
+        lower
+            .or_else(|| environment.text(&upper).filter(|_| is_trusted))
+            .map(str::to_owned)
+    };
+    Fetcher::new(FetchOptions {
+        user_agent: concat!("cairn/", env!("CARGO_PKG_VERSION")).to_owned(),
+        proxies: Proxies {
+            http: variable("http_proxy"),
+            https: variable("https_proxy"),
+            all: variable("all_proxy"),
+            exceptions: variable("no_proxy"),
+        },
+        extra_certificates: environment
+            .absolute_path("SSL_CERT_FILE")
+            .into_iter()
+            .collect(),
+        ..FetchOptions::default()
+    })
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Names a run so that names sort by time and two runs of one second differ.
+fn run_name() -> String {
+    let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    format!("{now}-{}", std::process::id())
+}

@@ -1,0 +1,267 @@
+//! All output of the process goes through one object, chosen at the start.
+//!
+//! Standard output carries the one thing a script wants; people are spoken to on standard error.
+//! What goes to a terminal is cleaned first; what goes to a pipe keeps its bytes. A reader of
+//! standard output that went away ends the command cleanly; standard error may be closed.
+
+use std::io::{self, Write};
+
+use cairn_diagnostic::{Diagnostic, Severity};
+use serde::Serialize;
+
+use crate::error::{CommandError, Kind, OutputError};
+use crate::sanitize;
+use crate::settings::Settings;
+use crate::style::{Line, Tone, paint};
+
+/// Where words go, and how they look there.
+#[derive(Debug, Clone)]
+pub struct Printer {
+    stdout_is_terminal: bool,
+    color_stdout: bool,
+    color_stderr: bool,
+    /// Standard error speaks JSON lines: messages become events, too.
+    json_events: bool,
+}
+
+impl Printer {
+    /// Takes over what the settings say.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            stdout_is_terminal: settings.terminals.stdout,
+            color_stdout: settings.color_stdout,
+            color_stderr: settings.color_stderr,
+            json_events: false,
+        }
+    }
+
+    /// From now on messages to people are JSON lines, as `--progress json` promises.
+    pub fn speak_json_events(&mut self) {
+        self.json_events = true;
+    }
+
+    /// Prints data: text that ends with a line end.
+    pub fn data(&self, text: &str) -> Result<(), OutputError> {
+        if self.stdout_is_terminal {
+            return self.bytes(sanitize::text(text).as_bytes());
+        }
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints lines of data that people read, such as a table.
+    pub fn lines(&self, lines: &[Line]) -> Result<(), OutputError> {
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&line.render(self.color_stdout));
+            text.push('\n');
+        }
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints a value as JSON, indented as people like to read it.
+    pub fn json(&self, value: &impl Serialize) -> Result<(), OutputError> {
+        let mut text = serde_json::to_string_pretty(value).map_err(|e| OutputError(e.into()))?;
+        text.push('\n');
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes bytes to standard output as they are.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), OutputError> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
+            .map_err(OutputError)
+    }
+
+    /// Tells people something in passing.
+    pub fn note(&self, text: &str) {
+        self.say("note", Tone::Strong, text);
+    }
+
+    /// Tells people of something that is probably wrong.
+    pub fn warning(&self, text: &str) {
+        self.say("warning", Tone::Warn, text);
+    }
+
+    /// Prints lines for people.
+    pub fn tell(&self, lines: &[Line]) {
+        if self.json_events {
+            return;
+        }
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&line.render(self.color_stderr));
+            text.push('\n');
+        }
+        write_stderr(&text);
+    }
+
+    /// Prints a finding about a file, with the lines it points at.
+    pub fn finding(&self, finding: &Diagnostic) {
+        if self.json_events {
+            self.event(&Message::of(finding));
+            return;
+        }
+        let plain = cairn_diagnostic::render(finding);
+        write_stderr(&self.tinted(&sanitize::text(&plain)));
+    }
+
+    /// Prints why a command failed: the message, its causes, hints.
+    pub fn error(&self, error: &CommandError) {
+        if error.kind == Kind::BrokenPipe {
+            return;
+        }
+        for finding in &error.findings {
+            self.finding(finding);
+        }
+        if error.messages.is_empty() && error.hints.is_empty() {
+            return;
+        }
+        if self.json_events {
+            let message = Message {
+                event: "message",
+                level: "error",
+                text: error.messages.join(": "),
+                place: None,
+                hints: error.hints.clone(),
+            };
+            self.event(&message);
+            return;
+        }
+        write_stderr(&self.tinted(&sanitize::text(&error_text(error))));
+    }
+
+    fn say(&self, word: &'static str, tone: Tone, text: &str) {
+        if self.json_events {
+            let message = Message {
+                event: "message",
+                level: word,
+                text: text.to_owned(),
+                place: None,
+                hints: Vec::new(),
+            };
+            self.event(&message);
+            return;
+        }
+        let word = paint(word, tone, self.color_stderr);
+        write_stderr(&format!("{word}: {}\n", sanitize::text(text)));
+    }
+
+    fn event(&self, message: &Message) {
+        // A message is strings only: serialising it cannot fail.
+        if let Ok(line) = serde_json::to_string(message) {
+            write_stderr(&format!("{line}\n"));
+        }
+    }
+
+    /// Colours the words that begin lines of an error or a finding.
+    fn tinted(&self, text: &str) -> String {
+        if !self.color_stderr {
+            return text.to_owned();
+        }
+        const WORDS: [(&str, Tone); 6] = [
+            ("error", Tone::Bad),
+            ("warning", Tone::Warn),
+            ("note", Tone::Strong),
+            ("hint", Tone::Busy),
+            ("caused by", Tone::Strong),
+            ("----", Tone::Dim),
+        ];
+        text.split_inclusive('\n')
+            .map(|line| {
+                let found = WORDS.iter().find(|(word, _)| line.starts_with(word));
+                match found {
+                    Some((_, Tone::Dim)) => paint(line.trim_end(), Tone::Dim, true) + "\n",
+                    Some((word, tone)) => paint(word, *tone, true) + &line[word.len()..],
+                    None if line.contains(" | >>> ") => {
+                        paint(line.trim_end(), Tone::Strong, true) + "\n"
+                    }
+                    None => line.to_owned(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// A message to people in the JSON line form.
+#[derive(Serialize)]
+struct Message {
+    event: &'static str,
+    level: &'static str,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+impl Message {
+    fn of(finding: &Diagnostic) -> Self {
+        let place = finding.label.as_ref().zip(finding.position());
+        Self {
+            event: "message",
+            level: match finding.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+                Severity::Note => "note",
+            },
+            text: finding.message.clone(),
+            place: place
+                .map(|(label, at)| format!("{}:{}:{}", label.source.name, at.line, at.column)),
+            hints: finding.hints.clone(),
+        }
+    }
+}
+
+fn error_text(error: &CommandError) -> String {
+    let mut text = String::new();
+    for (depth, message) in error.messages.iter().enumerate() {
+        let word = if depth == 0 { "error" } else { "caused by" };
+        text.push_str(&format!("{word}: {message}\n"));
+    }
+    for hint in &error.hints {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text
+}
+
+/// Standard error may be closed; there is nobody to tell then.
+pub fn write_stderr(text: &str) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printer(color: bool) -> Printer {
+        Printer {
+            stdout_is_terminal: false,
+            color_stdout: color,
+            color_stderr: color,
+            json_events: false,
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_with_causes_and_hints() {
+        let mut error =
+            CommandError::new(Kind::Environment, "cannot open the store").hint("free some space");
+        error.messages.push("the disk is full".into());
+        assert_eq!(
+            error_text(&error),
+            "error: cannot open the store\ncaused by: the disk is full\nhint: free some space\n"
+        );
+    }
+
+    #[test]
+    fn only_the_leading_word_is_coloured() {
+        let text = "error: an error\n  2 | >>> RUN x\nplain\n";
+        assert_eq!(
+            printer(true).tinted(text),
+            "\u{1b}[1;31merror\u{1b}[0m: an error\n\u{1b}[1m  2 | >>> RUN x\u{1b}[0m\nplain\n"
+        );
+        assert_eq!(printer(false).tinted(text), text);
+    }
+}

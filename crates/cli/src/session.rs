@@ -1,0 +1,85 @@
+//! What every command gets: settings, the printer, and a way to open the store.
+
+use std::path::PathBuf;
+
+use cairn_oci::Platform;
+use cairn_sandbox::{CaTrust, Enter, Privilege};
+use cairn_store::{OpenOptions, Ownership, Store};
+
+use crate::error::{CommandError, Kind};
+use crate::host_trust::HostTrust;
+use crate::printer::Printer;
+use crate::settings::Settings;
+
+/// The surroundings of a command.
+#[derive(Debug)]
+pub struct Session {
+    /// What flags and environment say.
+    pub settings: Settings,
+    /// Where words go.
+    pub printer: Printer,
+}
+
+impl Session {
+    /// Opens the store, and before that lets this process mount and, for an ordinary user, be
+    /// root of its own files.
+    ///
+    /// To be called at most once and before anything starts a thread.
+    pub fn open_store(&self) -> Result<Store, CommandError> {
+        let home = self.settings.home()?;
+        let ownership = match self.enter()? {
+            Privilege::Root | Privilege::SubuidRange => Ownership::Native,
+            Privilege::SingleId => Ownership::Recorded,
+        };
+        Ok(Store::open(home, OpenOptions { ownership })?)
+    }
+
+    /// Lets this process mount and be root of its own files. Conditions as for
+    /// [`Session::open_store`].
+    pub fn enter(&self) -> Result<Privilege, CommandError> {
+        Ok(cairn_sandbox::enter(&Enter::default())?)
+    }
+
+    /// A directory that sandboxes may mount on. Nothing is ever written to it.
+    pub fn scratch(&self, store: &Store) -> Result<PathBuf, CommandError> {
+        let path = store.home().join("scratch");
+        std::fs::create_dir_all(&path).map_err(|error| {
+            CommandError::from_error(Kind::Environment, &error)
+                .while_doing(format!("cannot create {}", path.display()))
+        })?;
+        Ok(path)
+    }
+
+    /// The certificates of this host that containers are to trust, if it has any of its own.
+    pub fn host_certificates(&self) -> Option<CaTrust> {
+        let trust = HostTrust::discover("/".as_ref(), &self.settings.environment);
+        (trust.local > 0).then_some(CaTrust {
+            pem: trust.pem,
+            set_env: true,
+        })
+    }
+
+    /// The platform asked for, or this machine's.
+    pub fn platform(&self, wanted: Option<&str>) -> Result<Platform, CommandError> {
+        match wanted {
+            None => Ok(host_platform()),
+            Some(text) => text.parse::<Platform>().map_err(|error| {
+                CommandError::from_error(Kind::Usage, &error)
+                    .while_doing(format!("`{text}` is not a platform"))
+                    .hint("platforms look like `linux/amd64` or `linux/arm64`")
+            }),
+        }
+    }
+}
+
+/// The platform this program was built for, which is the one it runs on.
+pub fn host_platform() -> Platform {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        other => other,
+    };
+    Platform::new("linux", architecture)
+}
