@@ -86,6 +86,10 @@ pub struct ExecOp {
     pub insecure: bool,
     /// Run even where a record exists.
     pub ignore_cache: bool,
+    /// Proxy variables given as build arguments; they enter no key.
+    pub proxies: Vec<(String, String)>,
+    /// The name of the machine that the step sees; it enters no key.
+    pub hostname: Option<String>,
 }
 
 /// Which network a step sees.

@@ -5,7 +5,7 @@
 //! at each file once. What an instruction takes from a filesystem of the store is remembered in
 //! the store: it is a function of the filesystem's content and the instruction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,7 @@ pub(crate) struct Taker<'a> {
     store: &'a Store,
     selections: Mutex<HashMap<VertexId, Arc<Selection>>>,
     downloads: Mutex<HashMap<String, Fetched>>,
+    caches_used: Mutex<HashSet<String>>,
 }
 
 impl<'a> Taker<'a> {
@@ -45,6 +46,7 @@ impl<'a> Taker<'a> {
             store: engine.store,
             selections: Mutex::default(),
             downloads: Mutex::default(),
+            caches_used: Mutex::default(),
         }
     }
 
@@ -203,6 +205,15 @@ impl<'a> Taker<'a> {
         })
     }
 
+    /// Whether a cache mount is used for the first time in this run.
+    pub(crate) fn is_first_use(&self, cache: &str) -> bool {
+        let mut used = self
+            .caches_used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        used.insert(cache.to_owned())
+    }
+
     fn selection_digest(
         &self,
         engine: &Engine<'_>,
@@ -224,7 +235,7 @@ impl<'a> Taker<'a> {
         })
     }
 
-    fn mount_digest(
+    pub(crate) fn mount_digest(
         &self,
         engine: &Engine<'_>,
         mount: &MountRequest,

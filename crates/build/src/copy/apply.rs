@@ -388,8 +388,12 @@ impl<'a> Copier<'a> {
     fn made_dir(&self) -> Metadata {
         let (uid, gid) = self.options.owner.unwrap_or((0, 0));
         let mtime = (self.options.time, 0);
+        let mode = match self.options.chmod {
+            Some(chmod) => chmod.apply(MADE_DIR_MODE, true),
+            None => MADE_DIR_MODE,
+        };
         Metadata {
-            mode: MADE_DIR_MODE,
+            mode,
             uid,
             gid,
             mtime,

@@ -69,7 +69,9 @@ pub(super) fn epoch(given: &BuildArgs, globals: &EnvList) -> Result<Option<i64>,
         .get(SOURCE_DATE_EPOCH)
         .map(String::as_str)
         .or(globals.get(SOURCE_DATE_EPOCH));
-    let Some(value) = value.filter(|value| !value.is_empty()) else {
+    // `context` asks for the commit of a context from git; one from a directory has none, and the
+    // image's own time counts.
+    let Some(value) = value.filter(|value| !matches!(*value, "" | "context")) else {
         return Ok(None);
     };
     value.parse().map(Some).map_err(|_| {

@@ -3,13 +3,16 @@
 use cairn_diagnostic::Diagnostic;
 use cairn_dockerfile::ast::{Run, RunNetwork, RunScript, RunSecurity};
 use cairn_dockerfile::mount::{FileAttributes, Mount, MountFlag, Sharing};
+use cairn_dockerfile::predefined;
 
 use super::dockerfile::FileLowering;
 use super::files::absolute;
 use super::stage::{Place, StageState};
-use crate::graph::{ExecNetwork, ExecOp, FileSource, Op};
+use crate::graph::{BuildArgs, ExecNetwork, ExecOp, FileSource, Op};
 use crate::mount::{CacheSharing, MountKind, MountRequest};
 
+/// The build argument that names the machine a step sees, as with BuildKit.
+const HOSTNAME_ARG: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 /// Where a heredoc that is a script of its own appears, as with BuildKit.
 const SCRIPT_DIR: &str = "/dev/pipes";
 
@@ -61,6 +64,8 @@ impl FileLowering<'_, '_> {
             network,
             insecure,
             ignore_cache: self.recipe.no_cache,
+            proxies: proxies(&self.recipe.args),
+            hostname: self.recipe.args.get(HOSTNAME_ARG).cloned(),
         };
         self.push(state, place, Op::Exec(Box::new(op)), created_by);
         Ok(())
@@ -198,6 +203,19 @@ impl FileLowering<'_, '_> {
         }
         Ok(target)
     }
+}
+
+/// The proxy settings among the build arguments, each in both spellings that programs know.
+fn proxies(args: &BuildArgs) -> Vec<(String, String)> {
+    let mut proxies = Vec::new();
+    for (name, value) in args {
+        let upper = name.to_ascii_uppercase();
+        if predefined::PROXY_ARGS.contains(&upper.as_str()) {
+            proxies.push((upper, value.clone()));
+            proxies.push((name.to_ascii_lowercase(), value.clone()));
+        }
+    }
+    proxies
 }
 
 fn attributes(file: FileAttributes, mode: u32) -> (u32, u32, u32) {

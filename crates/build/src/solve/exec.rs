@@ -56,7 +56,7 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
         ExecNetwork::Host => Network::Host,
         ExecNetwork::None => Network::None,
     };
-    sandbox.hostname = Some(HOSTNAME.to_owned());
+    sandbox.hostname = Some(exec.hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned()));
     sandbox.hosts.clone_from(&settings.hosts);
     sandbox.security = if exec.insecure {
         Security::Insecure
@@ -173,7 +173,7 @@ fn environment(
     if !has(&env, "HOME") {
         env.push(("HOME".to_owned(), identity.home.clone()));
     }
-    for (name, value) in &engine.settings.proxies {
+    for (name, value) in exec.proxies.iter().chain(&engine.settings.proxies) {
         if !has(&env, name) {
             env.push((name.clone(), value.clone()));
         }

@@ -42,7 +42,7 @@ impl Mounts {
             {
                 used.push(value.as_slice());
             }
-            mounts.one(step, request)?;
+            mounts.one(step, exec, request)?;
         }
         mounts.secrets = Secrets::new(used.into_iter());
         Ok(mounts)
@@ -63,7 +63,12 @@ impl Mounts {
         self.secrets.clone()
     }
 
-    fn one(&mut self, step: &Step<'_>, request: &MountRequest) -> Result<(), StepError> {
+    fn one(
+        &mut self,
+        step: &Step<'_>,
+        exec: &ExecOp,
+        request: &MountRequest,
+    ) -> Result<(), StepError> {
         let target = PathBuf::from(&request.target);
         match &request.kind {
             MountKind::Bind {
@@ -71,7 +76,7 @@ impl Mounts {
                 path,
                 writable,
             } => self.bind(step, request, *from, path, *writable),
-            MountKind::Cache { .. } => self.cache(step, request),
+            MountKind::Cache { .. } => self.cache(step, exec, request),
             MountKind::Tmpfs { size } => {
                 self.ready.push(Mount::Tmpfs {
                     target,
@@ -164,7 +169,12 @@ impl Mounts {
         Ok(())
     }
 
-    fn cache(&mut self, step: &Step<'_>, request: &MountRequest) -> Result<(), StepError> {
+    fn cache(
+        &mut self,
+        step: &Step<'_>,
+        exec: &ExecOp,
+        request: &MountRequest,
+    ) -> Result<(), StepError> {
         let MountKind::Cache {
             name,
             from,
@@ -177,8 +187,16 @@ impl Mounts {
         else {
             return Ok(());
         };
-        let (directory, lock) = cache_directory(step, name, *sharing)?;
+        // As with BuildKit, caches that start differently are different caches.
+        let content = step
+            .taker
+            .mount_digest(step.engine, request, step.result_of)?;
+        let start = format!("{name} {mode:o} {uid} {gid} {content:?}");
+        let (directory, lock) = cache_directory(step, &start, *sharing)?;
         let files = directory.join("fs");
+        if exec.ignore_cache && start_is_given(&request.kind) && step.taker.is_first_use(&start) {
+            remove_tree(&files)?;
+        }
         if !files.exists() {
             // Made under another name first: a killed process leaves no half-filled cache.
             let fresh = directory.join(format!("fs.{}", std::process::id()));
@@ -213,6 +231,31 @@ impl Mounts {
             read_only: *read_only,
         });
         Ok(())
+    }
+}
+
+/// Whether a cache says how it starts: a build without cache then starts it anew, as BuildKit's.
+fn start_is_given(kind: &MountKind) -> bool {
+    match kind {
+        MountKind::Cache {
+            from,
+            mode,
+            uid,
+            gid,
+            ..
+        } => from.is_some() || (*mode, *uid, *gid) != (0o755, 0, 0),
+        _ => false,
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), StepError> {
+    match std::fs::remove_dir_all(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(StepError::Io {
+            doing: "clear the cache",
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
     }
 }
 
