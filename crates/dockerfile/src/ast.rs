@@ -296,7 +296,7 @@ impl Run {
             return RunScript::Shell(text.to_owned());
         };
         if crate::heredoc::is_heredoc(text) {
-            if first.content.starts_with("#!") {
+            if first.text().starts_with("#!") {
                 return RunScript::File {
                     name: first.name.clone(),
                     content: first.text(),
