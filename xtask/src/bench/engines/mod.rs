@@ -4,10 +4,10 @@
 //! with private roots and sockets and ended by their process id, so that nothing of the machine's
 //! own containers is touched. An engine that cannot do a row gives no commands for it.
 
+mod buildkitd;
 mod cairn;
 mod daemon;
 mod docker;
-mod moby;
 mod storage;
 
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ fn start_peer(name: &str, folder: &Path, inputs: &Inputs) -> Result<Box<dyn Engi
     Ok(match name {
         "docker" => Box::new(docker::Docker::start(folder, base)?),
         "bake" => Box::new(docker::Bake::start(folder, base)?),
-        "buildkitd" => Box::new(moby::Buildkitd::start(folder, inputs)?),
+        "buildkitd" => Box::new(buildkitd::Buildkitd::start(folder, inputs)?),
         "buildah" => Box::new(storage::Buildah::new(folder, base)?),
         _ => Box::new(storage::Podman::new(folder, base)?),
     })
