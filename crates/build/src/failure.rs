@@ -61,7 +61,7 @@ pub enum StepError {
     },
     /// A base image cannot be assembled.
     #[error("cannot assemble the Debian base")]
-    Debian(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Debian(#[source] Box<cairn_debian::DebianError>),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -108,6 +108,7 @@ impl StepError {
                     "Give it with `--secret id={name},src=FILE` or `,env=VARIABLE`."
                 )]
             }
+            Self::Debian(error) => error.hint().into_iter().collect(),
             Self::Account(_) => {
                 vec!["Names are looked up in the image's own /etc/passwd and /etc/group.".into()]
             }

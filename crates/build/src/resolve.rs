@@ -46,8 +46,29 @@ impl Hash for BaseImage {
 pub struct DebianBase {
     /// What people read as its instruction.
     pub title: String,
-    /// Identity of the lock and of the way packages are assembled.
+    /// The packages.
+    pub lock: Arc<cairn_debian::Lock>,
+    /// Mirrors to ask beside the lock's own.
+    pub mirrors: Vec<String>,
+    /// The digest of all that the assembled files depend on.
     pub identity: ContentDigest,
+}
+
+impl DebianBase {
+    /// A base of locked packages.
+    pub fn new(lock: Arc<cairn_debian::Lock>, mirrors: Vec<String>) -> Self {
+        let mut title = format!("debian {} ({} packages", lock.suite, lock.packages.len());
+        if !lock.requested.is_empty() {
+            title = format!("{title}: {}", lock.requested.join(" "));
+        }
+        title.push(')');
+        Self {
+            title,
+            identity: lock.identity(),
+            lock,
+            mirrors,
+        }
+    }
 }
 
 impl PartialEq for DebianBase {

@@ -13,6 +13,7 @@ pub mod check;
 pub mod git;
 pub mod history;
 pub mod load;
+pub mod lockfile;
 pub mod plan;
 pub mod request;
 pub mod run;

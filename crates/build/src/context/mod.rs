@@ -67,15 +67,15 @@ impl Files {
 impl Context {
     /// A directory beside a Dockerfile, whose ignore file may be `<Dockerfile>.dockerignore`.
     pub fn directory(path: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
-        Self::open(path, IgnoreFile::find(path, Some(dockerfile))?)
+        Self::open(path, Some(dockerfile))
     }
 
     /// A directory with a name: only its own `.dockerignore` counts.
     pub fn named_directory(path: &Path) -> Result<Self, ContextError> {
-        Self::open(path, IgnoreFile::find(path, None)?)
+        Self::open(path, None)
     }
 
-    fn open(path: &Path, ignore: Option<IgnoreFile>) -> Result<Self, ContextError> {
+    fn open(path: &Path, dockerfile: Option<&Path>) -> Result<Self, ContextError> {
         let root = std::path::absolute(path);
         let opened = root.and_then(|root| Ok((Directory::open(&root)?, root)));
         let (directory, root) = opened.map_err(|source| ContextError::Open {
@@ -85,7 +85,7 @@ impl Context {
         Ok(Self {
             files: Files::Directory(directory),
             root,
-            ignore,
+            ignore: IgnoreFile::find(path, dockerfile)?,
             digests: None,
         })
     }

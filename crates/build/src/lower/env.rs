@@ -2,11 +2,11 @@
 
 /// An ordered list of variables, each name once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EnvList(Vec<(String, String)>);
+pub(crate) struct EnvList(Vec<(String, String)>);
 
 impl EnvList {
     /// Reads `KEY=value` entries as an image configuration holds them.
-    pub fn from_config(entries: &[String]) -> Self {
+    pub(crate) fn from_config(entries: &[String]) -> Self {
         let mut list = Self::default();
         for entry in entries {
             let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
@@ -16,7 +16,7 @@ impl EnvList {
     }
 
     /// The value of a variable.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(known, _)| known == name)
@@ -24,7 +24,7 @@ impl EnvList {
     }
 
     /// Sets a variable: in its old place, or at the end.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => value.clone_into(old),
             None => self.0.push((name.to_owned(), value.to_owned())),
@@ -32,21 +32,21 @@ impl EnvList {
     }
 
     /// All variables in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// All variables as `KEY=value`, in order.
-    pub fn to_config(&self) -> Vec<String> {
+    pub(crate) fn to_config(&self) -> Vec<String> {
         self.iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect()
     }
 
     /// All variables as pairs, in order.
-    pub fn to_pairs(&self) -> Vec<(String, String)> {
+    pub(crate) fn to_pairs(&self) -> Vec<(String, String)> {
         self.0.clone()
     }
 }

@@ -223,11 +223,10 @@ impl Run<'_> {
         id: VertexId,
         vertex: &Vertex,
         base: &Filesystem,
-        result_of: &dyn Fn(VertexId) -> Arc<Filesystem>,
+        result_of: &(dyn Fn(VertexId) -> Arc<Filesystem> + Sync),
     ) -> Result<Option<SnapshotId>, StepError> {
         let step = Step {
             id,
-            vertex,
             base,
             engine: self.engine,
             taker: self.taker,
@@ -373,9 +372,8 @@ fn emit_finished(engine: &Engine<'_>, vertex: VertexId, outcome: Outcome, elapse
 /// What an executor gets.
 struct Step<'a> {
     id: VertexId,
-    vertex: &'a Vertex,
     base: &'a Filesystem,
     engine: &'a Engine<'a>,
     taker: &'a Taker<'a>,
-    result_of: &'a dyn Fn(VertexId) -> Arc<Filesystem>,
+    result_of: &'a (dyn Fn(VertexId) -> Arc<Filesystem> + Sync),
 }

@@ -406,7 +406,7 @@ fn an_archive_that_breaks_off_is_an_error() {
         .expect_err("an error");
     assert_eq!(error.to_string(), "cannot unpack \"t.tar\"");
     let compressed = gzip(&whole);
-    write(&bench, "t.tar", &compressed[..compressed.len() - 10]);
+    write(&bench, "t.tar", &compressed[..compressed.len() / 2]);
     bench
         .run(&bench.context(), &base, &add(&["t.tar"], "/"))
         .expect_err("an error");

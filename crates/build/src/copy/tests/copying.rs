@@ -325,7 +325,7 @@ fn chmod_sets_files_and_directories_but_not_made_parents() {
     );
     bench.check(
         &[],
-        &copy("u=rwX,go=rX", &["dir"], "/d"),
+        &copy("go+rX", &["dir"], "/d"),
         &["d/", "d/f=2", "d/sub/"],
     );
     bench.check(&[], &copy("4755", &["foo"], "/"), &["4755 foo=1"]);

@@ -1,0 +1,387 @@
+//! `cairn.lock`: the exact packages of a stack's Debian bases, beside its spec.
+//!
+//! A build uses exactly what is locked. A base that has no lock yet, or whose request has changed
+//! since, is locked first; with `--locked` that is an error which says why. The file is written
+//! whole, in one rename.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cairn_build::resolve::DebianBase;
+use cairn_debian::trust::Keyring;
+use cairn_debian::{
+    Change, DebianError, Fetching, Lock, Request, ResolveOptions, ResolveProgress,
+    SNAPSHOT_ARCHIVE, Sources, Variant, debian_arch, fetch, resolve,
+};
+use cairn_oci::Platform;
+use cairn_registry::Fetcher;
+use cairn_sandbox::Cancel;
+use cairn_spec::stack::DebianSource;
+use cairn_spec::{ImageId, ImageSource, PackageSet};
+use cairn_store::Store;
+
+use crate::load::LoadedStack;
+
+/// The file's name.
+pub const FILE_NAME: &str = "cairn.lock";
+
+const HEAD: &str = "# Written by `cairn lock`. Commit it; change it with `cairn lock --update`.\n";
+
+/// The locks of a stack, by image name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LockFile {
+    /// By the image's name in the spec.
+    pub images: BTreeMap<String, Lock>,
+}
+
+/// What a base's lock has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Locking {
+    /// It was locked, and the lock fits the request.
+    Kept,
+    /// It had no lock.
+    New {
+        /// How many packages it has now.
+        packages: usize,
+    },
+    /// It was locked again.
+    Moved {
+        /// Why.
+        reasons: Vec<String>,
+        /// What is different.
+        changes: Vec<Change>,
+    },
+}
+
+/// Why there is no lock to build from.
+#[derive(Debug, thiserror::Error)]
+pub enum LockFileError {
+    /// The file cannot be read or written.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was to be done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is damaged.
+    #[error("{} cannot be understood: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The lock does not fit the spec, and must not be changed.
+    #[error("the lock of `{image}` is stale: {}", .reasons.join("; "))]
+    Stale {
+        /// The image.
+        image: String,
+        /// Why.
+        reasons: Vec<String>,
+    },
+    /// Debian has no such processor.
+    #[error("Debian has no architecture for {0}")]
+    Architecture(Platform),
+    /// Packages cannot be chosen or fetched.
+    #[error("cannot lock `{image}`")]
+    Debian {
+        /// The image.
+        image: String,
+        /// Why.
+        #[source]
+        source: DebianError,
+    },
+}
+
+/// Whether locks may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Lock what has none or a stale one.
+    AsNeeded,
+    /// Never: a missing or stale lock is an error.
+    Locked,
+    /// Lock everything again.
+    Update,
+}
+
+/// The means of locking.
+pub struct Locker<'a> {
+    /// Keeps the indexes.
+    pub store: &'a Store,
+    /// Fetches them.
+    pub fetcher: &'a Fetcher,
+    /// The platform to lock for.
+    pub platform: &'a Platform,
+    /// Seconds since 1970.
+    pub now: i64,
+    /// Asks to stop.
+    pub cancel: &'a Cancel,
+    /// Hears what happens, with the image's name.
+    pub progress: &'a dyn Fn(&str, ResolveProgress),
+}
+
+impl LockFile {
+    /// Reads the lock file of a stack; an absent one is empty.
+    pub fn read(directory: &Path) -> Result<Self, LockFileError> {
+        let path = directory.join(FILE_NAME);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => {
+                return Err(LockFileError::Io {
+                    doing: "read",
+                    path,
+                    source,
+                });
+            }
+        };
+        Self::parse(&text).map_err(|reason| LockFileError::Damaged { path, reason })
+    }
+
+    /// Reads a lock file's text; an error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            version: u32,
+            #[serde(default)]
+            image: BTreeMap<String, Lock>,
+        }
+        let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
+        if written.version != 1 {
+            return Err(format!(
+                "its version is {}, this program knows 1",
+                written.version
+            ));
+        }
+        for (name, lock) in &written.image {
+            lock.check()
+                .map_err(|reason| format!("image `{name}`: {reason}"))?;
+        }
+        Ok(Self {
+            images: written.image,
+        })
+    }
+
+    /// The file's text.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{HEAD}version = 1\n");
+        for (name, lock) in &self.images {
+            let _ = write!(
+                text,
+                "\n{}",
+                lock.to_toml(&format!("image.{}", quoted_key(name)))
+            );
+        }
+        text
+    }
+
+    /// Writes the lock file of a stack.
+    pub fn write(&self, directory: &Path) -> Result<(), LockFileError> {
+        let path = directory.join(FILE_NAME);
+        let fresh = directory.join(format!(".{FILE_NAME}.{}", std::process::id()));
+        let written =
+            std::fs::write(&fresh, self.to_text()).and_then(|()| std::fs::rename(&fresh, &path));
+        written.map_err(|source| {
+            let _ = std::fs::remove_file(&fresh);
+            LockFileError::Io {
+                doing: "write",
+                path,
+                source,
+            }
+        })
+    }
+
+    /// Makes sure that each Debian base among the images has a lock that fits its request.
+    ///
+    /// Nothing is written: call [`LockFile::write`] if something is not [`Locking::Kept`].
+    pub fn ensure(
+        &mut self,
+        loaded: &LoadedStack,
+        images: &[ImageId],
+        mode: LockMode,
+        locker: &Locker<'_>,
+    ) -> Result<BTreeMap<ImageId, Locking>, LockFileError> {
+        let mut outcome = BTreeMap::new();
+        for &id in images {
+            let ImageSource::Debian(source) = &loaded.stack[id].source else {
+                continue;
+            };
+            let name = loaded.stack[id].name.to_string();
+            let request = request(source, locker.platform)?;
+            let old = self.images.get(&name);
+            let reasons = match old {
+                None => vec!["it has no lock yet".to_owned()],
+                Some(lock) => lock.staleness(&request),
+            };
+            if reasons.is_empty() && mode != LockMode::Update {
+                outcome.insert(id, Locking::Kept);
+                continue;
+            }
+            if mode == LockMode::Locked {
+                return Err(LockFileError::Stale {
+                    image: name,
+                    reasons,
+                });
+            }
+            let lock = locker.lock(&name, &request, keyring(loaded, source)?)?;
+            let locking = match old {
+                None => Locking::New {
+                    packages: lock.packages.len(),
+                },
+                Some(old) => Locking::Moved {
+                    reasons,
+                    changes: old.changes(&lock),
+                },
+            };
+            self.images.insert(name, lock);
+            outcome.insert(id, locking);
+        }
+        Ok(outcome)
+    }
+}
+
+/// The bases that the locks of these images stand for.
+pub fn bases(
+    loaded: &LoadedStack,
+    images: &[ImageId],
+    locks: &LockFile,
+) -> BTreeMap<ImageId, Arc<DebianBase>> {
+    let mut bases = BTreeMap::new();
+    for &id in images {
+        let ImageSource::Debian(source) = &loaded.stack[id].source else {
+            continue;
+        };
+        if let Some(lock) = locks.images.get(&loaded.stack[id].name.to_string()) {
+            let mirrors = source
+                .mirrors
+                .iter()
+                .map(|mirror| mirror.value.clone())
+                .collect();
+            bases.insert(
+                id,
+                Arc::new(DebianBase::new(Arc::new(lock.clone()), mirrors)),
+            );
+        }
+    }
+    bases
+}
+
+impl Locker<'_> {
+    /// Brings the packages of a base into the store. [`DebianError::Gone`] names those that no
+    /// mirror and no archive has any more: what to do then is the stack's policy.
+    pub fn fetch(
+        &self,
+        base: &DebianBase,
+        progress: &(dyn Fn(Fetching) + Sync),
+    ) -> Result<(), DebianError> {
+        let sources = Sources {
+            fetcher: self.fetcher,
+            mirrors: &base.mirrors,
+            snapshot: Some(SNAPSHOT_ARCHIVE),
+        };
+        fetch(self.store, &base.lock, &sources, self.cancel, progress)
+    }
+
+    fn lock(
+        &self,
+        image: &str,
+        request: &Request,
+        keyring: Option<Keyring>,
+    ) -> Result<Lock, LockFileError> {
+        let options = ResolveOptions {
+            keyring,
+            now: self.now,
+            check_valid_until: true,
+        };
+        let progress = |step| (self.progress)(image, step);
+        resolve(
+            self.store,
+            self.fetcher,
+            request,
+            &options,
+            self.cancel,
+            &progress,
+        )
+        .map_err(|source| LockFileError::Debian {
+            image: image.to_owned(),
+            source,
+        })
+    }
+}
+
+/// What a base asks of Debian.
+pub fn request(source: &DebianSource, platform: &Platform) -> Result<Request, LockFileError> {
+    let arch = match &source.arch {
+        Some(arch) => arch.value.clone(),
+        None => debian_arch(&platform.architecture, platform.variant.as_deref())
+            .ok_or_else(|| LockFileError::Architecture(platform.clone()))?
+            .to_owned(),
+    };
+    let mut packages: Vec<String> = source
+        .packages
+        .iter()
+        .map(|package| package.value.clone())
+        .collect();
+    if source.package_set == PackageSet::Buildd {
+        packages.push("build-essential".to_owned());
+    }
+    Ok(Request {
+        suite: source.suite.value.clone(),
+        arch,
+        variant: variant(source.package_set),
+        packages,
+        components: source.components.clone(),
+        mirrors: source
+            .mirrors
+            .iter()
+            .map(|mirror| mirror.value.clone())
+            .collect(),
+    })
+}
+
+fn variant(set: PackageSet) -> Variant {
+    match set {
+        PackageSet::Essential => Variant::Essential,
+        PackageSet::Apt => Variant::Apt,
+        // What building packages takes for granted is a package of its own.
+        PackageSet::Minbase | PackageSet::Buildd => Variant::Minbase,
+        PackageSet::Important => Variant::Important,
+        PackageSet::Standard => Variant::Standard,
+    }
+}
+
+fn keyring(loaded: &LoadedStack, source: &DebianSource) -> Result<Option<Keyring>, LockFileError> {
+    let Some(file) = &source.keyring else {
+        return Ok(None);
+    };
+    let path = loaded.directory.join(&file.value);
+    let bytes = std::fs::read(&path).map_err(|source| LockFileError::Io {
+        doing: "read the keyring",
+        path: path.clone(),
+        source,
+    })?;
+    Keyring::parse(&bytes)
+        .map(Some)
+        .map_err(|error| LockFileError::Damaged {
+            path,
+            reason: error.to_string(),
+        })
+}
+
+/// A name as a TOML key.
+fn quoted_key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.is_empty() && name.chars().all(bare) {
+        name.to_owned()
+    } else {
+        format!("{name:?}")
+    }
+}
