@@ -39,9 +39,6 @@ impl Filesystem {
 
     /// The snapshots' names from the bottom up.
     pub fn snapshots(&self) -> Vec<SnapshotId> {
-        self.layers
-            .iter()
-            .map(|layer| layer.snapshot.clone())
-            .collect()
+        self.layers.iter().map(|layer| layer.snapshot).collect()
     }
 }

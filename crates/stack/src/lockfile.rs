@@ -96,7 +96,7 @@ pub enum LockFileError {
         image: String,
         /// Why.
         #[source]
-        source: DebianError,
+        source: Box<DebianError>,
     },
 }
 
@@ -312,7 +312,7 @@ impl Locker<'_> {
         )
         .map_err(|source| LockFileError::Debian {
             image: image.to_owned(),
-            source,
+            source: Box::new(source),
         })
     }
 }

@@ -66,10 +66,7 @@ impl ImageRecord {
 
     /// The snapshots from the bottom up.
     pub fn snapshots(&self) -> Vec<SnapshotId> {
-        self.layers
-            .iter()
-            .map(|layer| layer.snapshot.clone())
-            .collect()
+        self.layers.iter().map(|layer| layer.snapshot).collect()
     }
 
     /// Writes the record and makes each name point to it.

@@ -137,7 +137,7 @@ impl FileLowering<'_, '_> {
         state.enter(stage, file.stages.len());
         let triggers = state.take_triggers();
         let triggered = super::stage::parse_triggers(&triggers)
-            .map_err(|error| Box::new(error.at(&file.source, stage.from.span)))?;
+            .map_err(|error| Box::new((*error).at(&file.source, stage.from.span)))?;
         state.count_steps(triggered.iter().chain(&stage.instructions));
         for instruction in &triggered {
             // A trigger's own text is elsewhere: point at the `FROM` that pulled it.

@@ -155,7 +155,7 @@ impl StageState {
 }
 
 /// Reads `ONBUILD` triggers as an image configuration holds them.
-pub(super) fn parse_triggers(triggers: &[String]) -> Result<Vec<Instruction>, Diagnostic> {
+pub(super) fn parse_triggers(triggers: &[String]) -> Result<Vec<Instruction>, Box<Diagnostic>> {
     triggers
         .iter()
         .map(|trigger| {
@@ -164,7 +164,8 @@ pub(super) fn parse_triggers(triggers: &[String]) -> Result<Vec<Instruction>, Di
                 let reason = errors
                     .first()
                     .map_or("not an instruction", |e| e.message.as_str());
-                Diagnostic::error(format!("onbuild trigger `{trigger}` of the base: {reason}"))
+                let text = format!("onbuild trigger `{trigger}` of the base: {reason}");
+                Box::new(Diagnostic::error(text))
             })
         })
         .collect()

@@ -197,7 +197,7 @@ impl Run<'_> {
         let (layer, unchanged) = self.settle(&base, made)?;
         let record = CacheRecord {
             key,
-            snapshot: layer.as_ref().map(|layer| layer.snapshot.clone()),
+            snapshot: layer.as_ref().map(|layer| layer.snapshot),
             content: layer.as_ref().map_or(base.content, |layer| layer.content),
             cost_ms: u64::try_from(cost.as_millis()).unwrap_or(u64::MAX),
             description: vertex.origin.title.clone(),

@@ -11,7 +11,7 @@ use crate::event::VertexId;
 
 /// The vertices of a run that are still to do.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(super) struct Queue {
     waiting: HashMap<VertexId, usize>,
     needed_by: HashMap<VertexId, Vec<VertexId>>,
     height: HashMap<VertexId, u32>,
@@ -23,7 +23,7 @@ impl Queue {
     /// Takes vertices in topological order, each with the inputs that are to do as well.
     ///
     /// Inputs that are not part of `vertices` count as done.
-    pub fn new(vertices: &BTreeMap<VertexId, Vec<VertexId>>) -> Self {
+    pub(super) fn new(vertices: &BTreeMap<VertexId, Vec<VertexId>>) -> Self {
         let mut queue = Queue::default();
         for (&vertex, inputs) in vertices {
             let open: Vec<_> = inputs
@@ -52,14 +52,14 @@ impl Queue {
     }
 
     /// Takes a vertex to run, if one is ready.
-    pub fn start_next(&mut self) -> Option<VertexId> {
+    pub(super) fn start_next(&mut self) -> Option<VertexId> {
         let (_, std::cmp::Reverse(vertex)) = self.ready.pop()?;
         self.running += 1;
         Some(vertex)
     }
 
     /// Says that a running vertex is done; its users may become ready.
-    pub fn finish(&mut self, vertex: VertexId) {
+    pub(super) fn finish(&mut self, vertex: VertexId) {
         self.running -= 1;
         for user in self.needed_by.remove(&vertex).unwrap_or_default() {
             if let Some(open) = self.waiting.get_mut(&user) {
@@ -70,7 +70,7 @@ impl Queue {
     }
 
     /// Says that a running vertex failed; gives all that can never run now, in order.
-    pub fn fail(&mut self, vertex: VertexId) -> Vec<VertexId> {
+    pub(super) fn fail(&mut self, vertex: VertexId) -> Vec<VertexId> {
         self.running -= 1;
         let mut lost = Vec::new();
         let mut open = vec![vertex];
@@ -87,7 +87,7 @@ impl Queue {
     }
 
     /// Gives up everything that does not run yet, in order.
-    pub fn drain(&mut self) -> Vec<VertexId> {
+    pub(super) fn drain(&mut self) -> Vec<VertexId> {
         let mut lost: Vec<_> = self.waiting.drain().map(|(vertex, _)| vertex).collect();
         lost.extend(
             self.ready
@@ -99,7 +99,7 @@ impl Queue {
     }
 
     /// Whether nothing is running and nothing can be started.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.running == 0 && self.ready.is_empty()
     }
 
