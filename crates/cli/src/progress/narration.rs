@@ -65,10 +65,11 @@ impl Narration {
                 elapsed,
             } => tested(image, test, *verdict, detail, *elapsed),
             Event::Notice { warning, text } => notice(*warning, text),
-            Event::Planned { .. }
-            | Event::Started { .. }
-            | Event::Output { .. }
-            | Event::Progress { .. } => Vec::new(),
+            Event::Started { vertex } => match model.step(*vertex) {
+                Some(step) => self.tell_cached(step.image, model).into_iter().collect(),
+                None => Vec::new(),
+            },
+            Event::Planned { .. } | Event::Output { .. } | Event::Progress { .. } => Vec::new(),
         }
     }
 
@@ -250,6 +251,10 @@ pub fn short_digest(digest: &str) -> String {
         Some((algorithm, hex)) if hex.is_ascii() => {
             format!("{algorithm}:{}", &hex[..hex.len().min(DIGEST_DIGITS)])
         }
-        _ => sanitize::name(digest).into_owned(),
+        _ => digest
+            .chars()
+            .filter(char::is_ascii_hexdigit)
+            .take(DIGEST_DIGITS)
+            .collect(),
     }
 }

@@ -4,7 +4,7 @@
 //! #3 runtime 2/3  RUN pip install -r requirements.txt
 //! #3 0.412 Collecting numpy==1.26.4
 //! #3 DONE 12.3s
-//! #4 base 1/4  FROM debian:bookworm  CACHED
+//!   Cached        base  4 steps
 //! ```
 //!
 //! Lines of parallel steps do not interleave. One step is *in front* and its lines come out as
@@ -136,21 +136,33 @@ impl Lines {
         self.model.apply(event, now);
         match event {
             Event::Started { vertex } => {
+                self.narrate(event, now);
                 self.blocks.insert(*vertex, Block::new(now, &self.spill));
             }
             Event::Output { vertex, line, .. } => self.output(*vertex, line, now),
+            // Cache hits are folded, as in the live view.
+            Event::Finished {
+                vertex,
+                outcome: Outcome::Cached,
+                ..
+            } => {
+                self.blocks.remove(vertex);
+                self.narrate(event, now);
+            }
             Event::Finished {
                 vertex,
                 outcome,
                 elapsed,
             } => self.finished(*vertex, outcome, *elapsed, now),
-            other => {
-                let lines = self.narration.lines(other, &self.model);
-                self.news
-                    .extend(lines.into_iter().map(|line| (now, News::Line(line))));
-            }
+            _ => self.narrate(event, now),
         }
         self.settle(now);
+    }
+
+    fn narrate(&mut self, event: &Event, now: Duration) {
+        let lines = self.narration.lines(event, &self.model);
+        self.news
+            .extend(lines.into_iter().map(|line| (now, News::Line(line))));
     }
 
     fn output(&mut self, vertex: VertexId, line: &str, now: Duration) {
@@ -165,14 +177,13 @@ impl Lines {
     fn finished(&mut self, vertex: VertexId, outcome: &Outcome, elapsed: Duration, now: Duration) {
         let time = quantity::duration(elapsed);
         let end = match outcome {
-            Outcome::Cached => "CACHED".to_owned(),
             Outcome::Done { unchanged: false } => format!("DONE {time}"),
             Outcome::Done { unchanged: true } => format!("DONE {time}, same content as before"),
             Outcome::Failed { reason } => {
                 format!("FAILED {time}: {}", sanitize::name(reason))
             }
-            // Told with the image that is given up.
-            Outcome::Skipped { .. } => return,
+            // Told with the image that is ready or given up.
+            Outcome::Cached | Outcome::Skipped { .. } => return,
         };
         let new = || Block::new(now, &self.spill);
         let block = self.blocks.entry(vertex).or_insert_with(new);

@@ -1,7 +1,8 @@
 //! Puts lines on a terminal: finished ones scroll up once, the changing ones stay at the bottom.
 //!
 //! The screen remembers what it drew, not where: when the terminal got narrower meanwhile, it has
-//! broken the drawn lines into more rows, and that many rows are taken back. Everything of one
+//! broken the drawn lines into more rows, and that many rows are taken back. (A terminal that does
+//! so before it tells us its new size, as tmux may, leaves some old rows above.) Everything of one
 //! update is written in one go and inside a synchronized update, so nothing flickers. The cursor
 //! stays visible, below the last line: a process that is killed leaves a usable terminal.
 
@@ -40,38 +41,63 @@ impl<W: Write> Screen<W> {
         }
         let mut bytes = Vec::new();
         bytes.queue(BeginSynchronizedUpdate)?;
-        self.take_back(&mut bytes, size)?;
+        let rows_before = self.go_back(&mut bytes, size)?;
+        let mut rows = 0;
         for line in scrolled.iter().chain(changing) {
+            // Before the text as well: what was broken into rows here before must not be taken
+            // for one line with it later.
+            bytes.queue(Clear(ClearType::UntilNewLine))?;
             bytes.write_all(line.render(self.color).as_bytes())?;
-            bytes.write_all(b"\r\n")?;
+            match line.width() {
+                // The row is full: there is nothing to remove, and some terminals would take the
+                // last character away.
+                width if width > 0 && width.is_multiple_of(size.columns.max(1)) => {
+                    bytes.write_all(b"\r\n")?;
+                }
+                _ => end_row(&mut bytes)?,
+            }
+            rows += rows_of(line.width(), size);
         }
+        // Row by row: to clear all below at once would make some terminals keep a copy of it.
+        let rows_left = rows_before.saturating_sub(rows);
+        for _ in 0..rows_left {
+            end_row(&mut bytes)?;
+        }
+        move_up(&mut bytes, rows_left)?;
         bytes.queue(EndSynchronizedUpdate)?;
         self.drawn = changing.iter().map(Line::width).collect();
         self.out.write_all(&bytes)?;
         self.out.flush()
     }
 
-    fn take_back(&self, bytes: &mut Vec<u8>, size: Size) -> io::Result<()> {
-        let columns = size.columns.max(1);
-        let rows: usize = self
-            .drawn
-            .iter()
-            .map(|width| width.div_ceil(columns).max(1))
-            .sum();
-        if rows == 0 {
-            return Ok(());
-        }
+    /// Goes to where the changing part begins; gives how many rows it has.
+    fn go_back(&self, bytes: &mut Vec<u8>, size: Size) -> io::Result<usize> {
+        let rows: usize = self.drawn.iter().map(|width| rows_of(*width, size)).sum();
         // Rows that were pushed out at the top are out of reach.
-        let reachable = rows
-            .min(size.rows.saturating_sub(1))
-            .min(usize::from(u16::MAX));
+        let reachable = rows.min(size.rows.saturating_sub(1));
         bytes.queue(MoveToColumn(0))?;
-        if reachable > 0 {
-            bytes.queue(MoveUp(reachable as u16))?;
-        }
-        bytes.queue(Clear(ClearType::FromCursorDown))?;
-        Ok(())
+        move_up(bytes, reachable)?;
+        Ok(reachable)
     }
+}
+
+/// How many rows a line takes on a terminal of this size.
+fn rows_of(width: usize, size: Size) -> usize {
+    width.div_ceil(size.columns.max(1)).max(1)
+}
+
+/// Removes what an earlier drawing left on the row and goes to the next one.
+fn end_row(bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.queue(Clear(ClearType::UntilNewLine))?;
+    bytes.write_all(b"\r\n")
+}
+
+fn move_up(bytes: &mut Vec<u8>, rows: usize) -> io::Result<()> {
+    // Zero rows would mean one.
+    if let Ok(rows @ 1..) = u16::try_from(rows) {
+        bytes.queue(MoveUp(rows))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -84,6 +110,7 @@ mod tests {
     /// A terminal that breaks lines anew when its width changes, as most do.
     #[derive(Default)]
     struct Terminal {
+        /// Logical lines: what was written without a line end in between, however it is broken.
         lines: Vec<String>,
         columns: usize,
         /// The line the cursor is in, and how many rows of it are above the cursor.
@@ -99,37 +126,80 @@ mod tests {
         fn feed(&mut self, bytes: &[u8]) {
             let text = std::str::from_utf8(bytes).unwrap();
             let mut rest = text;
+            let mut column = 0;
             while let Some(c) = rest.chars().next() {
                 rest = &rest[c.len_utf8()..];
                 match c {
-                    '\r' => {}
-                    '\n' => self.at = (self.at.0 + 1, 0),
+                    '\r' => column = 0,
+                    '\n' => self.down(),
                     '\u{1b}' => {
                         let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
-                        self.control(&rest[1..end], &rest[end..=end]);
+                        self.control(&rest[1..end], &rest[end..=end], column);
                         rest = &rest[end + 1..];
                     }
                     c => {
-                        self.lines
-                            .resize(self.lines.len().max(self.at.0 + 1), String::new());
-                        self.lines[self.at.0].push(c);
+                        if column == self.columns {
+                            (column, self.at.1) = (0, self.at.1 + 1);
+                        }
+                        self.put(c, column);
+                        column += 1;
                     }
                 }
             }
         }
 
-        fn control(&mut self, parameters: &str, name: &str) {
+        /// Writes over a cell. A line that is written on from its last column becomes one with
+        /// the row below, so what stood there is part of it from then on.
+        fn put(&mut self, c: char, column: usize) {
+            self.lines
+                .resize(self.lines.len().max(self.at.0 + 1), String::new());
+            let cell = self.at.1 * self.columns + column;
+            let mut cells: Vec<char> = self.lines[self.at.0].chars().collect();
+            if cell >= cells.len()
+                && column == 0
+                && self.at.1 > 0
+                && self.at.0 + 1 < self.lines.len()
+            {
+                let below = self.lines.remove(self.at.0 + 1);
+                cells.extend(below.chars());
+            }
+            if cell < cells.len() {
+                cells[cell] = c;
+            } else {
+                cells.push(c);
+            }
+            self.lines[self.at.0] = cells.into_iter().collect();
+        }
+
+        fn down(&mut self) {
+            self.at = match self.at {
+                (line, row) if row + 1 < self.rows_of(line) => (line, row + 1),
+                (line, _) => (line + 1, 0),
+            };
+        }
+
+        fn control(&mut self, parameters: &str, name: &str, column: usize) {
             match (parameters, name) {
                 (rows, "A") => (0..rows.parse().unwrap()).for_each(|_| self.up()),
                 ("1", "G") | ("?2026", "h" | "l") => {}
-                ("", "J") => {
-                    self.lines.truncate(self.at.0 + usize::from(self.at.1 > 0));
-                    if self.at.1 > 0 {
-                        let cells = self.at.1 * self.columns;
-                        self.lines[self.at.0] = self.lines[self.at.0].chars().take(cells).collect();
-                    }
-                }
+                ("", "K") => self.clear_row_from(column),
                 other => panic!("unexpected control {other:?}"),
+            }
+        }
+
+        /// Clears the rest of the row; the rows below it become a line of their own.
+        fn clear_row_from(&mut self, column: usize) {
+            let Some(line) = self.lines.get(self.at.0) else {
+                return;
+            };
+            let cells: Vec<char> = line.chars().collect();
+            let from = (self.at.1 * self.columns + column).min(cells.len());
+            let below = ((self.at.1 + 1) * self.columns).min(cells.len());
+            let kept: String = cells[..from].iter().collect();
+            let rest: String = cells[below..].iter().collect();
+            self.lines[self.at.0] = kept;
+            if !rest.is_empty() {
+                self.lines.insert(self.at.0 + 1, rest);
             }
         }
 
@@ -139,6 +209,15 @@ mod tests {
                 (line, 0) => (line - 1, self.rows_of(line - 1) - 1),
                 (line, row) => (line, row - 1),
             };
+        }
+
+        /// What can be read, without the empty rows at the end.
+        fn shown(&self) -> Vec<&str> {
+            let mut lines: Vec<&str> = self.lines.iter().map(String::as_str).collect();
+            while lines.last().is_some_and(|line| line.is_empty()) {
+                lines.pop();
+            }
+            lines
         }
     }
 
@@ -173,27 +252,27 @@ mod tests {
             (40, &["done a"], &["running b", "last line", "status 2"]),
             (40, &["done b"], &["status 3"]),
         ]);
-        assert_eq!(terminal.lines, ["done a", "done b", "status 3"]);
+        assert_eq!(terminal.shown(), ["done a", "done b", "status 3"]);
     }
 
     #[test]
     fn at_the_end_only_finished_lines_are_left() {
         let terminal = shown(&[(40, &[], &["running a", "status"]), (40, &["sum"], &[])]);
-        assert_eq!(terminal.lines, ["sum"]);
+        assert_eq!(terminal.shown(), ["sum"]);
         let idle = shown(&[(40, &["one"], &[]), (40, &["two"], &[])]);
-        assert_eq!(idle.lines, ["one", "two"]);
+        assert_eq!(idle.shown(), ["one", "two"]);
     }
 
     #[test]
     fn a_terminal_made_narrower_leaves_nothing_behind() {
         let long = "running a step with a long title";
-        for columns in [40, 33, 32, 31, 16, 7, 1] {
+        for columns in [40, 33, 32, 31, 16, 7, 5] {
             let terminal = shown(&[
                 (40, &["before"], &[long, "status"]),
                 (columns, &["done"], &["status"]),
             ]);
             assert_eq!(
-                terminal.lines,
+                terminal.shown(),
                 ["before", "done", "status"],
                 "{columns} columns"
             );

@@ -359,7 +359,7 @@ fn a_silent_step_gives_way_and_silence_is_explained() {
 }
 
 #[test]
-fn short_steps_take_one_line() {
+fn cache_hits_fold_on_a_pipe_too() {
     let events = [
         (0, planned()),
         (0, finished(0, Outcome::Cached, 0)),
@@ -369,10 +369,9 @@ fn short_steps_take_one_line() {
     ];
     assert_eq!(
         plain(&events, &[]),
-        "#0 base 1/2  FROM debian  CACHED\n\
-         #3 model:cloud 1/1  COPY . /app\n\
+        "#3 model:cloud 1/1  COPY . /app\n\
          #3 DONE 0.0s\n\
-         \x20  Cached        base  sha256:0123456789ab\n\
+         \x20  Cached        base  1 step  sha256:0123456789ab\n\
          \x20Finished   0.0s images: 1 cached; steps: 1 ran, 1 cached\n"
     );
 }
