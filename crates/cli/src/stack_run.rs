@@ -1,22 +1,24 @@
 //! A run over images of a stack, the part that `plan`, `build`, `up` and `test` share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_build::engine::Engine;
-use cairn_build::event::EventSink;
+use cairn_build::event::{Event, EventSink};
+use cairn_build::graph::Op;
 use cairn_build::image::source::StoreImages;
-use cairn_build::resolve::DebianBase;
+use cairn_build::plan::Decision;
 use cairn_build::run::{Prepared, prepare};
+use cairn_debian::{DebianError, ResolveProgress};
 use cairn_oci::Reference;
 use cairn_sandbox::{CaTrust, Network};
-use cairn_spec::{CaPolicy, ImageId, NetworkPolicy};
+use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
 use cairn_stack::check::{Checker, ImageCheck, TestError};
 use cairn_stack::history::{self, RunNote};
 use cairn_stack::load::{LoadError, LoadedStack, load};
+use cairn_stack::lockfile::{LockFile, LockFileError, LockMode, Locker, Locking, bases};
 use cairn_stack::request::{RequestOptions, Requests, requests};
 use cairn_stack::run::{RunReport, run};
 use cairn_stack::structure::{CheckError, Conditions};
@@ -34,7 +36,18 @@ pub struct StackRun {
     pub loaded: LoadedStack,
     /// The images that were asked for.
     pub selected: Vec<ImageId>,
+    /// Locks must not change.
+    is_locked: bool,
     options: RequestOptions,
+}
+
+/// What happens to a lock that was made in passing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// It is written.
+    Write,
+    /// It serves this run only.
+    Forget,
 }
 
 impl StackRun {
@@ -62,6 +75,7 @@ impl StackRun {
             means,
             loaded,
             selected,
+            is_locked: options.locked,
             options: RequestOptions {
                 platform,
                 build_platform: host_platform(),
@@ -71,19 +85,116 @@ impl StackRun {
         })
     }
 
-    /// What the engine is asked for.
-    pub fn requests(
+    /// Makes sure that the Debian bases of the run are locked. Nothing is written.
+    pub fn lock(
         &self,
-        bases: &BTreeMap<ImageId, Arc<DebianBase>>,
-    ) -> Result<Requests, CommandError> {
+        mode: LockMode,
+        tell: &dyn Fn(&str, ResolveProgress),
+    ) -> Result<(LockFile, BTreeMap<ImageId, Locking>), CommandError> {
+        let mut locks = LockFile::read(&self.loaded.directory)?;
+        let ids = self.loaded.graph.with_ancestors(&self.selected);
+        let outcome = locks.ensure(&self.loaded, &ids, mode, &self.locker(tell))?;
+        Ok((locks, outcome))
+    }
+
+    fn locker<'a>(&'a self, tell: &'a dyn Fn(&str, ResolveProgress)) -> Locker<'a> {
+        Locker {
+            store: &self.means.store,
+            fetcher: &self.means.fetcher,
+            platform: &self.options.platform,
+            now: jiff::Timestamp::now().as_second(),
+            cancel: &self.means.cancel,
+            progress: tell,
+        }
+    }
+
+    /// Locks what needs it, tells what moved, and writes the lock file unless this is a `plan`.
+    pub fn locked(&self, keep: Keep, events: &dyn EventSink) -> Result<LockFile, CommandError> {
+        let mode = match self.is_locked {
+            true => LockMode::Locked,
+            false => LockMode::AsNeeded,
+        };
+        let tell = |image: &str, step| note(events, locking_step(image, &step));
+        let (locks, outcome) = self.lock(mode, &tell)?;
+        self.tell_moved(&outcome, events);
+        if keep == Keep::Write && outcome.values().any(|locking| *locking != Locking::Kept) {
+            locks.write(&self.loaded.directory)?;
+        }
+        Ok(locks)
+    }
+
+    fn tell_moved(&self, outcome: &BTreeMap<ImageId, Locking>, events: &dyn EventSink) {
+        for (id, locking) in outcome {
+            let image = &self.loaded.stack[*id].name;
+            match locking {
+                Locking::Kept => {}
+                Locking::New { packages } => {
+                    note(
+                        events,
+                        format!("{image}: {packages} packages locked in cairn.lock"),
+                    );
+                }
+                Locking::Moved { reasons, changes } => {
+                    let mut text = format!("{image}: locked again because {}", reasons.join("; "));
+                    for change in changes {
+                        text.push_str(&format!("\n  {change}"));
+                    }
+                    note(events, text);
+                }
+            }
+        }
+    }
+
+    /// What the engine is asked for.
+    pub fn requests(&self, locks: &LockFile) -> Result<Requests, CommandError> {
         let (store, loaded) = (&self.means.store, &self.loaded);
+        let ids = loaded.graph.with_ancestors(&self.selected);
+        let bases = bases(loaded, &ids, locks);
         Ok(requests(
             store,
             loaded,
             &self.selected,
-            bases,
+            &bases,
             &self.options,
         )?)
+    }
+
+    /// Where the stack says so, locks bases again whose packages no mirror has any more; gives
+    /// the new locks if there are any.
+    ///
+    /// Packages are fetched here only for bases that will be assembled.
+    pub fn refreshed(
+        &self,
+        mut locks: LockFile,
+        prepared: &Prepared<'_>,
+        events: &dyn EventSink,
+    ) -> Result<Option<LockFile>, CommandError> {
+        if self.loaded.stack.lock_policy != LockPolicy::Refresh || self.is_locked {
+            return Ok(None);
+        }
+        let tell = |image: &str, step| note(events, locking_step(image, &step));
+        let locker = self.locker(&tell);
+        let mut gone = BTreeSet::new();
+        for (id, vertex) in prepared.lowered.graph.iter() {
+            let Op::Debian(base) = &vertex.op else {
+                continue;
+            };
+            if matches!(prepared.plan.decision(id), Decision::Reuse(_)) {
+                continue;
+            }
+            // Other failures come up again, with their place, when the base is assembled.
+            if let Err(DebianError::Gone { .. }) = locker.fetch(base, &|_| {}) {
+                gone.extend(self.loaded.stack.exact(&vertex.origin.image));
+            }
+        }
+        if gone.is_empty() {
+            return Ok(None);
+        }
+        let gone: Vec<ImageId> = gone.into_iter().collect();
+        let outcome = locks.ensure(&self.loaded, &gone, LockMode::Update, &locker)?;
+        self.tell_moved(&outcome, events);
+        locks.write(&self.loaded.directory)?;
+        Ok(Some(locks))
     }
 
     /// The engine for these requests.
@@ -224,6 +335,21 @@ fn unknown_image(loaded: &LoadedStack, name: &str) -> CommandError {
     }
 }
 
+/// What happens while packages are chosen, in words.
+pub fn locking_step(image: &str, step: &ResolveProgress) -> String {
+    match step {
+        ResolveProgress::Suite { suite, date } => format!("{image}: {suite} of {date}"),
+        ResolveProgress::Chosen { packages } => format!("{image}: {packages} packages chosen"),
+    }
+}
+
+fn note(events: &dyn EventSink, text: String) {
+    events.emit(Event::Notice {
+        warning: false,
+        text,
+    });
+}
+
 /// The reference under which the store keeps an image of the stack.
 pub fn canonical(name: &str) -> String {
     name.parse::<Reference>()
@@ -251,6 +377,32 @@ impl From<LoadError> for CommandError {
                 .hint("name the stack's directory with `--stack DIR`")
                 .hint("a Dockerfile alone is built with its context: `cairn build .`"),
             LoadError::Read { .. } => Self::from_error(Kind::Environment, &error),
+        }
+    }
+}
+
+impl From<LockFileError> for CommandError {
+    fn from(error: LockFileError) -> Self {
+        match &error {
+            LockFileError::Stale { .. } => {
+                Self::from_error(Kind::Usage, &error).hint("`cairn lock` brings it up to date")
+            }
+            LockFileError::Damaged { .. } | LockFileError::Architecture(_) => {
+                Self::from_error(Kind::Usage, &error)
+            }
+            LockFileError::Debian { source, .. } => {
+                let kind = match **source {
+                    // The spec asks for what the suite does not have.
+                    DebianError::Solve(_) | DebianError::NoIndex { .. } => Kind::Usage,
+                    _ => Kind::Environment,
+                };
+                let told = Self::from_error(kind, &error);
+                match source.hint() {
+                    Some(hint) => told.hint(hint),
+                    None => told,
+                }
+            }
+            LockFileError::Io { .. } => Self::from_error(Kind::Environment, &error),
         }
     }
 }

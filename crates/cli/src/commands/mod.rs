@@ -8,6 +8,7 @@ mod gc;
 mod images;
 mod inspect;
 mod load;
+mod lock;
 mod man;
 pub mod options;
 mod output;
@@ -63,6 +64,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Load(load::LoadArgs),
     Export(export::ExportArgs),
+    Lock(lock::LockArgs),
     Gc(gc::GcArgs),
     Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
@@ -85,6 +87,7 @@ impl Cairn {
             Command::Inspect(args) => inspect::run(args, session),
             Command::Load(args) => load::run(args, session),
             Command::Export(args) => export::run(args, session),
+            Command::Lock(args) => lock::run(args, session),
             Command::Gc(args) => gc::run(args, session),
             Command::Doctor(args) => doctor::run(args, session),
             Command::Schema(args) => schema::run(args, session),

@@ -32,7 +32,7 @@ pub struct JsonOption {
 }
 
 /// How a stack is built.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct BuildOptions {
     /// Run so many steps at once [default: the number of CPUs]
     #[arg(long, short, value_name = "N")]
@@ -43,6 +43,9 @@ pub struct BuildOptions {
     /// Run every step, whatever the store holds
     #[arg(long)]
     pub no_cache: bool,
+    /// Fail if `cairn.lock` does not fit the spec, rather than lock again
+    #[arg(long)]
+    pub locked: bool,
     /// Build for this platform [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,

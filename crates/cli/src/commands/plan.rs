@@ -1,7 +1,5 @@
 //! `cairn plan`: what a run would do, and why.
 
-use std::collections::BTreeMap;
-
 use cairn_build::event::NoEvents;
 use cairn_stack::plan::{ImageDecision, ImagePlan, PlanReport, StepAction, StepPlan, report};
 use clap::Args;
@@ -11,7 +9,7 @@ use crate::error::CommandError;
 use crate::progress::count;
 use crate::sanitize;
 use crate::session::Session;
-use crate::stack_run::StackRun;
+use crate::stack_run::{Keep, StackRun};
 use crate::style::{Line, Tone};
 
 /// Say what a build would do, and why
@@ -30,7 +28,8 @@ pub struct PlanArgs {
 
 pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
-    let requests = stack.requests(&BTreeMap::new())?;
+    let locks = stack.locked(Keep::Forget, &NoEvents)?;
+    let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);
     let plan = report(&stack.prepare(&requests, &engine)?);
     for context in &requests.contexts {

@@ -1,7 +1,5 @@
 //! `cairn up`, `cairn test` and `cairn build` for a stack: plan, build, test, report.
 
-use std::collections::BTreeMap;
-
 use cairn_stack::check::ImageCheck;
 use cairn_stack::run::{ImageState, RunReport};
 use clap::Args;
@@ -14,7 +12,7 @@ use crate::failures;
 use crate::progress::{Progress, count};
 use crate::session::Session;
 use crate::settings::ProgressChoice;
-use crate::stack_run::{StackRun, interrupted};
+use crate::stack_run::{Keep, StackRun, interrupted};
 use crate::style::Tone;
 use crate::table::{Align, Cell, Table};
 
@@ -168,10 +166,33 @@ impl Done {
         progress: &Progress,
         session: &Session,
     ) -> Result<Self, CommandError> {
-        let requests = stack.requests(&BTreeMap::new())?;
+        let locks = stack.locked(Keep::Write, progress)?;
+        let mut requests = stack.requests(&locks)?;
+        let refreshed = {
+            let engine = stack.engine(&requests, progress);
+            let prepared = stack.prepare(&requests, &engine)?;
+            match stack.refreshed(locks, &prepared, progress)? {
+                Some(locks) => locks,
+                None => {
+                    let run = stack.solve(command, &requests, &prepared, &engine)?;
+                    return Self::tested(stack, run, tests, progress, session);
+                }
+            }
+        };
+        requests = stack.requests(&refreshed)?;
         let engine = stack.engine(&requests, progress);
         let prepared = stack.prepare(&requests, &engine)?;
         let run = stack.solve(command, &requests, &prepared, &engine)?;
+        Self::tested(stack, run, tests, progress, session)
+    }
+
+    fn tested(
+        stack: &StackRun,
+        run: RunReport,
+        tests: Tests,
+        progress: &Progress,
+        session: &Session,
+    ) -> Result<Self, CommandError> {
         let checks = match tests {
             _ if stack.means.cancel.is_cancelled() => None,
             Tests::Skip => None,

@@ -1,0 +1,123 @@
+//! `cairn lock`: the exact packages of a stack's bases, written to `cairn.lock`.
+
+use cairn_stack::lockfile::{LockFile, LockMode, Locking};
+use clap::Args;
+use serde::Serialize;
+
+use super::options::{BuildOptions, JsonOption, StackOption};
+use crate::error::CommandError;
+use crate::progress::count;
+use crate::sanitize;
+use crate::session::Session;
+use crate::stack_run::{StackRun, locking_step};
+use crate::style::{Line, Tone};
+
+/// Write the exact packages of a stack's bases to `cairn.lock`
+///
+/// Bases whose lock fits the spec stay as they are, unless `--update` is given.
+#[derive(Debug, Clone, Args)]
+pub struct LockArgs {
+    /// Images of the stack [default: all]
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Choose the newest packages again
+    #[arg(long, conflicts_with = "locked")]
+    update: bool,
+    /// Change nothing; fail if a lock does not fit the spec
+    #[arg(long)]
+    locked: bool,
+    /// Lock for this platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+    #[command(flatten)]
+    stack: StackOption,
+    #[command(flatten)]
+    json: JsonOption,
+}
+
+/// What became of one base.
+#[derive(Debug, Serialize)]
+struct Locked {
+    image: String,
+    state: &'static str,
+    packages: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<String>,
+}
+
+pub fn run(args: &LockArgs, session: &Session) -> Result<(), CommandError> {
+    let options = BuildOptions {
+        platform: args.platform.clone(),
+        ..BuildOptions::default()
+    };
+    let stack = StackRun::open(session, &args.stack, &options, &args.images)?;
+    let mode = match (args.update, args.locked) {
+        (true, _) => LockMode::Update,
+        (_, true) => LockMode::Locked,
+        _ => LockMode::AsNeeded,
+    };
+    let tell = |image: &str, step| session.printer.note(&locking_step(image, &step));
+    let (locks, outcome) = stack.lock(mode, &tell)?;
+    if outcome.values().any(|locking| *locking != Locking::Kept) {
+        locks.write(&stack.loaded.directory)?;
+        stack.means.make_durable()?;
+    }
+    let locked: Vec<Locked> = outcome
+        .into_iter()
+        .map(|(id, locking)| locked(stack.loaded.stack[id].name.to_string(), locking, &locks))
+        .collect();
+    match args.json.json {
+        true => session.printer.json(&locked)?,
+        false => session.printer.lines(&lines(&locked))?,
+    }
+    Ok(())
+}
+
+fn locked(image: String, locking: Locking, locks: &LockFile) -> Locked {
+    let packages = locks
+        .images
+        .get(&image)
+        .map_or(0, |lock| lock.packages.len());
+    let (state, reasons, changes) = match locking {
+        Locking::Kept => ("kept", Vec::new(), Vec::new()),
+        Locking::New { .. } => ("new", Vec::new(), Vec::new()),
+        Locking::Moved { reasons, changes } => {
+            let changes = changes.iter().map(ToString::to_string).collect();
+            ("moved", reasons, changes)
+        }
+    };
+    Locked {
+        image,
+        state,
+        packages,
+        reasons,
+        changes,
+    }
+}
+
+fn lines(locked: &[Locked]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for base in locked {
+        let tone = if base.state == "kept" {
+            Tone::Good
+        } else {
+            Tone::Busy
+        };
+        let packages = count(base.packages, "package");
+        let mut line = Line::new(tone, format!("{:<5}", base.state))
+            .with(Tone::Strong, format!(" {}", sanitize::name(&base.image)))
+            .with(Tone::Plain, format!("  {packages}"));
+        if base.state == "moved" && base.changes.is_empty() {
+            line = line.with(Tone::Plain, ", none of them changed");
+        }
+        if !base.reasons.is_empty() {
+            line = line.with(Tone::Dim, format!("  because {}", base.reasons.join("; ")));
+        }
+        lines.push(line);
+        let changes = base.changes.iter();
+        lines.extend(changes.map(|change| Line::new(Tone::Plain, format!("  {change}"))));
+    }
+    lines
+}
