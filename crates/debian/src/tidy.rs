@@ -1,7 +1,8 @@
 //! What a base must not carry: traces of when, where and in which order it was made.
 //!
 //! Logs, caches that programs rebuild, identities that a machine must make for itself, and what
-//! scripts left in `/run` and `/tmp`. Times need no care: a layer's files are given at most the
+//! scripts left in `/run` and `/tmp`. Keys that a package makes for itself go too: one that everybody
+//! can read in a published image protects nothing. Times need no care: a layer's files are given at most the
 //! base's date when the layer is written.
 
 use std::fs;
@@ -14,12 +15,14 @@ use crate::tree::Tree;
 
 /// Files that go, by their paths below the root; a last part `*` stands for all in a directory,
 /// with a suffix for those that end so.
-const REMOVED: [&str; 26] = [
+const REMOVED: [&str; 28] = [
     "etc/.pwd.lock",
     "etc/hostname",
     "etc/resolv.conf",
     "etc/ssh/*_key",
     "etc/ssh/*_key.pub",
+    "etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "etc/ssl/private/ssl-cert-snakeoil.key",
     "run/*",
     "tmp/*",
     "var/cache/apt/*",
@@ -63,6 +66,15 @@ pub(crate) fn tidy(root: &Path, tree: &mut Tree<'_>, lock: &Lock) -> Result<(), 
             source,
         })?;
     }
+    let certificates = Path::new("etc/ssl/certs");
+    remove_links_to(root, certificates, "ssl-cert-snakeoil.pem").map_err(|source| {
+        let path = certificates.to_owned();
+        DebianError::File {
+            path,
+            action: "removing links in",
+            source,
+        }
+    })?;
     if tree.read("etc/machine-id")?.is_some() {
         // systemd takes an empty file for "not initialized yet" and makes an id at boot.
         tree.put("etc/machine-id", 0o444, b"")?;
@@ -97,11 +109,10 @@ fn extended_states(lock: &Lock) -> String {
 }
 
 fn remove_matching(root: &Path, folder: &Path, name: &str) -> io::Result<()> {
-    let directory = root.join(folder);
-    // A directory that is a link leads to a place with a path of its own.
-    if !fs::symlink_metadata(&directory).is_ok_and(|meta| meta.is_dir()) {
+    if !is_plain_directory(root, folder) {
         return Ok(());
     }
+    let directory = root.join(folder);
     for entry in fs::read_dir(&directory)? {
         let entry = entry?;
         let found = entry.file_name();
@@ -112,6 +123,31 @@ fn remove_matching(root: &Path, folder: &Path, name: &str) -> io::Result<()> {
         };
         if fits {
             remove(&entry.path(), &folder.join(&*found))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a path in the tree leads through directories only. A link in it, which any script may
+/// have put there, would lead out of the tree and into this machine's own files; if it leads to a
+/// directory of the tree, that one has a path of its own.
+fn is_plain_directory(root: &Path, folder: &Path) -> bool {
+    let is_directory =
+        |path: &Path| fs::symlink_metadata(root.join(path)).is_ok_and(|meta| meta.is_dir());
+    folder
+        .ancestors()
+        .all(|path| path.as_os_str().is_empty() || is_directory(path))
+}
+
+/// Removes the links beside a removed certificate: OpenSSL finds it by names made of its hash.
+fn remove_links_to(root: &Path, folder: &Path, target: &str) -> io::Result<()> {
+    if !is_plain_directory(root, folder) {
+        return Ok(());
+    }
+    for entry in fs::read_dir(root.join(folder))? {
+        let path = entry?.path();
+        if fs::read_link(&path).is_ok_and(|found| found == Path::new(target)) {
+            fs::remove_file(&path)?;
         }
     }
     Ok(())
@@ -130,5 +166,80 @@ fn remove(host: &Path, path: &Path) -> io::Result<()> {
         Ok(())
     } else {
         fs::remove_dir(host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn write(root: &Path, path: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+
+    #[test]
+    fn all_of_a_directory_goes_but_what_packages_own() {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["run/lock/a", "run/x/y", "run/z", "kept"] {
+            write(root.path(), path);
+        }
+        remove_matching(root.path(), Path::new("run"), "*").unwrap();
+        let left: Vec<_> = fs::read_dir(root.path().join("run")).unwrap().collect();
+        assert_eq!(left.len(), 1);
+        assert!(root.path().join("run/lock").is_dir() && !root.path().join("run/lock/a").exists());
+        assert!(root.path().join("kept").exists());
+    }
+
+    #[test]
+    fn names_are_matched_whole_or_by_their_end() {
+        let root = tempfile::tempdir().unwrap();
+        for path in [
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/ssh/sshd_config",
+            "log/a.log",
+            "log/b.log",
+        ] {
+            write(root.path(), path);
+        }
+        remove_matching(root.path(), Path::new("etc/ssh"), "*_key").unwrap();
+        remove_matching(root.path(), Path::new("log"), "a.log").unwrap();
+        remove_matching(root.path(), Path::new("not/there"), "*").unwrap();
+        let there = |path: &str| root.path().join(path).exists();
+        assert!(!there("etc/ssh/ssh_host_rsa_key") && there("etc/ssh/sshd_config"));
+        assert!(!there("log/a.log") && there("log/b.log"));
+    }
+
+    #[test]
+    fn links_on_the_way_are_not_followed() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(outside.path(), "cache/apt/precious");
+        symlink(outside.path(), root.path().join("var")).unwrap();
+        remove_matching(root.path(), Path::new("var/cache/apt"), "*").unwrap();
+        assert!(outside.path().join("cache/apt/precious").exists());
+
+        fs::create_dir(root.path().join("tmp")).unwrap();
+        symlink(outside.path().join("cache"), root.path().join("tmp/link")).unwrap();
+        remove_matching(root.path(), Path::new("tmp"), "*").unwrap();
+        assert!(outside.path().join("cache/apt/precious").exists());
+        assert!(fs::symlink_metadata(root.path().join("tmp/link")).is_err());
+    }
+
+    #[test]
+    fn a_removed_certificate_takes_its_links_along() {
+        let root = tempfile::tempdir().unwrap();
+        let certificates = root.path().join("etc/ssl/certs");
+        fs::create_dir_all(&certificates).unwrap();
+        symlink("mine.pem", certificates.join("0a1b.0")).unwrap();
+        symlink("other.pem", certificates.join("0a1b.1")).unwrap();
+        remove_links_to(root.path(), Path::new("etc/ssl/certs"), "mine.pem").unwrap();
+        let left: Vec<_> = fs::read_dir(&certificates)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["0a1b.1"]);
     }
 }
