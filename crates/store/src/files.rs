@@ -90,8 +90,8 @@ impl FileIdentity {
 pub struct FileDigestCache {
     store: Store,
     path: PathBuf,
-    /// The file's entries, sorted.
-    entries: Vec<u8>,
+    /// The whole file; its entries are sorted.
+    bytes: Vec<u8>,
     used: Vec<AtomicBool>,
     added: Mutex<BTreeMap<(u64, u64), (FileIdentity, ContentDigest)>>,
 }
@@ -102,18 +102,14 @@ impl Store {
         let root = std::path::absolute(root).unwrap_or_else(|_| root.into());
         let name = blake3::hash(root.as_os_str().as_bytes()).to_hex();
         let path = self.layout().part("files").join(&name.as_str()[..32]);
-        let entries = read_if_there(&path)
-            .ok()
-            .flatten()
-            .and_then(whole_entries)
-            .unwrap_or_default();
-        let used = (0..entries.len() / ENTRY)
-            .map(|_| AtomicBool::new(false))
-            .collect();
+        let bytes = read_if_there(&path).ok().flatten();
+        let bytes = bytes.filter(|bytes| is_whole(bytes)).unwrap_or_default();
+        let count = bytes.len().saturating_sub(HEADER) / ENTRY;
+        let used = (0..count).map(|_| AtomicBool::new(false)).collect();
         FileDigestCache {
             store: self.clone(),
             path,
-            entries,
+            bytes,
             used,
             added: Mutex::default(),
         }
@@ -167,7 +163,7 @@ impl FileDigestCache {
             .filter(|used| !used.load(Ordering::Relaxed))
             .count();
         let keeps_unused = unused <= UNUSED_MAX;
-        let mut merged = Vec::with_capacity(self.entries.len() + added.len() * ENTRY);
+        let mut merged = Vec::with_capacity(self.bytes.len() + added.len() * ENTRY);
         let mut new = added.values().peekable();
         for (position, used) in self.used.iter().enumerate() {
             let old = self.entry(position);
@@ -202,18 +198,19 @@ impl FileDigestCache {
     }
 
     fn entry(&self, position: usize) -> &[u8] {
-        &self.entries[position * ENTRY..(position + 1) * ENTRY]
+        let start = HEADER + position * ENTRY;
+        &self.bytes[start..start + ENTRY]
     }
 }
 
-/// The entries of a file's bytes, if it is whole.
-fn whole_entries(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
-    let entries = bytes.get(HEADER..)?;
-    let count = usize::try_from(number(&bytes[16..24], 0)).ok()?;
-    let is_whole = &bytes[..16] == MAGIC
-        && count.checked_mul(ENTRY) == Some(entries.len())
-        && bytes[24..HEADER] == checksum(entries);
-    is_whole.then(|| bytes.split_off(HEADER))
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(entries) = bytes.get(HEADER..) else {
+        return false;
+    };
+    let count = usize::try_from(number(&bytes[16..24], 0)).ok();
+    &bytes[..16] == MAGIC
+        && count.and_then(|count| count.checked_mul(ENTRY)) == Some(entries.len())
+        && bytes[24..HEADER] == checksum(entries)
 }
 
 fn checksum(entries: &[u8]) -> [u8; 16] {

@@ -23,68 +23,31 @@
 //!   history.db                     SQLite: runs, steps, tests, images
 //! ```
 //!
-//! # The interface, in signatures
+//! # Where to begin
 //!
-//! Fallible functions return `Result<_, StoreError>`; only the value is written here.
+//! | to | see |
+//! | --- | --- |
+//! | open a home | [`Store::open`] |
+//! | keep bytes by digest | [`Store::put_blob`], [`Store::blob_writer`], [`Store::open_blob`], [`Store::read_blob`] |
+//! | name them | [`Store::set_ref`], [`Store::publish`], [`Store::get_ref`] |
+//! | make a file system change | [`Store::begin_snapshot`], [`ActiveSnapshot`] |
+//! | make it outlive a power cut | [`Store::make_durable`], [`Store::publish`] |
+//! | look into several changes as one tree | [`LayeredView`], [`write_tree`] |
+//! | know whether two are the same | [`Store::snapshot_content`], [`LayeredView::tree_digest`] |
+//! | turn them into layers and back | [`Store::export_layer`], [`Store::import_layer`] |
+//! | remember what a vertex gave | [`Store::put_record`], [`Store::get_record`], [`Store::find_equal`] |
+//! | not read an unchanged context | [`Store::file_digests`] |
+//! | tell what happened | [`Store::history`], [`Store::log_writer`] |
+//! | clean up, look for damage | [`collect()`], [`Store::check`] |
 //!
-//! ```text
-//! Store::open(home: &Path, OpenOptions { ownership }) -> Store         Clone, Send, Sync (an Arc)
-//! enum Ownership { Native, Recorded }
+//! # Invariants
 //!
-//! // keys and digests (BLAKE3): hex, Display, FromStr, serde, Ord, Hash
-//! CacheKey, ContentDigest;  SnapshotId (32 hex digits)
-//! KeyHasher::new("domain")  .field("label", bytes) -> &mut Self  .number("label", u64)
-//!     .list("label", iterator of bytes)  .finish_key() -> CacheKey  .finish_content() -> ContentDigest
-//!
-//! // blobs
-//! store.has_blob(&Digest) -> bool (plain)      store.blob_path(&Digest) -> PathBuf (plain)
-//! store.open_blob(&Digest) -> File             store.blob_size(&Digest) -> Option<u64> (plain)
-//! store.read_blob(&Digest) -> Vec<u8>          verified; at most 64 MiB
-//! store.put_blob_bytes(&[u8]) -> Digest        store.put_blob(Option<&Digest>, &mut dyn Read) -> (Digest, u64)
-//! store.blob_writer() -> BlobWriter            Write; .finish(Option<&Digest>) -> (Digest, u64)
-//!
-//! // references
-//! store.set_ref(&str, &Descriptor)             store.get_ref(&str) -> Option<Descriptor>
-//! store.publish(&[(String, Descriptor)])       make everything durable, then set all: one sync
-//! store.remove_ref(&str) -> bool               store.list_refs() -> Vec<(String, Descriptor)>
-//!
-//! // snapshots
-//! store.begin_snapshot() -> ActiveSnapshot     .id() .upper() .work(); Drop removes it
-//! active.set_owner(rel, uid, gid)              active.make_device(rel, DeviceKind, major, minor, mode)
-//! active.commit() -> SnapshotId                store.make_durable(&[SnapshotId])
-//! store.snapshot_dir(&SnapshotId) -> PathBuf   store.snapshot_exists(&SnapshotId) -> bool   (plain)
-//! store.snapshot_content(&SnapshotId) -> ContentDigest
-//!
-//! // one tree out of many snapshots (bottom first), without a mount
-//! LayeredView::new(&store, &[SnapshotId]) -> LayeredView;  .with_upper(&ActiveSnapshot)
-//! view.lookup(path) -> Option<Entry>           path taken literally: no symlink is followed
-//! view.find(path, follow_last) -> Option<Entry>    as lstat/stat would inside the root
-//! view.resolve(path, follow_last) -> PathBuf   inside the root; missing parts are kept as they are
-//! view.read_dir(path) -> Vec<(OsString, Entry)>    sorted; path taken literally
-//! view.open(&Entry) -> File   view.read_link(&Entry) -> PathBuf   view.xattrs(&Entry) -> Vec<(OsString, Vec<u8>)>
-//! view.tree_digest(path, &TreeOptions) -> ContentDigest
-//! Entry { path, kind: EntryKind, mode, uid, gid, size, mtime: (i64, u32), rdev: (u32, u32), host_path, hardlink: Option<HardlinkId> }
-//!
-//! // layers
-//! store.export_layer(&SnapshotId, epoch: i64, Compression) -> Layer { diff_id, descriptor }
-//! store.import_layer(impl Read + Send, Option<&DiffId>, Option<&Descriptor>) -> (SnapshotId, DiffId)
-//! store.imported_layer(&DiffId) -> Option<SnapshotId> (plain)
-//! write_tree(&LayeredView, epoch: Option<i64>, impl Write)             a root file system as one tar
-//!
-//! // cache records
-//! store.put_record(&CacheRecord)               store.get_record(&CacheKey) -> Option<CacheRecord> (plain)
-//! store.put_equal(&parent, &layer, &SnapshotId)    store.find_equal(&parent, &layer) -> Option<SnapshotId> (plain)
-//!
-//! // context files
-//! store.file_digests(root: &Path) -> FileDigestCache (plain)
-//! cache.lookup(&FileIdentity) -> Option<ContentDigest>   cache.insert(FileIdentity, ContentDigest, read_began: SystemTime)
-//! cache.save()
-//!
-//! // history, logs, care
-//! store.history() -> History                   opened when first asked for
-//! store.log_writer(run: &str, vertex: &str) -> File
-//! collect(home, &GcOptions) -> GcReport        store.check(repair: bool) -> Vec<Finding>
-//! ```
+//! - Opening reads one file and takes one lock; a hit reads two small files. Nothing is synced,
+//!   listed or locked besides, so that a run with nothing to do costs a millisecond.
+//! - What can be read is true, after any crash: see `durability` and docs/dev/store-format.md.
+//! - While a [`Store`] is open (views and caches hold it too), nothing is collected.
+//! - Bytes are verified when they come in. Strangers' layers are contained in their snapshot.
+//! - No output, no environment variables, no network, no mounts.
 
 mod blob;
 mod cache;

@@ -11,8 +11,8 @@ use super::reach::Reachable;
 use super::{GcItem, GcKind, GcOptions, GcReason, Removal, file_name};
 use crate::SnapshotId;
 
-/// Remembered digests that nobody asked for so long go, budget or not: they cost next to nothing
-/// to compute again, and their keys name snapshots that are gone by then.
+/// Remembered digests, and records without a snapshot, that nobody asked for so long go, budget or
+/// not: they take no room that a budget could see, and what they are about is gone by then.
 const REMEMBERED_MAX_AGE: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// What was decided.
@@ -85,7 +85,9 @@ fn rubbish(inventory: &Inventory, now: SystemTime, removals: &mut Vec<Removal>) 
         let leads_nowhere = record
             .snapshot
             .is_some_and(|snapshot| !is_whole(inventory, &snapshot));
-        if leads_nowhere {
+        let age = now.duration_since(record.last_use).unwrap_or_default();
+        let is_forgotten = record.snapshot.is_none() && age > REMEMBERED_MAX_AGE;
+        if leads_nowhere || is_forgotten {
             removals.push(record_removal(&record.path, 0));
         }
     }

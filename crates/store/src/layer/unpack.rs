@@ -252,7 +252,10 @@ impl<'a> Unpacker<'a> {
         if entry.kind == ReadKind::Directory {
             return self.put_directory(entry, directory, name);
         }
-        self.clear_place(directory, name)?;
+        let is_file = matches!(entry.kind, ReadKind::File | ReadKind::Sparse { .. });
+        if !is_file {
+            self.clear_place(directory, name)?;
+        }
         match &entry.kind {
             ReadKind::Directory => Ok(()),
             ReadKind::File => self.put_file(entry, directory, name, bytes, None),
@@ -327,11 +330,7 @@ impl<'a> Unpacker<'a> {
         sparse: Option<(&Vec<(u64, u64)>, u64)>,
     ) -> Result<(), StoreError> {
         let host = self.host(&directory.path.join(name));
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let private = Mode::from_raw_mode(0o600);
-        let file =
-            rustix::fs::openat(&directory.handle, name, flags, private).at("create", &host)?;
+        let file = self.create_file(entry, directory, name)?;
         let mut file = File::from(file);
         match sparse {
             None => self.copy(bytes, &mut file, None, &host)?,
@@ -343,13 +342,42 @@ impl<'a> Unpacker<'a> {
                 }
             }
         }
-        self.set_owner(entry, directory, name, IsPlain::Yes)?;
+        let made = rustix::fs::fstat(&file).at("stat", &host)?;
+        let is_recorded = self.active.store().ownership() == Ownership::Recorded;
+        let has_owner = !is_recorded && (made.st_uid, made.st_gid) == (entry.uid, entry.gid);
+        if !has_owner {
+            self.set_owner(entry, directory, name, IsPlain::Yes)?;
+        }
         // Behind the owner: setting that clears setuid bits and capabilities.
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)).at("set the mode of", &host)?;
+        if !has_owner || made.st_mode & 0o7777 != entry.mode {
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::fchmod(&file, mode).at("set the mode of", &host)?;
+        }
         set_attributes(entry, &host, |name, value| {
             rustix::fs::fsetxattr(&file, name, value, XattrFlags::empty())
         })?;
         rustix::fs::futimens(&file, &timestamps(entry.mtime)).at("set the time of", &host)
+    }
+
+    /// Makes a file, in place of whatever an earlier entry put there.
+    fn create_file(
+        &mut self,
+        entry: &ReadEntry,
+        directory: &Directory,
+        name: &OsStr,
+    ) -> Result<OwnedFd, StoreError> {
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        let create = || rustix::fs::openat(&directory.handle, name, flags, mode);
+        let file = match create() {
+            Err(Errno::EXIST) => {
+                self.clear_place(directory, name)?;
+                create()
+            }
+            created => created,
+        };
+        file.at("create", &self.host(&directory.path.join(name)))
     }
 
     fn copy(

@@ -223,6 +223,29 @@ fn leftovers_and_records_that_lead_nowhere_go() {
 }
 
 #[test]
+fn records_without_a_snapshot_are_forgotten_after_a_while() {
+    let mut store = TempStore::new();
+    let put = |days: u64| {
+        let key = KeyHasher::new("verdict").number("days", days).finish_key();
+        let record = CacheRecord {
+            key,
+            snapshot: None,
+            content: cairn_store::ContentDigest::of(b""),
+            created: 0,
+            cost_ms: 0,
+            description: String::new(),
+            inputs: vec![],
+        };
+        store.put_record(&record).unwrap();
+        used_days_ago(&record_path(store.home(), &key), days);
+        key
+    };
+    let (new, old) = (put(50), put(70));
+    assert_eq!(gc(&mut store, &ALL).removed.len(), 1);
+    assert!(store.get_record(&new).is_some() && store.get_record(&old).is_none());
+}
+
+#[test]
 fn nothing_is_collected_while_somebody_builds() {
     let store = TempStore::new();
     let error = collect(store.home(), &ALL).unwrap_err();
