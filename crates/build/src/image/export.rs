@@ -119,7 +119,7 @@ impl Export<'_> {
             Form::OciDirectory | Form::Directory => return Err(ExportError::NoStream),
             Form::Tar => {
                 let view = LayeredView::new(store, &self.record.snapshots())?;
-                write_tree(&view, None, out)?;
+                write_tree(&view, clamp(self.record), out)?;
                 None
             }
             Form::OciArchive | Form::DockerArchive => {
@@ -193,6 +193,11 @@ impl Export<'_> {
         };
         Index::new(manifests)
     }
+}
+
+/// What times of files are set back to: an image that came with layers of its own keeps theirs.
+pub(super) fn clamp(record: &ImageRecord) -> Option<i64> {
+    record.packed.is_none().then_some(record.epoch)
 }
 
 /// An entry of docker's `manifest.json`.

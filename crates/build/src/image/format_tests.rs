@@ -457,6 +457,26 @@ fn files_of_an_image_become_files() {
 }
 
 #[test]
+fn files_of_a_built_image_are_no_younger_than_the_image() {
+    let bench = Bench::new();
+    layout_with(&bench.path("in"), config(), &[layer()]);
+    let mut record = load_one(&bench.store, &bench.source("oci:", "in")).record;
+    record.packed = None;
+    record.epoch = 1_000_000_000;
+    let root = bench.path("root");
+    export(&bench.store, &record, Form::Directory, &root);
+    let times = ["bin", "bin/app"].map(|name| fs::metadata(root.join(name)).unwrap().mtime());
+    assert_eq!(times, [record.epoch; 2]);
+    export(&bench.store, &record, Form::Tar, &bench.path("root.tar"));
+    let tar = fs::read(bench.path("root.tar")).unwrap();
+    let mut archive = tar::Archive::new(tar.as_slice());
+    for entry in archive.entries().unwrap() {
+        let mtime = entry.unwrap().header().mtime().unwrap();
+        assert!(mtime <= 1_000_000_000, "{mtime}");
+    }
+}
+
+#[test]
 fn a_destination_appears_whole_or_not_at_all() {
     let bench = Bench::new();
     layout_with(&bench.path("in"), config(), &[layer()]);

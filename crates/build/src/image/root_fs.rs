@@ -15,7 +15,7 @@ use rustix::fs::{
     lsetxattr, makedev, mknodat, symlinkat, utimensat,
 };
 
-use super::export::{Beside, ExportError, Exported};
+use super::export::{Beside, ExportError, Exported, clamp};
 use super::record::ImageRecord;
 
 /// Writes the files of an image into a directory.
@@ -36,7 +36,7 @@ pub(super) fn write_directory(
     if is_vacant && destination.file_name().is_some() {
         let beside = Beside::new(destination)?;
         fs::create_dir(&beside.temporary).map_err(beside.failed("create"))?;
-        let skipped = Tree::new(&view, &beside.temporary).write(true)?;
+        let skipped = Tree::new(&view, &beside.temporary, clamp(record)).write(true)?;
         beside.rename()?;
         return Ok(Exported {
             packed: None,
@@ -44,7 +44,7 @@ pub(super) fn write_directory(
         });
     }
     // The directory itself is the caller's: its owner and mode stay.
-    let skipped = Tree::new(&view, destination).write(false)?;
+    let skipped = Tree::new(&view, destination, clamp(record)).write(false)?;
     Ok(Exported {
         packed: None,
         skipped,
@@ -54,16 +54,19 @@ pub(super) fn write_directory(
 struct Tree<'a> {
     view: &'a LayeredView,
     root: &'a Path,
+    /// Seconds since 1970 that later times are set back to.
+    epoch: Option<i64>,
     /// The first name of files that have several.
     first_names: HashMap<cairn_store::HardlinkId, PathBuf>,
     skipped: Vec<PathBuf>,
 }
 
 impl<'a> Tree<'a> {
-    fn new(view: &'a LayeredView, root: &'a Path) -> Self {
+    fn new(view: &'a LayeredView, root: &'a Path, epoch: Option<i64>) -> Self {
         Self {
             view,
             root,
+            epoch,
             first_names: HashMap::new(),
             skipped: Vec::new(),
         }
@@ -180,9 +183,15 @@ impl<'a> Tree<'a> {
             )
             .map_err(|errno| failed("change the mode of", target)(errno.into()))?;
         }
-        let time = Timespec {
-            tv_sec: entry.mtime.0,
-            tv_nsec: entry.mtime.1.into(),
+        let time = match self.epoch {
+            Some(epoch) if entry.mtime.0 >= epoch => Timespec {
+                tv_sec: epoch,
+                tv_nsec: 0,
+            },
+            _ => Timespec {
+                tv_sec: entry.mtime.0,
+                tv_nsec: entry.mtime.1.into(),
+            },
         };
         let times = Timestamps {
             last_access: time,
