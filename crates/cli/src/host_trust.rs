@@ -15,7 +15,7 @@
 //! A bundle that a variable names (`SSL_CERT_FILE` and its relatives) counts as one of the
 //! host's. Where the shipped set cannot be told, only anchors and named bundles count.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ impl HostTrust {
             .map(|path| root.join(path))
             .find(|path| path.is_file());
 
-        let mut shipped = BTreeSet::new();
+        let mut shipped = HashSet::new();
         for folder in SHIPPED {
             for file in files_of(&root.join(folder), 0) {
                 shipped.extend(certificates(&read(&file)).map(key));
@@ -111,18 +111,18 @@ impl HostTrust {
 
 /// Certificates, each once, in the order met: those of the shipped set and those beyond it.
 struct Certificates {
-    shipped: BTreeSet<String>,
-    seen: BTreeSet<String>,
+    shipped: HashSet<String>,
+    seen: HashSet<String>,
     local: usize,
     local_pem: String,
     public_pem: String,
 }
 
 impl Certificates {
-    fn beyond(shipped: BTreeSet<String>) -> Self {
+    fn beyond(shipped: HashSet<String>) -> Self {
         Self {
             shipped,
-            seen: BTreeSet::new(),
+            seen: HashSet::new(),
             local: 0,
             local_pem: String::new(),
             public_pem: String::new(),
@@ -154,11 +154,18 @@ fn files_of(folder: &Path, depth: usize) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
     };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
+    let mut entries: Vec<_> = entries.flatten().collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
     let mut files = Vec::new();
-    for path in paths {
-        if path.is_file() {
+    for entry in entries {
+        let path = entry.path();
+        // Reading a directory tells the kind of its entries; only links have to be looked at.
+        let is_file = match entry.file_type() {
+            Ok(kind) if kind.is_file() => true,
+            Ok(kind) if kind.is_dir() => false,
+            _ => path.is_file(),
+        };
+        if is_file {
             files.push(path);
         } else if depth > 0 {
             files.extend(files_of(&path, depth - 1));
@@ -169,13 +176,16 @@ fn files_of(folder: &Path, depth: usize) -> Vec<PathBuf> {
 
 /// The text of a file, or nothing: a file that cannot be read adds no trust.
 fn read(path: &Path) -> String {
-    let mut bytes = Vec::new();
-    let opened = File::open(path);
-    let read = opened.and_then(|file| file.take(BUNDLE_BYTES_MAX).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(_) => String::new(),
-    }
+    let read = || {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len().min(BUNDLE_BYTES_MAX);
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+        file.take(BUNDLE_BYTES_MAX).read_to_end(&mut bytes)?;
+        std::io::Result::Ok(bytes)
+    };
+    // Remarks between certificates may be in any encoding.
+    String::from_utf8(read().unwrap_or_default())
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
@@ -195,11 +205,12 @@ fn certificates(text: &str) -> impl Iterator<Item = &str> {
 
 /// What makes two blocks the same certificate: the encoded bytes, however they are broken up.
 fn key(block: &str) -> String {
-    block
-        .trim_start_matches(BEGIN)
-        .trim_end_matches(END)
-        .split_whitespace()
-        .collect()
+    let body = block.trim_start_matches(BEGIN).trim_end_matches(END);
+    let mut key = String::with_capacity(body.len());
+    for line in body.lines() {
+        key.push_str(line.trim());
+    }
+    key
 }
 
 #[cfg(test)]
