@@ -5,6 +5,7 @@
 //! one with a range in `/etc/subuid` and one without; `.ci/run` makes both. An ordinary user has
 //! run these tests already, in the step before.
 
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,23 @@ struct TestProgram {
     folder: PathBuf,
 }
 
+impl fmt::Display for TestProgram {
+    /// The package's folder and the program's name without cargo's suffix.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = |path: &Path| {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        let program = last(&self.executable);
+        let name = program
+            .rsplit_once('-')
+            .map_or(program.as_str(), |(name, _)| name);
+        write!(f, "{} {name}", last(&self.folder))
+    }
+}
+
 /// One line of `cargo test --message-format=json`.
 #[derive(Deserialize)]
 struct Message {
@@ -57,13 +75,22 @@ pub(super) fn run(root: &Path) -> Result<Outcome, ChoreError> {
         return Ok(Outcome::Skipped(hint.to_owned()));
     }
     let programs = test_programs(root)?;
+    let mut failed = Vec::new();
     for name in names.split_whitespace() {
         let account = account(name)?;
         for program in &programs {
-            run_as(&account, program)?;
+            match run_as(&account, program) {
+                Ok(()) => {}
+                Err(ChoreError::Failed { .. }) => failed.push(format!("{name}: {program}")),
+                Err(error) => return Err(error),
+            }
         }
     }
-    Ok(Outcome::Passed)
+    if failed.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    let list = failed.join("\n  ");
+    Err(ChoreError::Unmet(format!("tests failed as\n  {list}")))
 }
 
 fn is_root() -> Result<bool, ChoreError> {
@@ -119,15 +146,7 @@ fn run_as(account: &Account, program: &TestProgram) -> Result<(), ChoreError> {
         .map_err(ChoreError::file("/var/tmp"))?;
     chown(home.path(), Some(account.uid), Some(account.gid))
         .map_err(ChoreError::file(home.path()))?;
-    println!(
-        "    {}: {}",
-        account.name,
-        program
-            .executable
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-    );
+    println!("    {}: {program}", account.name);
     let mut command = Command::new("setpriv");
     command
         .arg(format!("--reuid={}", account.uid))
@@ -177,6 +196,7 @@ mod tests {
         };
         let program = test_program(&line(true)).expect("a test");
         assert_eq!(program.folder, Path::new("/a"));
+        assert_eq!(program.to_string(), "a a");
         assert!(test_program(&line(false)).is_none());
         assert!(test_program("not json").is_none());
     }
