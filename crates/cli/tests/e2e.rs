@@ -1,0 +1,18 @@
+//! The program as people use it: each test reads like a transcript.
+//!
+//! Every test has a store, a home and a working directory of its own. The base image is one static
+//! busybox; where the machine has none the tests say so and pass, but fail in CI.
+
+#[path = "e2e/workshop.rs"]
+mod workshop;
+
+#[path = "e2e/building.rs"]
+mod building;
+#[path = "e2e/failing.rs"]
+mod failing;
+#[path = "e2e/leaving.rs"]
+mod leaving;
+#[path = "e2e/stack.rs"]
+mod stack;
+#[path = "e2e/surviving.rs"]
+mod surviving;

@@ -1,0 +1,156 @@
+//! `cairn build` of a lone Dockerfile.
+
+use crate::workshop::Workshop;
+
+#[test]
+fn a_dockerfile_becomes_an_image_that_runs() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/hello", "hello from the context\n");
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nENV GREETING=hi\nWORKDIR /srv\nCOPY hello .\nRUN cat hello > copied && echo $GREETING\nCMD [\"cat\", \"copied\"]\n",
+    );
+    workshop.cairn(&["build", "-t", "app", "./app"]).success();
+    let ran = workshop.cairn(&["run", "app"]).success();
+    assert_eq!(ran.out, "hello from the context\n");
+    let env = workshop.cairn(&[
+        "run",
+        "-e",
+        "X=1",
+        "app",
+        "sh",
+        "-c",
+        "echo $GREETING $X; pwd",
+    ]);
+    assert_eq!(env.success().out, "hi 1\n/srv\n");
+    workshop
+        .cairn(&["run", "app", "sh", "-c", "exit 7"])
+        .code(7);
+}
+
+#[test]
+fn a_second_build_runs_nothing_and_a_changed_file_only_what_it_reaches() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/lib", "1");
+    workshop.write("app/main", "1");
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nCOPY lib /lib1\nRUN echo compiling-lib\nCOPY main /main1\nRUN echo compiling-main\n",
+    );
+    let build = ["build", "--progress", "plain", "-t", "app", "./app"];
+    workshop
+        .cairn(&build)
+        .success()
+        .err_has("compiling-lib")
+        .err_has("compiling-main");
+    workshop
+        .cairn(&build)
+        .success()
+        .err_lacks("compiling-lib")
+        .err_lacks("compiling-main");
+    workshop.write("app/main", "2");
+    workshop
+        .cairn(&build)
+        .success()
+        .err_lacks("compiling-lib")
+        .err_has("compiling-main");
+    // The same bytes again: the first results are found.
+    workshop.write("app/main", "1");
+    workshop.cairn(&build).success().err_lacks("compiling-main");
+}
+
+#[test]
+fn an_unchanged_result_keeps_what_follows() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/note", "a comment\n");
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base AS made\nCOPY note /note\nRUN echo constant > /result\n\
+         FROM base\nCOPY --from=made /result /result\nRUN echo expensive-step\n",
+    );
+    let build = ["build", "--progress", "plain", "-t", "app", "./app"];
+    workshop.cairn(&build).success().err_has("expensive-step");
+    workshop.write("app/note", "another comment\n");
+    workshop.cairn(&build).success().err_lacks("expensive-step");
+}
+
+#[test]
+fn secrets_reach_the_step_and_nothing_else() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let secret = "s3cr3t-value-of-this-test";
+    workshop.write("token", secret);
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN --mount=type=secret,id=token,env=TOKEN cat /run/secrets/token; echo \"[$TOKEN]\"; \
+         sha256sum /run/secrets/token > /proof\n",
+    );
+    let said = workshop
+        .cairn(&[
+            "build",
+            "--progress",
+            "plain",
+            "--secret",
+            "id=token,src=token",
+            "-t",
+            "app",
+            "./app",
+        ])
+        .code(1);
+    // With `env=` alone there is no file: the step says so.
+    assert!(said.err.contains("/run/secrets/token"), "{}", said.err);
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN --mount=type=secret,id=token,target=/run/secrets/token,env=TOKEN \
+         cat /run/secrets/token; echo \"[$TOKEN]\"; sha256sum /run/secrets/token > /proof\n",
+    );
+    let build = [
+        "build",
+        "--progress",
+        "plain",
+        "--secret",
+        "id=token,src=token",
+        "./app",
+    ];
+    workshop
+        .cairn(&build)
+        .success()
+        .err_has("***")
+        .err_lacks(secret);
+    assert_eq!(workshop.store_holds(secret.as_bytes()), None);
+}
+
+#[test]
+fn a_users_bytes_and_mount_points_stay_out_of_layers() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN --mount=type=tmpfs,target=/scratch/deep echo x > /scratch/deep/y; \
+         test -s /etc/resolv.conf || test -f /etc/resolv.conf; test -d /proc/1\n",
+    );
+    workshop.cairn(&["build", "-t", "app", "./app"]).success();
+    workshop
+        .cairn(&["build", "--output", "type=local,dest=tree", "./app"])
+        .success();
+    for gone in [
+        "scratch",
+        "proc/1",
+        "etc/resolv.conf",
+        "etc/hosts",
+        "dev/null",
+    ] {
+        assert!(
+            !workshop.path().join("tree").join(gone).exists(),
+            "{gone} is in a layer"
+        );
+    }
+}

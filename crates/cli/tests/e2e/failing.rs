@@ -1,0 +1,97 @@
+//! What goes wrong is said where it went wrong, with the exit code of its kind.
+
+use crate::workshop::Workshop;
+
+#[test]
+fn a_failing_step_shows_its_line_its_log_and_a_hint() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN echo before\nRUN echo trying; no-such-tool\n",
+    );
+    workshop
+        .cairn(&["build", "./app"])
+        .code(1)
+        .err_has("Dockerfile:3")
+        .err_has(">>> RUN echo trying; no-such-tool")
+        .err_has("trying")
+        .err_has("exit code: 127")
+        .err_has("PATH");
+}
+
+#[test]
+fn a_missing_file_names_its_neighbours_and_the_ignore_line() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/requirements.txt", "x");
+    workshop.write("app/secret.key", "x");
+    workshop.write("app/.dockerignore", "*.key\n");
+    workshop.write("app/Dockerfile", "FROM base\nCOPY requirement.txt /\n");
+    workshop
+        .cairn(&["build", "./app"])
+        .code(1)
+        .err_has("requirements.txt");
+    workshop.write("app/Dockerfile", "FROM base\nCOPY secret.key /\n");
+    workshop
+        .cairn(&["build", "./app"])
+        .code(1)
+        .err_has("*.key")
+        .err_has(".dockerignore");
+}
+
+#[test]
+fn wrong_usage_and_wrong_files_end_with_2() {
+    let workshop = Workshop::empty();
+    workshop.cairn(&["build", "--no-such-flag"]).code(2);
+    workshop
+        .cairn(&["build", "./nowhere"])
+        .code(2)
+        .err_has("nowhere");
+    workshop.write("app/Dockerfile", "FORM base\n");
+    workshop
+        .cairn(&["build", "./app"])
+        .code(2)
+        .err_has("Dockerfile:1")
+        .err_has("FROM");
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"s\"\n[image.a]\ncontxt = \"a\"\n",
+    );
+    workshop
+        .cairn(&["plan"])
+        .code(2)
+        .err_has("contxt")
+        .err_has("context");
+}
+
+#[test]
+fn an_unknown_base_says_what_to_do() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/Dockerfile", "FROM bsae\nRUN true\n");
+    workshop
+        .cairn(&["build", "./app"])
+        .code(2)
+        .err_has("bsae")
+        .err_has("base");
+}
+
+#[test]
+fn what_does_not_work_yet_is_an_error_with_its_place() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nADD https://example.org/x.git /x\n",
+    );
+    workshop
+        .cairn(&["build", "./app"])
+        .code(2)
+        .err_has("Dockerfile:2")
+        .err_has("not supported");
+}

@@ -1,0 +1,115 @@
+//! A stack: several images of one spec, built, explained, tested.
+
+use crate::workshop::Workshop;
+
+fn stack() -> Option<Workshop> {
+    let workshop = Workshop::with_base()?;
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"lab\"\nepoch = 1700000000\n\
+         [image.runtime]\ncontext = \"runtime\"\n\
+         [image.model]\ncontext = \"model\"\ntests = { structure = \"model/structure.yaml\" }\n\
+         [image.model.variant.local]\n[image.model.variant.cloud]\nargs = { WHERE = \"cloud\" }\n\
+         [image.other]\ncontext = \"other\"\n",
+    );
+    workshop.write(
+        "runtime/Dockerfile",
+        "FROM base\nRUN echo making-runtime > /runtime\n",
+    );
+    workshop.write(
+        "model/Dockerfile",
+        "FROM runtime\nCOPY model.txt /model.txt\nRUN echo common-step\nARG WHERE=local\nRUN echo at-$WHERE > /where\n",
+    );
+    workshop.write("model/model.txt", "R0 = 2\n");
+    workshop.write(
+        "model/structure.yaml",
+        "schemaVersion: 2.0.0\ncommandTests:\n  - name: reads the model\n    command: cat\n    args: [/model.txt]\n    expectedOutput: [\"R0\"]\nfileExistenceTests:\n  - name: runtime\n    path: /runtime\n    shouldExist: true\n",
+    );
+    workshop.write("other/Dockerfile", "FROM base\nRUN echo other-step\n");
+    Some(workshop)
+}
+
+#[test]
+fn children_build_on_the_parent_just_built_and_variants_share_steps() {
+    let Some(workshop) = stack() else { return };
+    let said = workshop.cairn(&["build", "--progress", "plain"]).success();
+    let told = said.err.matches("RUN echo common-step").count();
+    assert_eq!(told, 1, "{}", said.err);
+    let local = workshop
+        .cairn(&["run", "model:local", "cat", "/where"])
+        .success();
+    let cloud = workshop
+        .cairn(&["run", "model:cloud", "cat", "/where"])
+        .success();
+    assert_eq!(
+        (local.out.as_str(), cloud.out.as_str()),
+        ("at-local\n", "at-cloud\n")
+    );
+}
+
+/// DH-24, DH-26: a child's change builds the child alone; content decides.
+#[test]
+fn a_leaf_change_reaches_only_the_leaf_and_why_names_the_file() {
+    let Some(workshop) = stack() else { return };
+    workshop.cairn(&["build"]).success();
+    let plan = workshop.cairn(&["plan", "--json"]).success();
+    let plan: serde_json::Value = serde_json::from_str(&plan.out).expect("JSON");
+    assert_eq!(plan["run"], 0);
+    workshop.write("model/model.txt", "R0 = 3\n");
+    let plan = workshop.cairn(&["plan"]).success();
+    assert!(plan.out.contains("model.txt"), "{}", plan.out);
+    let said = workshop.cairn(&["build", "--progress", "plain"]).success();
+    said.err_lacks("making-runtime").err_lacks("other-step\n");
+    let why = workshop.cairn(&["why", "model:cloud"]).success();
+    assert!(why.out.contains("model.txt"), "{}", why.out);
+}
+
+/// DH-65: a changed test runs again without a rebuild; a test that passed does not run again.
+#[test]
+fn tests_run_once_for_each_content() {
+    let Some(workshop) = stack() else { return };
+    workshop
+        .cairn(&["up", "--progress", "plain"])
+        .success()
+        .err_has("reads the model");
+    let again = workshop.cairn(&["test", "--json"]).success();
+    let again: serde_json::Value = serde_json::from_str(&again.out).expect("JSON");
+    assert!(again.to_string().contains("\"reused\":true"), "{again}");
+    let test = workshop
+        .read("model/structure.yaml")
+        .replace("\"R0\"", "\"R9\"");
+    workshop.write("model/structure.yaml", &test);
+    workshop.cairn(&["test"]).code(1).err_has("reads the model");
+}
+
+/// DH-47, DH-53: a failure stops its descendants; independent branches go on.
+#[test]
+fn one_failure_does_not_sink_the_rest() {
+    let Some(workshop) = stack() else { return };
+    workshop.write("runtime/Dockerfile", "FROM base\nRUN exit 3\n");
+    workshop.cairn(&["build"]).code(1).err_has("exit code: 3");
+    workshop.cairn(&["run", "other", "true"]).success();
+    let images = workshop.cairn(&["images"]).success();
+    assert!(!images.out.contains("model"), "{}", images.out);
+}
+
+/// Two stores, two paths: equal digests.
+#[test]
+fn the_same_inputs_give_the_same_digest_elsewhere() {
+    let Some(mut workshop) = stack() else { return };
+    let digest = |workshop: &Workshop| {
+        workshop.cairn(&["build"]).success();
+        workshop
+            .cairn(&["export", "--format", "oci", "model:cloud", "out/"])
+            .success();
+        let index = workshop.read("out/index.json");
+        std::fs::remove_dir_all(workshop.path().join("out")).expect("gone");
+        index
+    };
+    let first = digest(&workshop);
+    workshop.move_to_store("another");
+    workshop
+        .cairn(&["load", "-t", "base", "tar:base.tar"])
+        .success();
+    assert_eq!(digest(&workshop), first);
+}
