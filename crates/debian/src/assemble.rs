@@ -193,7 +193,7 @@ impl Base<'_> {
                     deb: opened.deb,
                 });
             let unpacked = self.unpack(&mut tree, taken.collect(), merged, &mut owners)?;
-            database::add(&mut tree, &unpacked)?;
+            database::add(&mut tree, &unpacked, &owners.take_lost())?;
             drop(unpacked);
             let of = |stage: &[usize]| stage.iter().map(|at| &controls[*at]).collect::<Vec<_>>();
             let configure = of(stage);

@@ -154,6 +154,12 @@ fn write_scripts(stage: &Stage<'_>, scripts: &ScriptRun<'_>) -> Result<PathBuf, 
         driver.preinst(control)?;
     }
     driver.configure(scripts.configure);
+    if scripts.next.is_empty() {
+        // What was triggered in packages of earlier stages is due at the end.
+        driver
+            .text
+            .push_str("dpkg --force-unsafe-io --configure --pending\n");
+    }
     for control in scripts.next.iter().filter(|c| preinst(c).is_some()) {
         driver.preinst(control)?;
     }
@@ -223,7 +229,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Has dpkg configure packages in the given order, and then whatever is left.
+    /// Has dpkg configure packages in the given order.
     fn configure(&mut self, controls: &[&Control]) {
         if controls.is_empty() {
             return;
@@ -233,7 +239,7 @@ impl<'a> Driver<'a> {
         for control in controls {
             let _ = write!(self.text, " {}", quoted(&entry_name(control)));
         }
-        let _ = writeln!(self.text, "\ndpkg --force-unsafe-io --configure --pending");
+        self.text.push('\n');
     }
 }
 

@@ -21,7 +21,7 @@ use crate::deb::Control;
 use crate::deb822::Paragraph;
 use crate::error::DebianError;
 use crate::tree::Tree;
-use crate::unpack::Unpacked;
+use crate::unpack::{Lost, Unpacked};
 
 const ROOT: &str = "var/lib/dpkg";
 
@@ -36,8 +36,13 @@ pub(crate) fn create(tree: &mut Tree<'_>, arch: &str) -> Result<(), DebianError>
     tree.put(&format!("{ROOT}/status"), 0o644, b"")
 }
 
-/// Enters packages that are in the tree and have not been configured.
-pub(crate) fn add(tree: &mut Tree<'_>, packages: &[Unpacked]) -> Result<(), DebianError> {
+/// Enters packages that are in the tree and have not been configured, and takes from all packages
+/// the paths that they have lost to others.
+pub(crate) fn add(
+    tree: &mut Tree<'_>,
+    packages: &[Unpacked],
+    lost: &[Lost],
+) -> Result<(), DebianError> {
     let mut status = read_text(tree, "status")?;
     for package in packages {
         write_info(tree, package)?;
@@ -47,7 +52,31 @@ pub(crate) fn add(tree: &mut Tree<'_>, packages: &[Unpacked]) -> Result<(), Debi
         status.push_str(&stanza(package));
     }
     tree.put(&format!("{ROOT}/status"), 0o644, status.as_bytes())?;
+    for lost in lost {
+        forget_path(tree, lost)?;
+    }
     add_triggers(tree, packages)
+}
+
+/// Removes a path from a package's list, as dpkg does for a file that another package replaces.
+fn forget_path(tree: &mut Tree<'_>, lost: &Lost) -> Result<(), DebianError> {
+    let arch = read_text(tree, "arch")?;
+    for entry in [
+        lost.package.clone(),
+        format!("{}:{}", lost.package, arch.trim()),
+    ] {
+        let name = format!("info/{entry}.list");
+        let list = read_text(tree, &name)?;
+        if list.is_empty() {
+            continue;
+        }
+        let kept = list
+            .lines()
+            .filter(|line| line.strip_prefix('/') != Some(&lost.path));
+        let text: String = kept.map(|line| format!("{line}\n")).collect();
+        tree.put(&format!("{ROOT}/{name}"), 0o644, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn read_text(tree: &mut Tree<'_>, name: &str) -> Result<String, DebianError> {
@@ -107,10 +136,14 @@ fn stanza(package: &Unpacked) -> String {
             out.push_str("Status: install ok unpacked\n");
         }
     }
-    if !package.conffiles.is_empty() {
+    let removed = package.control.conffiles_to_remove();
+    if !package.conffiles.is_empty() || !removed.is_empty() {
         out.push_str("Conffiles:\n");
         for (path, sum) in &package.conffiles {
             let _ = writeln!(out, " /{path} {sum}");
+        }
+        for path in removed {
+            let _ = writeln!(out, " {path} newconffile remove-on-upgrade");
         }
     }
     out.push('\n');
@@ -228,6 +261,18 @@ mod tests {
              Multi-Arch: same\nDescription: short\n long\n .\n more\nConffiles:\n /etc/a 00ff\n\n"
         );
         assert_eq!(entry_name(&package().control), "a:amd64");
+    }
+
+    #[test]
+    fn conffiles_that_an_upgrade_removes_are_remembered() {
+        let mut package = package();
+        package.control.members.insert(
+            "conffiles".to_owned(),
+            b"remove-on-upgrade /etc/old\n".to_vec(),
+        );
+        assert!(
+            stanza(&package).ends_with(" /etc/a 00ff\n /etc/old newconffile remove-on-upgrade\n\n")
+        );
     }
 
     #[test]

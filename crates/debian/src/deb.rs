@@ -166,27 +166,38 @@ impl Control {
     /// The paths below the root that are configuration files.
     #[must_use]
     pub(crate) fn conffiles(&self) -> BTreeSet<String> {
-        let text = self
-            .members
-            .get("conffiles")
-            .map(|bytes| String::from_utf8_lossy(bytes));
-        let lines = text.as_deref().unwrap_or_default().lines();
-        // `remove-on-upgrade /path` speaks of a file that is not in the package.
-        let paths = lines.map(str::trim).filter(|line| line.starts_with('/'));
+        let lines = self.lines("conffiles");
+        let paths = lines.iter().filter(|line| line.starts_with('/'));
         paths
             .map(|path| path.trim_start_matches('/').to_owned())
             .collect()
     }
 
+    /// The configuration files of earlier versions that are not in the package any more.
+    #[must_use]
+    pub(crate) fn conffiles_to_remove(&self) -> Vec<String> {
+        let lines = self.lines("conffiles");
+        let removed = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("remove-on-upgrade "));
+        removed.map(|path| path.trim().to_owned()).collect()
+    }
+
+    /// The trimmed lines of a member.
+    fn lines(&self, member: &str) -> Vec<String> {
+        let text = self
+            .members
+            .get(member)
+            .map(|bytes| String::from_utf8_lossy(bytes));
+        let lines = text.as_deref().unwrap_or_default().lines();
+        lines.map(|line| line.trim().to_owned()).collect()
+    }
+
     /// The lines of the `triggers` member: directive and trigger.
     #[must_use]
     pub(crate) fn triggers(&self) -> Vec<(String, String)> {
-        let text = self
-            .members
-            .get("triggers")
-            .map(|bytes| String::from_utf8_lossy(bytes));
-        let lines = text.as_deref().unwrap_or_default().lines();
-        lines
+        self.lines("triggers")
+            .iter()
             .map(|line| line.split('#').next().unwrap_or_default())
             .filter_map(|line| {
                 let mut words = line.split_whitespace();

@@ -508,7 +508,8 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        let cases: [(fn(&mut Lock), &str); 5] = [
+        type Spoil = fn(&mut Lock);
+        let cases: [(Spoil, &str); 5] = [
             (
                 |l| l.packages[0].path = "../../etc".to_owned(),
                 "the path of a leaves the mirror",

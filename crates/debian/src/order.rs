@@ -66,7 +66,8 @@ impl Graph {
         stages
     }
 
-    /// The largest set of further packages whose `preinst` scripts may all run now.
+    /// The next packages: all that are left, unless some of their `preinst` scripts have to wait
+    /// for others of them; then those others.
     fn next_stage(&self, configured: &BTreeSet<usize>) -> BTreeSet<usize> {
         let remaining: BTreeSet<usize> = (0..self.names.len())
             .filter(|at| !configured.contains(at))
@@ -75,23 +76,21 @@ impl Graph {
             let met = |clause: &Vec<usize>| clause.iter().any(|a| configured.contains(a));
             self.has_preinst[*at] && !self.before_unpacking[*at].iter().all(met)
         };
-        let mut tried = BTreeSet::new();
-        let mut next = remaining.iter().copied().find(waits);
-        while let Some(waiting) = next {
-            if !tried.insert(waiting) {
-                // The scripts wait for each other: no order is right, so none is sought.
-                return remaining;
-            }
-            let targets = self.before_unpacking[waiting]
+        let waiting: BTreeSet<usize> = remaining.iter().copied().filter(waits).collect();
+        let awaited = |at: &usize| {
+            let targets = self.before_unpacking[*at]
                 .iter()
                 .filter_map(|c| c.first().copied());
-            let stage = self.closure(targets.collect(), configured);
-            next = stage.iter().copied().find(waits);
-            if next.is_none() && !stage.is_empty() {
-                return stage;
-            }
-        }
-        remaining
+            self.closure(targets.collect(), configured)
+        };
+        let stage: BTreeSet<usize> = waiting
+            .iter()
+            .map(awaited)
+            .filter(|set| set.is_disjoint(&waiting))
+            .flatten()
+            .collect();
+        // Where scripts wait for each other no order is right, so none is sought.
+        if stage.is_empty() { remaining } else { stage }
     }
 
     /// Packages with all they need, without what is configured.
@@ -304,6 +303,13 @@ mod tests {
             ("c", ""),
         ];
         assert_eq!(stages(&chained), ["c", "b", "a"]);
+        let two = [
+            ("a!", "Pre-Depends: c"),
+            ("b!", "Pre-Depends: d"),
+            ("c", ""),
+            ("d", ""),
+        ];
+        assert_eq!(stages(&two), ["c d", "a b"]);
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub(crate) fn tidy(root: &Path, tree: &mut Tree<'_>, lock: &Lock) -> Result<(), 
             source,
         }
     })?;
+    drop_access_lists(root);
+    give_shadow_files(tree)?;
     if tree.read("etc/machine-id")?.is_some() {
         // systemd takes an empty file for "not initialized yet" and makes an id at boot.
         tree.put("etc/machine-id", 0o444, b"")?;
@@ -85,6 +87,39 @@ pub(crate) fn tidy(root: &Path, tree: &mut Tree<'_>, lock: &Lock) -> Result<(), 
         tree.put("var/lib/apt/extended_states", 0o644, automatic.as_bytes())?;
     }
     Ok(())
+}
+
+/// Takes the access lists off the journal's directory. systemd sets them where the file system and
+/// the user's ids allow it, and again at each boot; here they would tell who made the base.
+fn drop_access_lists(root: &Path) {
+    let journal = Path::new("var/log/journal");
+    if is_plain_directory(root, journal) {
+        for list in ["system.posix_acl_access", "system.posix_acl_default"] {
+            // Without such a list there is nothing to take off.
+            let _ = rustix::fs::lremovexattr(root.join(journal), list);
+        }
+    }
+}
+
+/// Gives the password files to their group again. A program that replaces one keeps the owner that
+/// it sees; where owners are only recorded, that is root.
+fn give_shadow_files(tree: &mut Tree<'_>) -> Result<(), DebianError> {
+    let groups = tree.read("etc/group")?.unwrap_or_default();
+    let Some(shadow) = group_id(&String::from_utf8_lossy(&groups), "shadow") else {
+        return Ok(());
+    };
+    for path in ["etc/shadow", "etc/shadow-", "etc/gshadow", "etc/gshadow-"] {
+        if tree.read(path)?.is_some() {
+            tree.set_owner(path, 0, shadow)?;
+        }
+    }
+    Ok(())
+}
+
+fn group_id(groups: &str, name: &str) -> Option<u32> {
+    let mut lines = groups.lines().map(|line| line.split(':'));
+    let mut group = lines.find_map(|mut fields| (fields.next()? == name).then_some(fields))?;
+    group.nth(1)?.parse().ok()
 }
 
 /// Where the base's packages came from, for an apt inside.
@@ -192,6 +227,14 @@ mod tests {
         assert_eq!(left.len(), 1);
         assert!(root.path().join("run/lock").is_dir() && !root.path().join("run/lock/a").exists());
         assert!(root.path().join("kept").exists());
+    }
+
+    #[test]
+    fn groups_are_found_by_their_whole_name() {
+        let groups = "root:x:0:\ngshadow:x:7:\nshadow:x:42:\nodd\n";
+        assert_eq!(group_id(groups, "shadow"), Some(42));
+        assert_eq!(group_id(groups, "odd"), None);
+        assert_eq!(group_id(groups, "staff"), None);
     }
 
     #[test]

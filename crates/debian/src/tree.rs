@@ -216,6 +216,12 @@ impl<'a> Tree<'a> {
             .map_err(|source| failed(&place.path, "setting the time of", source))
     }
 
+    /// Gives what a path names an owner.
+    pub(crate) fn set_owner(&mut self, path: &str, uid: u32, gid: u32) -> Result<(), DebianError> {
+        let place = self.place(Path::new(path))?;
+        Ok(self.active.set_owner(&place.path, uid, gid)?)
+    }
+
     pub(crate) fn set_mode(&self, place: &Place, mode: u32) -> Result<(), DebianError> {
         let mode = Mode::from_raw_mode(mode & 0o7777);
         rustix::fs::chmodat(&*place.directory, &place.name, mode, AtFlags::empty())

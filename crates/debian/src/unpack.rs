@@ -59,6 +59,15 @@ pub(crate) struct Owners {
     files: HashMap<PathBuf, String>,
     /// For each package the relations under which it may take over files.
     replaces: HashMap<String, Vec<String>>,
+    /// Paths that packages brought and that belong to another one now.
+    lost: Vec<Lost>,
+}
+
+/// A path of a package that another one has replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) package: String,
+    pub(crate) path: String,
 }
 
 /// Unpacks packages in their order.
@@ -248,7 +257,7 @@ impl Unpacker<'_, '_, '_> {
             return self.put_dir(Path::new(&*wanted), meta).map(|()| None);
         }
         let place = self.tree.place(Path::new(&*wanted))?;
-        if !self.clear(package, &place, kind.is_symlink(), Path::new(&*wanted))? {
+        if !self.clear(package, &place, kind.is_symlink(), &wanted)? {
             return Ok(None);
         }
         let link = entry
@@ -332,7 +341,7 @@ impl Unpacker<'_, '_, '_> {
         package: &str,
         place: &Place,
         is_link: bool,
-        path: &Path,
+        path: &str,
     ) -> Result<bool, DebianError> {
         match self.tree.kind(place)? {
             None => {}
@@ -340,13 +349,13 @@ impl Unpacker<'_, '_, '_> {
             Some(FileType::Directory) if is_link => return Ok(false),
             Some(FileType::Directory) => {
                 return Err(DebianError::File {
-                    path: path.to_owned(),
+                    path: path.into(),
                     action: "replacing the directory by a file",
                     source: rustix::io::Errno::ISDIR.into(),
                 });
             }
             Some(_) => {
-                if !self.owners.yields(&place.path, package)? {
+                if !self.owners.yields(&place.path, package, path)? {
                     return Ok(false);
                 }
                 self.tree.unlink(place)?;
@@ -379,9 +388,9 @@ impl Owners {
         Ok(())
     }
 
-    /// Whether what is at a path makes room for a file of `package`.
-    fn yields(&self, path: &Path, package: &str) -> Result<bool, DebianError> {
-        let Some(owner) = self.files.get(path) else {
+    /// Whether what is at a place makes room for a file of `package`. One of the two has lost it.
+    fn yields(&mut self, place: &Path, package: &str, path: &str) -> Result<bool, DebianError> {
+        let Some(owner) = self.files.get(place) else {
             return Ok(true);
         };
         let may_replace = |one: &str, other: &str| {
@@ -389,17 +398,32 @@ impl Owners {
                 .get(one)
                 .is_some_and(|names| names.iter().any(|name| name == other))
         };
-        if owner == package || may_replace(package, owner) {
+        if owner == package {
             return Ok(true);
         }
-        if may_replace(owner, package) {
-            return Ok(false);
+        let yields = may_replace(package, owner);
+        if !yields && !may_replace(owner, package) {
+            return Err(DebianError::FileConflict {
+                first: owner.clone(),
+                second: package.to_owned(),
+                path: path.to_owned(),
+            });
         }
-        Err(DebianError::FileConflict {
-            first: owner.clone(),
-            second: package.to_owned(),
-            path: path.display().to_string(),
-        })
+        let loser = if yields {
+            owner.clone()
+        } else {
+            package.to_owned()
+        };
+        self.lost.push(Lost {
+            package: loser,
+            path: path.to_owned(),
+        });
+        Ok(yields)
+    }
+
+    /// The paths that packages have lost since this was asked last.
+    pub(crate) fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
     }
 }
 
@@ -436,3 +460,6 @@ fn os_path(bytes: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
 //! The crate's tests that need more than one module, in one binary.
 
+mod archive;
+mod mirror;
 mod solve;
 mod trust;
