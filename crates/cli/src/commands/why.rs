@@ -3,39 +3,69 @@
 use std::time::Duration;
 
 use cairn_stack::history::{WhyReport, WhyStep, why};
+use cairn_stack::load::{LoadError, load};
 use clap::Args;
 
-use super::options::JsonOption;
+use super::options::{JsonOption, StackOption};
 use crate::error::CommandError;
 use crate::quantity;
 use crate::sanitize;
-use crate::session::Session;
+use crate::session::{Session, host_platform};
 use crate::style::{Line, Tone};
 
 /// Say why an image was last rebuilt
 #[derive(Debug, Clone, Args)]
 pub struct WhyArgs {
-    /// The image
+    /// The image; without its variant, all variants
     #[arg(value_name = "IMAGE")]
     image: String,
+    #[command(flatten)]
+    stack: StackOption,
     #[command(flatten)]
     json: JsonOption,
 }
 
 pub fn run(args: &WhyArgs, session: &Session) -> Result<(), CommandError> {
+    let names = names(args)?;
     let store = session.open_store()?;
-    let Some(report) = why(&store, &args.image)? else {
+    let mut reports = Vec::new();
+    for name in &names {
+        reports.extend(why(&store, name)?);
+    }
+    if reports.is_empty() {
         return Err(CommandError::usage(format!(
             "nothing is known of `{}`: no run has built it",
             args.image
         ))
         .hint("`cairn plan` says what a run would do"));
-    };
-    match args.json.json {
-        true => session.printer.json(&report)?,
-        false => session.printer.lines(&lines(&report))?,
+    }
+    match (args.json.json, reports.as_slice()) {
+        (true, [report]) => session.printer.json(report)?,
+        (true, reports) => session.printer.json(&reports)?,
+        (false, reports) => {
+            let told: Vec<Line> = reports.iter().flat_map(lines).collect();
+            session.printer.lines(&told)?;
+        }
     }
     Ok(())
+}
+
+/// The images that are meant: those of the stack by that name, or the name as it is where there
+/// is no stack.
+fn names(args: &WhyArgs) -> Result<Vec<String>, CommandError> {
+    let loaded = match load(&args.stack.stack, &host_platform()) {
+        Ok(loaded) => loaded,
+        Err(LoadError::NoSpec { .. }) => return Ok(vec![args.image.clone()]),
+        Err(error) => return Err(error.into()),
+    };
+    let selected = loaded.stack.select(&args.image);
+    let names = selected.iter().map(|id| loaded.stack[*id].name.to_string());
+    let names: Vec<String> = names.collect();
+    Ok(if names.is_empty() {
+        vec![args.image.clone()]
+    } else {
+        names
+    })
 }
 
 fn lines(report: &WhyReport) -> Vec<Line> {
