@@ -67,8 +67,8 @@ fn tree_of(mount: &Mount, scratch: &mut Scratch) -> Result<OwnedFd, Failure> {
         Mount::Tmpfs {
             size_bytes, mode, ..
         } => {
-            let harmless = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-            tmpfs(*size_bytes, *mode, harmless).at(Step::Mount)
+            // The flags that BuildKit gives it: devices cannot be made inside anyway.
+            tmpfs(*size_bytes, *mode, MountAttrFlags::MOUNT_ATTR_NOSUID).at(Step::Mount)
         }
         Mount::File {
             content,
