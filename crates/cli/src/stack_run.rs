@@ -18,7 +18,9 @@ use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
 use cairn_stack::check::{Checker, ImageCheck, TestError};
 use cairn_stack::history::{self, RunNote};
 use cairn_stack::load::{LoadError, LoadedStack, load};
-use cairn_stack::lockfile::{LockFile, LockFileError, LockMode, Locker, Locking, bases};
+use cairn_stack::lockfile::{
+    ExternalChange, LockFile, LockFileError, LockMode, Locker, Locking, bases,
+};
 use cairn_stack::request::{RequestOptions, Requests, requests};
 use cairn_stack::run::{RunReport, run};
 use cairn_stack::structure::{CheckError, Conditions};
@@ -90,11 +92,12 @@ impl StackRun {
         &self,
         mode: LockMode,
         tell: &dyn Fn(&str, ResolveProgress),
-    ) -> Result<(LockFile, BTreeMap<ImageId, Locking>), CommandError> {
+    ) -> Result<(LockFile, BTreeMap<ImageId, Locking>, Vec<ExternalChange>), CommandError> {
         let mut locks = LockFile::read(&self.loaded.directory)?;
         let ids = self.loaded.graph.with_ancestors(&self.selected);
         let outcome = locks.ensure(&self.loaded, &ids, mode, &self.locker(tell))?;
-        Ok((locks, outcome))
+        let external = locks.ensure_external(&self.loaded, &ids, mode, &self.means.store)?;
+        Ok((locks, outcome, external))
     }
 
     fn locker<'a>(&'a self, tell: &'a dyn Fn(&str, ResolveProgress)) -> Locker<'a> {
@@ -115,9 +118,10 @@ impl StackRun {
             false => LockMode::AsNeeded,
         };
         let tell = |image: &str, step| note(events, locking_step(image, &step));
-        let (locks, outcome) = self.lock(mode, &tell)?;
+        let (locks, outcome, external) = self.lock(mode, &tell)?;
         self.tell_moved(&outcome, events);
-        if keep == Keep::Write && outcome.values().any(|locking| *locking != Locking::Kept) {
+        let is_changed = outcome.values().any(|locking| *locking != Locking::Kept);
+        if keep == Keep::Write && (is_changed || !external.is_empty()) {
             locks.write(&self.loaded.directory)?;
         }
         Ok(locks)
@@ -155,6 +159,7 @@ impl StackRun {
             loaded,
             &self.selected,
             &bases,
+            &locks.external,
             &self.options,
         )?)
     }
@@ -387,6 +392,9 @@ impl From<LockFileError> for CommandError {
             LockFileError::Stale { .. } => {
                 Self::from_error(Kind::Usage, &error).hint("`cairn lock` brings it up to date")
             }
+            LockFileError::ExternalMoved { .. } => Self::from_error(Kind::Usage, &error)
+                .hint("load the locked image, or accept the new one with `cairn lock --update`"),
+            LockFileError::Store(_) => Self::from_error(Kind::Environment, &error),
             LockFileError::Damaged { .. } | LockFileError::Architecture(_) => {
                 Self::from_error(Kind::Usage, &error)
             }

@@ -1,6 +1,6 @@
 //! A directory to a stack: spec and Dockerfiles, each read and parsed once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct LoadedStack {
     pub dockerfiles: BTreeMap<ImageId, LoadedDockerfile>,
     /// The edges between its images.
     pub graph: StackGraph,
+    /// For each image, the names in its Dockerfile that mean images from outside the stack.
+    pub external: BTreeMap<ImageId, BTreeSet<String>>,
     /// The commit of the directory.
     pub commit: Option<Commit>,
 }
@@ -92,10 +94,21 @@ pub fn load(directory: &Path, platform: &Platform) -> Result<LoadedStack, LoadEr
             directory: directory.to_owned(),
             stack,
             dockerfiles,
+            external: external(&used, &graph),
             graph,
             commit: commit.join().ok().flatten(),
         })
     })
+}
+
+/// The names that are no siblings.
+fn external(used: &Used, graph: &StackGraph) -> BTreeMap<ImageId, BTreeSet<String>> {
+    let outside = used.iter().map(|file| {
+        let is_sibling = |name: &str| graph.edges(file.image).iter().any(|edge| edge.name == name);
+        let names = file.uses.iter().map(|used| used.name.clone());
+        (file.image, names.filter(|name| !is_sibling(name)).collect())
+    });
+    outside.collect()
 }
 
 type Dockerfiles = BTreeMap<ImageId, LoadedDockerfile>;

@@ -4,12 +4,13 @@
 //! since, is locked first; with `--locked` that is an error which says why. The file is written
 //! whole, in one rename.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cairn_build::image::source::StoreImages;
 use cairn_build::resolve::DebianBase;
 use cairn_debian::trust::Keyring;
 use cairn_debian::{
@@ -35,6 +36,19 @@ const HEAD: &str = "# Written by `cairn lock`. Commit it; change it with `cairn 
 pub struct LockFile {
     /// By the image's name in the spec.
     pub images: BTreeMap<String, Lock>,
+    /// Images from outside the stack: the manifest's digest, by the name that Dockerfiles use.
+    pub external: BTreeMap<String, String>,
+}
+
+/// What the lock of an image from outside has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalChange {
+    /// The name that Dockerfiles use.
+    pub name: String,
+    /// The digest it was locked to, if it was.
+    pub old: Option<String>,
+    /// The digest it is locked to now.
+    pub new: String,
 }
 
 /// What a base's lock has come to.
@@ -86,6 +100,19 @@ pub enum LockFileError {
         /// Why.
         reasons: Vec<String>,
     },
+    /// An image from outside is another one than was locked.
+    #[error("`{name}` is locked to {locked}, and the store has {found} under that name")]
+    ExternalMoved {
+        /// The name that Dockerfiles use.
+        name: String,
+        /// The locked digest.
+        locked: String,
+        /// The digest in the store.
+        found: String,
+    },
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] cairn_store::StoreError),
     /// Debian has no such processor.
     #[error("Debian has no architecture for {0}")]
     Architecture(Platform),
@@ -152,6 +179,8 @@ impl LockFile {
         struct Written {
             version: u32,
             #[serde(default)]
+            external: BTreeMap<String, String>,
+            #[serde(default)]
             image: BTreeMap<String, Lock>,
         }
         let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
@@ -167,12 +196,19 @@ impl LockFile {
         }
         Ok(Self {
             images: written.image,
+            external: written.external,
         })
     }
 
     /// The file's text.
     pub fn to_text(&self) -> String {
         let mut text = format!("{HEAD}version = 1\n");
+        if !self.external.is_empty() {
+            text.push_str("\n[external]\n");
+        }
+        for (name, digest) in &self.external {
+            let _ = writeln!(text, "{} = {digest:?}", quoted_key(name));
+        }
         for (name, lock) in &self.images {
             let _ = write!(
                 text,
@@ -245,6 +281,66 @@ impl LockFile {
             outcome.insert(id, locking);
         }
         Ok(outcome)
+    }
+}
+
+impl LockFile {
+    /// Makes sure that images from outside the stack are those that were locked.
+    ///
+    /// An image that the store does not have is passed over: lowering says so with its place.
+    pub fn ensure_external(
+        &mut self,
+        loaded: &LoadedStack,
+        images: &[ImageId],
+        mode: LockMode,
+        store: &Store,
+    ) -> Result<Vec<ExternalChange>, LockFileError> {
+        let known = StoreImages { store };
+        let names: BTreeSet<&String> = images
+            .iter()
+            .filter_map(|id| loaded.external.get(id))
+            .flatten()
+            .collect();
+        let mut changes = Vec::new();
+        for name in names {
+            let record = known.find(name)?;
+            let Some(packed) = record.and_then(|record| record.packed) else {
+                continue;
+            };
+            let new = packed.digest.to_string();
+            let old = self.external.get(name).cloned();
+            if old.as_ref() == Some(&new) {
+                continue;
+            }
+            match (&old, mode) {
+                (None, LockMode::Locked) => {
+                    let reasons = vec![format!("`{name}` has no locked digest")];
+                    return Err(LockFileError::Stale {
+                        image: name.clone(),
+                        reasons,
+                    });
+                }
+                (Some(locked), LockMode::AsNeeded | LockMode::Locked) => {
+                    // The locked one may still be there under another name.
+                    if known.find(&format!("{name}@{locked}"))?.is_some() {
+                        continue;
+                    }
+                    return Err(LockFileError::ExternalMoved {
+                        name: name.clone(),
+                        locked: locked.clone(),
+                        found: new,
+                    });
+                }
+                (None, _) | (Some(_), LockMode::Update) => {}
+            }
+            self.external.insert(name.clone(), new.clone());
+            changes.push(ExternalChange {
+                name: name.clone(),
+                old,
+                new,
+            });
+        }
+        Ok(changes)
     }
 }
 

@@ -47,6 +47,7 @@ pub fn requests(
     loaded: &LoadedStack,
     selected: &[ImageId],
     bases: &BTreeMap<ImageId, Arc<DebianBase>>,
+    external: &BTreeMap<String, String>,
     options: &RequestOptions,
 ) -> Result<Requests, SingleError> {
     let mut made = Requests {
@@ -73,14 +74,19 @@ pub fn requests(
                     }
                 };
                 let edges = loaded.graph.edges(id).iter();
-                let names = edges.map(|edge| {
+                let siblings = edges.map(|edge| {
                     let sibling = loaded.stack[edge.parent].name.to_string();
                     (edge.name.clone(), Named::Sibling(sibling))
+                });
+                let outside = loaded.external.get(&id).into_iter().flatten();
+                let locked = outside.filter_map(|name| {
+                    let digest = external.get(name)?;
+                    Some((name.clone(), Named::Image(format!("{name}@{digest}"))))
                 });
                 Recipe::Dockerfile(DockerfileRecipe {
                     dockerfile: file.dockerfile.clone(),
                     context,
-                    names: names.collect(),
+                    names: siblings.chain(locked).collect(),
                     target: spec.target.as_ref().map(|target| target.value.clone()),
                     args: spec
                         .args

@@ -1,6 +1,6 @@
 //! `cairn lock`: the exact packages of a stack's bases, written to `cairn.lock`.
 
-use cairn_stack::lockfile::{LockFile, LockMode, Locking};
+use cairn_stack::lockfile::{ExternalChange, LockFile, LockMode, Locking};
 use clap::Args;
 use serde::Serialize;
 
@@ -59,14 +59,15 @@ pub fn run(args: &LockArgs, session: &Session) -> Result<(), CommandError> {
         _ => LockMode::AsNeeded,
     };
     let tell = |image: &str, step| session.printer.note(&locking_step(image, &step));
-    let (locks, outcome) = stack.lock(mode, &tell)?;
-    if outcome.values().any(|locking| *locking != Locking::Kept) {
+    let (locks, outcome, external) = stack.lock(mode, &tell)?;
+    if outcome.values().any(|locking| *locking != Locking::Kept) || !external.is_empty() {
         locks.write(&stack.loaded.directory)?;
         stack.means.make_durable()?;
     }
     let locked: Vec<Locked> = outcome
         .into_iter()
         .map(|(id, locking)| locked(stack.loaded.stack[id].name.to_string(), locking, &locks))
+        .chain(external.into_iter().map(locked_external))
         .collect();
     match args.json.json {
         true => session.printer.json(&locked)?,
@@ -97,6 +98,20 @@ fn locked(image: String, locking: Locking, locks: &LockFile) -> Locked {
     }
 }
 
+fn locked_external(change: ExternalChange) -> Locked {
+    let (state, changes) = match change.old {
+        None => ("new", Vec::new()),
+        Some(old) => ("moved", vec![format!("{old} -> {}", change.new)]),
+    };
+    Locked {
+        image: change.name,
+        state,
+        packages: 0,
+        reasons: Vec::new(),
+        changes,
+    }
+}
+
 fn lines(locked: &[Locked]) -> Vec<Line> {
     let mut lines = Vec::new();
     for base in locked {
@@ -105,7 +120,10 @@ fn lines(locked: &[Locked]) -> Vec<Line> {
         } else {
             Tone::Busy
         };
-        let packages = count(base.packages, "package");
+        let packages = match base.packages {
+            0 => "an image from outside the stack".to_owned(),
+            packages => count(packages, "package"),
+        };
         let mut line = Line::new(tone, format!("{:<5}", base.state))
             .with(Tone::Strong, format!(" {}", sanitize::name(&base.image)))
             .with(Tone::Plain, format!("  {packages}"));

@@ -113,3 +113,41 @@ fn the_same_inputs_give_the_same_digest_elsewhere() {
         .success();
     assert_eq!(digest(&workshop), first);
 }
+
+/// An image from outside stays the one that was locked until somebody says otherwise.
+#[test]
+fn an_external_base_is_locked_by_its_digest() {
+    let Some(workshop) = stack() else {
+        return;
+    };
+    workshop
+        .cairn(&[
+            "build",
+            "-t",
+            "outer",
+            "--output",
+            "type=oci,dest=one.tar",
+            "./other",
+        ])
+        .success();
+    workshop
+        .cairn(&["load", "-t", "outside", "oci:one.tar"])
+        .success();
+    workshop.write("other/Dockerfile", "FROM outside\nRUN echo on-outside\n");
+    workshop.cairn(&["build"]).success();
+    let lock = workshop.read("cairn.lock");
+    assert!(lock.contains("outside = \"sha256:"), "{lock}");
+    workshop
+        .cairn(&["build", "--output", "type=oci,dest=two.tar", "./runtime"])
+        .success();
+    workshop
+        .cairn(&["load", "-t", "outside", "oci:two.tar"])
+        .success();
+    workshop
+        .cairn(&["build"])
+        .code(2)
+        .err_has("outside")
+        .err_has("cairn lock --update");
+    workshop.cairn(&["lock", "--update"]).success();
+    workshop.cairn(&["build"]).success();
+}
