@@ -318,7 +318,8 @@ fn the_snapshot_archive_is_asked_by_time_and_then_by_hash() {
     let by_time = "archive/debian/20260201T000000Z/pool/main/app_1.0-1_all.deb";
     let question = "mr/binary/app/1.0-1/binfiles";
     let answer = br#"{"package":"app","result":[{"architecture":"amd64","hash":"aa"},{"architecture":"all","hash":"bb"}]}"#;
-    let cases: [(&[(&str, &[u8])], &[&str]); 2] = [
+    type Files<'a> = &'a [(&'a str, &'a [u8])];
+    let cases: [(Files<'_>, &[&str]); 2] = [
         (&[(by_time, &app)], &[by_time]),
         (
             &[(question, answer), ("file/bb", &app)],
