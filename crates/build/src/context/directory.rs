@@ -184,8 +184,8 @@ fn entry(stat: &Stat) -> SourceEntry {
         uid: 0,
         gid: 0,
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
-        ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as u32),
+        mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
+        ctime: (stat.st_ctime, stat.st_ctime_nsec as u32),
         rdev: match kind {
             Kind::CharDevice | Kind::BlockDevice => (
                 rustix::fs::major(stat.st_rdev),

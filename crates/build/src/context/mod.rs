@@ -273,9 +273,7 @@ impl SourceTree for Context {
 
     fn hidden_by(&self, path: &Path) -> Option<HiddenBy> {
         let ignore = self.ignore.as_ref()?;
-        let Some(directory) = self.files.directory() else {
-            return None;
-        };
+        let directory = self.files.directory()?;
         let is_there = directory.lookup(path).ok()?.is_some();
         let pattern = ignore.patterns.deciding(&path.to_string_lossy())?;
         (is_there && !pattern.is_exception()).then(|| HiddenBy {

@@ -308,7 +308,11 @@ impl<'a> Copier<'a> {
         let base = self
             .upper
             .resolve(Path::new(""), &clean(self.options.dest))?;
-        let made = self.made_dir();
+        // `--chmod` is not for archives: they bring their modes.
+        let made = Metadata {
+            mode: MADE_DIR_MODE,
+            ..self.made_dir()
+        };
         self.upper.make_dirs(&base, &made)?;
         let root_owned = Metadata {
             uid: 0,
@@ -384,13 +388,14 @@ impl<'a> Copier<'a> {
         self.upper.found(path)
     }
 
-    /// Metadata of directories made on the way: they belong to whom the copy belongs.
+    /// Metadata of directories made on the way: the owner counts for them too, and of `--chmod` an
+    /// octal mode does, without its special bits.
     fn made_dir(&self) -> Metadata {
         let (uid, gid) = self.options.owner.unwrap_or((0, 0));
         let mtime = (self.options.time, 0);
         let mode = match self.options.chmod {
-            Some(chmod) => chmod.apply(MADE_DIR_MODE, true),
-            None => MADE_DIR_MODE,
+            Some(Chmod::Absolute(mode)) => mode & 0o777,
+            Some(Chmod::Symbolic(_)) | None => MADE_DIR_MODE,
         };
         Metadata {
             mode,

@@ -5,7 +5,7 @@ use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::CopyError;
-use super::files::copy_content;
+use super::files::{BUFFER, copy_content};
 use super::upper::{Metadata, Upper};
 
 /// A file given by value.
@@ -57,7 +57,8 @@ pub(super) fn write_given(
         GivenContent::Bytes(bytes) => file.write_all(bytes).map_err(CopyError::write(dest))?,
         GivenContent::File(path) => {
             let from = File::open(path).map_err(given.unreadable())?;
-            copy_content(&from, &file, path, dest)?;
+            let size = from.metadata().map_err(given.unreadable())?.len();
+            copy_content(&from, &file, size, &mut vec![0; BUFFER], path, dest)?;
         }
     }
     upper.finish_file(dest, &file, metadata)

@@ -19,8 +19,9 @@
 //!
 //! # Rules, as BuildKit has them
 //!
-//! - A source that is a directory stands for its contents; the destination directory is made with
-//!   mode 0755 and the `--chown` owner (or root), whatever the source's mode.
+//! - A source that is a directory stands for its contents. The destination and what is missing
+//!   above it are made with mode 0755, or an octal `--chmod`, and belong to the `--chown` owner or
+//!   root, whatever the source's metadata.
 //! - A source that is a symbolic link is followed, inside the tree; links further down are copied.
 //! - Wildcards match one path component each, never follow links, and may match nothing.
 //! - A directory inside the source that is at the destination already gets the source's mode, owner

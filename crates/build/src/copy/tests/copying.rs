@@ -306,7 +306,7 @@ fn nested_directories_that_exist_take_the_sources_metadata() {
 }
 
 #[test]
-fn chmod_sets_files_and_directories_but_not_made_parents() {
+fn chmod_sets_files_directories_and_made_parents() {
     let bench = Bench::new();
     bench.write(&["0600 foo=1", "0700 dir/", "0600 dir/f=2", "0711 dir/sub/"]);
     let copy = |chmod, paths, dest| Copy {
@@ -316,19 +316,23 @@ fn chmod_sets_files_and_directories_but_not_made_parents() {
     bench.check(
         &[],
         &copy("777", &["foo"], "/parent/sub/foo"),
-        &["parent/", "parent/sub/", "0777 parent/sub/foo=1"],
+        &["0777 parent/", "0777 parent/sub/", "0777 parent/sub/foo=1"],
     );
     bench.check(
         &[],
         &copy("0", &["dir"], "/d"),
-        &["d/", "0000 d/f=2", "0000 d/sub/"],
+        &["0000 d/", "0000 d/f=2", "0000 d/sub/"],
     );
     bench.check(
         &[],
         &copy("go+rX", &["dir"], "/d"),
         &["d/", "d/f=2", "d/sub/"],
     );
-    bench.check(&[], &copy("4755", &["foo"], "/"), &["4755 foo=1"]);
+    bench.check(
+        &[],
+        &copy("4711", &["foo"], "/d/"),
+        &["0711 d/", "4711 d/foo=1"],
+    );
 }
 
 #[test]

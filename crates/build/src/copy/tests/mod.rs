@@ -8,7 +8,6 @@ mod contexts;
 mod copying;
 mod property;
 mod selecting;
-mod speed;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
