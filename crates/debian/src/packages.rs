@@ -17,6 +17,7 @@ use cairn_store::Store;
 use crate::date;
 use crate::error::DebianError;
 use crate::lock::{Lock, LockedPackage};
+use crate::request::{main_mirrors, security_mirrors};
 
 /// Mirrors serve that many at once without complaint, and no disk here is faster.
 const FETCHES_AT_ONCE: usize = 8;
@@ -261,10 +262,18 @@ impl<'a> Job<'a> {
     }
 
     /// The mirrors to ask, the one of the lock first.
-    fn mirrors(&self, package: &LockedPackage) -> Vec<&str> {
-        let mut mirrors: Vec<&str> = self.lock.mirror_of(&package.suite).into_iter().collect();
-        for mirror in self.sources.mirrors {
-            let mirror = mirror.trim_end_matches('/');
+    fn mirrors(&self, package: &LockedPackage) -> Vec<String> {
+        let given = self.sources.mirrors;
+        let further = if given.is_empty() {
+            Vec::new()
+        } else if package.suite.ends_with("-security") {
+            security_mirrors(given)
+        } else {
+            main_mirrors(given)
+        };
+        let locked = self.lock.mirror_of(&package.suite).map(str::to_owned);
+        let mut mirrors: Vec<String> = locked.into_iter().collect();
+        for mirror in further {
             if !mirrors.contains(&mirror) {
                 mirrors.push(mirror);
             }

@@ -66,7 +66,8 @@ fn is_stable(suite: &str) -> bool {
     )
 }
 
-fn main_mirrors(given: &[String]) -> Vec<String> {
+/// The given mirrors of the main archive, or Debian's own.
+pub(crate) fn main_mirrors(given: &[String]) -> Vec<String> {
     if given.is_empty() {
         return vec![DEBIAN_MIRROR.to_owned()];
     }
@@ -78,7 +79,7 @@ fn main_mirrors(given: &[String]) -> Vec<String> {
 
 /// The security archives that belong to mirrors: by custom `debian-security` lies beside `debian`.
 /// Debian's own comes last, for mirrors that do not carry it.
-fn security_mirrors(given: &[String]) -> Vec<String> {
+pub(crate) fn security_mirrors(given: &[String]) -> Vec<String> {
     let mut mirrors: Vec<String> = given
         .iter()
         .filter_map(|mirror| mirror.trim_end_matches('/').strip_suffix("/debian"))
