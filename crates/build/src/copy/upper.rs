@@ -317,7 +317,9 @@ impl<'a> Upper<'a> {
         if !self.dirs.contains_key(parent) {
             return Ok(());
         }
-        self.dirs.retain(|dir, _| !dir.starts_with(path));
+        if self.dirs.contains_key(path) {
+            self.dirs.retain(|dir, _| !dir.starts_with(path));
+        }
         let host = self.active.upper().join(path);
         let removed = match std::fs::symlink_metadata(&host) {
             Ok(found) if found.is_dir() => std::fs::remove_dir_all(&host),

@@ -375,7 +375,7 @@ fn a_whiteout_device_in_an_archive_does_not_delete() {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Char);
     header.set_path("passwd").expect("a path");
-    header.set_mode(0);
+    header.set_mode(0o600);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);
@@ -388,7 +388,7 @@ fn a_whiteout_device_in_an_archive_does_not_delete() {
     bench.check(
         &["etc/passwd=root"],
         &add(&["t.tar"], "/etc/"),
-        &["etc/", "0000 etc/passwd CharDevice (0, 0)"],
+        &["etc/", "0600 etc/passwd CharDevice (0, 0)"],
     );
 }
 

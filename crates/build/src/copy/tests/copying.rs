@@ -195,14 +195,14 @@ fn context_files_belong_to_root_and_keep_special_bits() {
         "4755 tool=x",
         "1777 tmp/",
         "2755 tmp/group=y",
-        "0000 none=z",
+        "0400 read=z",
     ]);
     bench.check(
         &[],
         &Copy::new(&["."], "/d/"),
         &[
             "d/",
-            "0000 d/none=z",
+            "0400 d/read=z",
             "1777 d/tmp/",
             "2755 d/tmp/group=y",
             "4755 d/tool=x",
@@ -320,8 +320,8 @@ fn chmod_sets_files_directories_and_made_parents() {
     );
     bench.check(
         &[],
-        &copy("0", &["dir"], "/d"),
-        &["0000 d/", "0000 d/f=2", "0000 d/sub/"],
+        &copy("500", &["dir"], "/d"),
+        &["0500 d/", "0500 d/f=2", "0500 d/sub/"],
     );
     bench.check(
         &[],
@@ -437,6 +437,52 @@ fn user_attributes_of_a_context_are_dropped() {
     let mut names = [0_u8; 256];
     let length = rustix::fs::listxattr(active.upper().join("f"), &mut names).expect("names");
     assert_eq!(String::from_utf8_lossy(&names[..length]), "");
+}
+
+#[test]
+fn file_capabilities_of_a_context_are_kept_and_count() {
+    let bench = Bench::new();
+    bench.write(&["f=1", "g=1"]);
+    // Version 2, `cap_net_raw` permitted and effective.
+    let mut capability = [0_u8; 20];
+    capability[..8].copy_from_slice(&[1, 0, 0, 2, 0, 0x20, 0, 0]);
+    let name = "security.capability";
+    let flags = rustix::fs::XattrFlags::empty();
+    let set = rustix::fs::setxattr(bench.context.join("f"), name, &capability, flags);
+    if !cairn_testkit::needs("to give a file capabilities", set.is_ok()) {
+        return;
+    }
+    let active = bench
+        .run(&bench.context(), &[], &Copy::new(&["f"], "/"))
+        .expect("a copy");
+    let mut value = [0_u8; 64];
+    let length = rustix::fs::getxattr(active.upper().join("f"), name, &mut value).expect("a value");
+    assert_eq!(value[..length], capability);
+    let digest = || {
+        let selection = bench.select(&bench.context(), &Copy::new(&["f"], "/"));
+        *selection.expect("a selection").digest()
+    };
+    let with = digest();
+    rustix::fs::removexattr(bench.context.join("f"), name).expect("a removal");
+    assert_ne!(digest(), with);
+}
+
+#[test]
+fn devices_of_a_layer_stay_devices() {
+    let bench = Bench::new();
+    let active = bench.store.begin_snapshot().expect("a snapshot");
+    let kind = cairn_store::DeviceKind::Char;
+    active
+        .make_device(Path::new("null"), kind, 1, 3, 0o666)
+        .expect("a device");
+    let source = active.commit().expect("a commit");
+    let copied = bench
+        .run(&bench.tree(&[source]), &[], &Copy::new(&["null"], "/dev/"))
+        .expect("a copy");
+    assert_eq!(
+        bench.change(copied),
+        ["dev/", "0666 dev/null CharDevice (1, 3)"]
+    );
 }
 
 #[test]
