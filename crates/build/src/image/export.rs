@@ -97,7 +97,19 @@ impl Export<'_> {
         match self.form {
             Form::OciDirectory => self.layout_directory(store, path),
             Form::Directory => root_fs::write_directory(store, self.record, path),
+            Form::OciArchive | Form::DockerArchive | Form::Tar if is_special(path) => {
+                let mut file = File::options().write(true).open(path).map_err(|source| {
+                    ExportError::Write {
+                        doing: "open",
+                        path: path.to_owned(),
+                        source,
+                    }
+                })?;
+                self.to_stream(store, &mut file)
+            }
             Form::OciArchive | Form::DockerArchive | Form::Tar => {
+                // A link stays one: the file that it names is replaced.
+                let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
                 let beside = Beside::new(path)?;
                 let file = File::create_new(&beside.temporary).map_err(beside.failed("create"))?;
                 let mut out = BufWriter::with_capacity(1 << 20, file);
@@ -290,6 +302,11 @@ fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     header.set_gid(0);
     header.set_mtime(0);
     header
+}
+
+/// Whether a path leads to something that is written through, not replaced: a device, a pipe.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// A temporary name beside a destination; what is left there is removed in the end.

@@ -22,6 +22,9 @@ use super::record::{ImageRecord, RecordLayer};
 use super::{docker_archive, oci_layout};
 use crate::archive::decompress;
 
+/// What is read of a file that is no archive.
+const CONTENT: &str = "the content";
+
 /// Where images come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -203,7 +206,7 @@ impl Loader<'_> {
             return Ok(Bundle::Directory(path.to_owned()));
         }
         let bundle = Bundle::open_archive(path, self.store.home());
-        let bundle = bundle.map_err(|source| self.unreadable("the content", source))?;
+        let bundle = bundle.map_err(|source| self.unreadable(CONTENT, source))?;
         bundle.ok_or_else(|| self.no_image("it has too many files"))
     }
 
@@ -213,7 +216,7 @@ impl Loader<'_> {
             Some(Bundle::Directory(path.to_owned()))
         } else {
             let opened = Bundle::open_archive(path, self.store.home());
-            opened.map_err(|source| self.unreadable("the content", source))?
+            opened.map_err(|source| self.unreadable(CONTENT, source))?
         };
         if let Some(bundle) = &bundle {
             // What docker writes today is both; the layout says more.
@@ -323,7 +326,7 @@ impl Loader<'_> {
 
     /// Takes a root file system in as an image of one layer, its bytes as they are.
     fn root_fs(&self, path: &Path) -> Result<Loaded, LoadError> {
-        let unreadable = |source| self.unreadable("the content", source);
+        let unreadable = |source| self.unreadable(CONTENT, source);
         let mut file = File::open(path).map_err(unreadable)?;
         let mut start = [0; 4];
         let start = file.read_at(&mut start, 0).map(|read| &start[..read]);
@@ -338,7 +341,11 @@ impl Loader<'_> {
         };
         let layer = Descriptor::new(MediaType::OciLayer(compression), digest, size);
         let blob = self.store.open_blob(&layer.digest)?;
-        let (_, diff_id) = self.store.import_layer(blob, None, Some(&layer))?;
+        let (snapshot, diff_id) = self.store.import_layer(blob, None, Some(&layer))?;
+        let files = std::fs::read_dir(self.store.snapshot_dir(&snapshot));
+        if files.is_ok_and(|mut files| files.next().is_none()) {
+            return Err(self.no_image("the tar holds no file"));
+        }
         let config = ImageConfig {
             rootfs: RootFs {
                 diff_ids: vec![diff_id],
@@ -356,7 +363,10 @@ impl Loader<'_> {
 
     pub(super) fn unreadable(&self, what: &str, source: io::Error) -> LoadError {
         LoadError::Read {
-            what: format!("`{what}`"),
+            what: match what {
+                CONTENT => CONTENT.to_owned(),
+                file => format!("`{file}`"),
+            },
             path: self.path.clone(),
             source,
         }
