@@ -369,7 +369,8 @@ fn trusted(path: &Path) -> Result<CaTrust, CommandError> {
     Ok(CaTrust { pem, set_env: true })
 }
 
-fn milliseconds_now() -> i64 {
+/// The time in milliseconds since 1970.
+pub fn milliseconds_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }

@@ -20,6 +20,8 @@ use crate::structure::{self, CheckError, Conditions, Subject, TestFile, TestResu
 
 /// Changes when an equal test would be judged differently.
 const FORMAT: &str = "1";
+/// So many of the last lines that a failed command printed are told.
+const OUTPUT_LINES_MAX: usize = 10;
 
 /// What testing one image came to.
 #[derive(Debug, Clone, Serialize)]
@@ -255,9 +257,14 @@ fn outcome(result: &TestResult) -> TestOutcome {
 }
 
 fn detail(result: &TestResult) -> String {
-    let failures = result.failures.iter().map(ToString::to_string);
-    failures
-        .chain(result.notes.iter().cloned())
-        .collect::<Vec<_>>()
-        .join("\n")
+    let mut detail: Vec<String> = result.failures.iter().map(ToString::to_string).collect();
+    detail.extend(result.notes.iter().cloned());
+    if !result.passed() {
+        for (name, text) in [("stdout", &result.stdout), ("stderr", &result.stderr)] {
+            let lines: Vec<&str> = text.trim_end().lines().collect();
+            let from = lines.len().saturating_sub(OUTPUT_LINES_MAX);
+            detail.extend(lines[from..].iter().map(|line| format!("{name}: {line}")));
+        }
+    }
+    detail.join("\n")
 }

@@ -89,6 +89,10 @@ pub fn load(directory: &Path, platform: &Platform) -> Result<LoadedStack, LoadEr
         let source = Source::new(path.display().to_string(), text);
         let stack = cairn_spec::read(&source).map_err(LoadError::Findings)?;
         let (dockerfiles, used) = read_dockerfiles(directory, &stack, platform)?;
+        let missing = missing_tests(directory, &stack);
+        if !missing.is_empty() {
+            return Err(LoadError::Findings(missing));
+        }
         let graph = StackGraph::new(&stack, &used).map_err(LoadError::Findings)?;
         Ok(LoadedStack {
             directory: directory.to_owned(),
@@ -99,6 +103,21 @@ pub fn load(directory: &Path, platform: &Platform) -> Result<LoadedStack, LoadEr
             commit: commit.join().ok().flatten(),
         })
     })
+}
+
+/// Test files that the spec names and that are not there.
+fn missing_tests(directory: &Path, stack: &Stack) -> Vec<Diagnostic> {
+    let files = stack.images.iter().flat_map(|image| &image.tests.structure);
+    let missing = files.filter(|file| !directory.join(&file.value).is_file());
+    let mut findings: Vec<Diagnostic> = missing
+        .map(|file| {
+            Diagnostic::error(format!("no test file `{}`", file.value))
+                .at(&stack.source, file.span)
+                .hint("Paths of tests start from the directory of the spec.")
+        })
+        .collect();
+    findings.dedup();
+    findings
 }
 
 /// The names that are no siblings.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cairn_oci::Reference;
 use cairn_stack::history::{WhyReport, WhyStep, why};
 use cairn_stack::load::{LoadError, load};
 use clap::Args;
@@ -55,17 +56,27 @@ pub fn run(args: &WhyArgs, session: &Session) -> Result<(), CommandError> {
 fn names(args: &WhyArgs) -> Result<Vec<String>, CommandError> {
     let loaded = match load(&args.stack.stack, &host_platform()) {
         Ok(loaded) => loaded,
-        Err(LoadError::NoSpec { .. }) => return Ok(vec![args.image.clone()]),
+        Err(LoadError::NoSpec { .. }) => return Ok(spellings(&args.image)),
         Err(error) => return Err(error.into()),
     };
     let selected = loaded.stack.select(&args.image);
     let names = selected.iter().map(|id| loaded.stack[*id].name.to_string());
     let names: Vec<String> = names.collect();
     Ok(if names.is_empty() {
-        vec![args.image.clone()]
+        spellings(&args.image)
     } else {
         names
     })
+}
+
+/// A name as it is, and as a lone build's image is called.
+fn spellings(image: &str) -> Vec<String> {
+    let mut spellings = vec![image.to_owned()];
+    let familiar = image
+        .parse::<Reference>()
+        .map(|reference| reference.familiar());
+    spellings.extend(familiar.ok().filter(|familiar| familiar != image));
+    spellings
 }
 
 fn lines(report: &WhyReport) -> Vec<Line> {

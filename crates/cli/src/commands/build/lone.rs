@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::stack_run::milliseconds_now;
 use cairn_build::engine::Engine;
 use cairn_build::image::ImageRecord;
 use cairn_build::image::pack::pack;
 use cairn_build::image::source::StoreImages;
 use cairn_build::run::prepare;
 use cairn_oci::{Descriptor, Reference};
+use cairn_stack::history::{self, RunNote};
 use cairn_stack::run::{RunReport, run};
 use cairn_stack::single::{ContextSource, SingleBuild, SingleError, SingleRequest, request};
 use serde_json::json;
@@ -90,12 +92,26 @@ fn solve(
             return Err(CommandError::from_findings(Kind::Usage, findings));
         }
     };
+    let started_ms = milliseconds_now();
     let report = run(&prepared, &engine, &names);
+    let noted = match &report {
+        Ok(report) if report.ran > 0 || !report.failures.is_empty() => {
+            let note = RunNote {
+                run: means.settings.run.clone(),
+                command: "build".to_owned(),
+                stack: None,
+                started_ms,
+            };
+            history::record(&means.store, &note, &prepared, report)
+        }
+        _ => Ok(()),
+    };
     progress.finish();
     for context in &request.contexts {
         context.save_digests()?;
     }
     let report = report?;
+    noted?;
     if means.cancel.is_cancelled() {
         return Err(interrupted());
     }
