@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 use super::Finding;
-use crate::workspace::Workspace;
+use super::pattern::lines_with;
+use crate::workspace::{Package, Workspace};
 
 const RULE: &str = "dependency";
 const PAGE: &str = "docs/dev/dependencies.md";
@@ -14,6 +15,9 @@ const LOCK: &str = "Cargo.lock";
 
 /// A new dependency should be noticed: raise this in the commit that needs it, with the reason.
 const PACKAGES_MAX: usize = 420;
+
+/// Packages whose library has another name than theirs with `_` for `-`.
+const LIBRARIES: &[(&str, &str)] = &[("md-5", "md5")];
 
 /// Compares the three, both ways.
 pub(crate) fn check(workspace: &Workspace) -> Vec<Finding> {
@@ -45,6 +49,7 @@ pub(crate) fn check(workspace: &Workspace) -> Vec<Finding> {
             }
             used.insert(name.clone());
         }
+        findings.extend(unused(package, workspace));
     }
     for name in table.difference(&used) {
         let message = format!("`{name}` is in the workspace's table and no crate uses it");
@@ -52,6 +57,37 @@ pub(crate) fn check(workspace: &Workspace) -> Vec<Finding> {
     }
     findings.extend(lock_length(workspace.lock.matches("[[package]]").count()));
     findings
+}
+
+/// Dependencies, ours included, that no source file of a package names.
+fn unused(package: &Package, workspace: &Workspace) -> Vec<Finding> {
+    let folder = package.manifest_path.trim_end_matches("Cargo.toml");
+    let texts: Vec<&str> = workspace
+        .sources
+        .iter()
+        .filter(|file| file.path.starts_with(folder))
+        .map(|file| file.text.as_str())
+        .collect();
+    let is_named = |library: &str| {
+        texts
+            .iter()
+            .any(|text| !lines_with(text, library).is_empty())
+    };
+    all_dependencies(&package.manifest)
+        .filter(|(name, _)| !is_named(&library(name)))
+        .map(|(name, _)| {
+            let message = format!("`{name}` is asked for and never named in the sources");
+            Finding::file(&package.manifest_path, RULE, message)
+        })
+        .collect()
+}
+
+fn library(package: &str) -> String {
+    let known = LIBRARIES.iter().find(|(name, _)| *name == package);
+    known.map_or_else(
+        || package.replace('-', "_"),
+        |(_, library)| (*library).to_owned(),
+    )
 }
 
 fn lock_length(packages: usize) -> Option<Finding> {
@@ -87,6 +123,10 @@ fn explained(page: &str) -> BTreeSet<String> {
 
 /// The dependencies that are not ours, of every kind, as a manifest asks for them.
 fn requested(manifest: &Table) -> impl Iterator<Item = (&String, &Value)> {
+    all_dependencies(manifest).filter(|(name, _)| !name.starts_with("cairn-"))
+}
+
+fn all_dependencies(manifest: &Table) -> impl Iterator<Item = (&String, &Value)> {
     let targets = manifest.get("target").and_then(Value::as_table);
     let targets = targets.into_iter().flat_map(Table::values);
     targets
@@ -99,7 +139,6 @@ fn requested(manifest: &Table) -> impl Iterator<Item = (&String, &Value)> {
         })
         .filter_map(Value::as_table)
         .flat_map(Table::iter)
-        .filter(|(name, _)| !name.starts_with("cairn-"))
 }
 
 fn inherits(value: &Value) -> bool {
@@ -109,7 +148,7 @@ fn inherits(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::Package;
+    use crate::workspace::TextFile;
 
     fn findings(table: &str, manifest: &str, page: &str) -> Vec<String> {
         let workspace = Workspace {
@@ -120,7 +159,10 @@ mod tests {
                 manifest_path: "crates/oci/Cargo.toml".to_owned(),
                 manifest: toml::from_str(manifest).expect("a manifest"),
             }],
-            sources: Vec::new(),
+            sources: vec![TextFile {
+                path: "crates/oci/src/lib.rs".to_owned(),
+                text: "//! Names.\nuse serde::Serialize;\n".to_owned(),
+            }],
             dependency_page: page.to_owned(),
             lock: String::new(),
         };
@@ -149,6 +191,21 @@ mod tests {
     #[test]
     fn a_dependency_that_nobody_uses_is_found() {
         assert!(findings("serde = '1'", "", ROW)[0].contains("no crate uses it"));
+    }
+
+    #[test]
+    fn a_dependency_that_no_source_names_is_found() {
+        let manifest = format!("{USED}\nmd-5 = {{ workspace = true }}");
+        let page = format!("{ROW}\n| sums | `md-5` | dpkg | - |");
+        let found = findings("serde = '1'\nmd-5 = '0.10'", &manifest, &page);
+        assert_eq!(
+            found,
+            [
+                "crates/oci/Cargo.toml: dependency: `md-5` is asked for and never named in the sources"
+            ]
+        );
+        assert_eq!(library("md-5"), "md5");
+        assert_eq!(library("serde-saphyr"), "serde_saphyr");
     }
 
     #[test]
