@@ -194,6 +194,7 @@ pub(crate) fn said(output: Output) -> Said {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "a skipped test says why")]
 fn skip(reason: &str) -> Option<Workshop> {
     assert!(
         std::env::var_os("CAIRN_CI").is_none(),
