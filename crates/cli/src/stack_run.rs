@@ -43,6 +43,16 @@ pub struct StackRun {
     options: RequestOptions,
 }
 
+/// Locks, and what became of each.
+pub struct LockOutcome {
+    /// All locks of the stack.
+    pub locks: LockFile,
+    /// The Debian bases.
+    pub images: BTreeMap<ImageId, Locking>,
+    /// What is different about images from outside.
+    pub external: Vec<ExternalChange>,
+}
+
 /// What happens to a lock that was made in passing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
@@ -92,12 +102,16 @@ impl StackRun {
         &self,
         mode: LockMode,
         tell: &dyn Fn(&str, ResolveProgress),
-    ) -> Result<(LockFile, BTreeMap<ImageId, Locking>, Vec<ExternalChange>), CommandError> {
+    ) -> Result<LockOutcome, CommandError> {
         let mut locks = LockFile::read(&self.loaded.directory)?;
         let ids = self.loaded.graph.with_ancestors(&self.selected);
         let outcome = locks.ensure(&self.loaded, &ids, mode, &self.locker(tell))?;
         let external = locks.ensure_external(&self.loaded, &ids, mode, &self.means.store)?;
-        Ok((locks, outcome, external))
+        Ok(LockOutcome {
+            locks,
+            images: outcome,
+            external,
+        })
     }
 
     fn locker<'a>(&'a self, tell: &'a dyn Fn(&str, ResolveProgress)) -> Locker<'a> {
@@ -118,9 +132,13 @@ impl StackRun {
             false => LockMode::AsNeeded,
         };
         let tell = |image: &str, step| note(events, locking_step(image, &step));
-        let (locks, outcome, external) = self.lock(mode, &tell)?;
-        self.tell_moved(&outcome, events);
-        let is_changed = outcome.values().any(|locking| *locking != Locking::Kept);
+        let LockOutcome {
+            locks,
+            images,
+            external,
+        } = self.lock(mode, &tell)?;
+        self.tell_moved(&images, events);
+        let is_changed = images.values().any(|locking| *locking != Locking::Kept);
         if keep == Keep::Write && (is_changed || !external.is_empty()) {
             locks.write(&self.loaded.directory)?;
         }

@@ -9,7 +9,7 @@ use crate::error::CommandError;
 use crate::progress::count;
 use crate::sanitize;
 use crate::session::Session;
-use crate::stack_run::{StackRun, locking_step};
+use crate::stack_run::{LockOutcome, StackRun, locking_step};
 use crate::style::{Line, Tone};
 
 /// Write the exact packages of a stack's bases to `cairn.lock`
@@ -59,12 +59,16 @@ pub fn run(args: &LockArgs, session: &Session) -> Result<(), CommandError> {
         _ => LockMode::AsNeeded,
     };
     let tell = |image: &str, step| session.printer.note(&locking_step(image, &step));
-    let (locks, outcome, external) = stack.lock(mode, &tell)?;
-    if outcome.values().any(|locking| *locking != Locking::Kept) || !external.is_empty() {
+    let LockOutcome {
+        locks,
+        images,
+        external,
+    } = stack.lock(mode, &tell)?;
+    if images.values().any(|locking| *locking != Locking::Kept) || !external.is_empty() {
         locks.write(&stack.loaded.directory)?;
         stack.means.make_durable()?;
     }
-    let locked: Vec<Locked> = outcome
+    let locked: Vec<Locked> = images
         .into_iter()
         .map(|(id, locking)| locked(stack.loaded.stack[id].name.to_string(), locking, &locks))
         .chain(external.into_iter().map(locked_external))
