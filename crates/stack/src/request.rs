@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cairn_build::context::Context;
-use cairn_build::graph::ContextId;
+use cairn_build::graph::{BuildArgs, ContextId};
 use cairn_build::request::{DockerfileRecipe, ImageRequest, Named, Recipe};
 use cairn_build::resolve::DebianBase;
 use cairn_oci::{Platform, annotation, rfc3339};
+use cairn_spec::written::Spanned;
 use cairn_spec::{ImageId, ImageSource, NetworkPolicy};
 use cairn_store::Store;
 
@@ -88,11 +89,7 @@ pub fn requests(
                     context,
                     names: siblings.chain(locked).collect(),
                     target: spec.target.as_ref().map(|target| target.value.clone()),
-                    args: spec
-                        .args
-                        .iter()
-                        .map(|(name, value)| (name.clone(), value.value.clone()))
-                        .collect(),
+                    args: args(loaded, &spec.args),
                     no_cache: options.no_cache,
                     network_none: loaded.stack.build.network == NetworkPolicy::None,
                     build_platform: options.build_platform.clone(),
@@ -111,6 +108,38 @@ pub fn requests(
         made.ids.push(id);
     }
     Ok(made)
+}
+
+/// The spec's build arguments, and the commit under the names that BOR-14 gives it. A Dockerfile
+/// that does not declare them never sees them; one that declares them last rebuilds no layer.
+fn args(loaded: &LoadedStack, written: &BTreeMap<String, Spanned<String>>) -> BuildArgs {
+    let mut args: BuildArgs = written
+        .iter()
+        .map(|(name, value)| (name.clone(), value.value.clone()))
+        .collect();
+    if let Some(commit) = &loaded.commit {
+        let mut add = |name: &str, value: String| {
+            args.entry(name.to_owned()).or_insert(value);
+        };
+        add("git_hash", commit.hash.clone());
+        if let Some(branch) = &commit.branch {
+            add("git_branch", branch.clone());
+        }
+        add("timestamp", compact(commit.time));
+    }
+    args
+}
+
+/// A time as BOR-15 writes it: `20261121.183000`, in UTC.
+fn compact(seconds: i64) -> String {
+    let text = rfc3339(seconds);
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    let digits = |text: &str| {
+        text.chars()
+            .filter(char::is_ascii_digit)
+            .collect::<String>()
+    };
+    format!("{}.{}", digits(date), digits(time))
 }
 
 /// The time that a stack's images get: the spec's, the environment's, the commit's, or a fixed
@@ -157,4 +186,14 @@ fn annotations(loaded: &LoadedStack, id: ImageId, epoch: i64) -> BTreeMap<String
         commit.and_then(|commit| commit.remote.clone()),
     );
     annotations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_people_sort_them() {
+        assert_eq!(compact(1_700_000_000), "20231114.221320");
+    }
 }
