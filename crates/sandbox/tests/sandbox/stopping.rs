@@ -32,8 +32,22 @@ fn processes_with(word: &str) -> usize {
         .count()
 }
 
+/// A word that no other test has in its command lines: the modes are tested side by side.
+fn mark_of_this_test(seconds: u32) -> String {
+    format!("{seconds}.{:06}", std::process::id())
+}
+
+/// Waits for a condition; fails the test if it does not come.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(5), "not so: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn time_kills_everything(fixture: &Fixture) {
-    let mark = "314.1592";
+    let mark = &mark_of_this_test(314);
     let script = format!("trap '' TERM; (sleep {mark} &); echo started; sleep {mark}");
     let mut sandbox = fixture.shell(&fixture.place(), &script);
     sandbox.timeout = Some(Duration::from_millis(300));
@@ -111,7 +125,7 @@ fn background_processes_end_with_the_program(fixture: &Fixture) {
 }
 
 fn nothing_outlives_the_caller(fixture: &Fixture) {
-    let mark = "141.4213";
+    let mark = &mark_of_this_test(141);
     let script = format!("trap '' TERM HUP; (sleep {mark} &); echo up; sleep {mark}");
     let mut caller = hold_command(fixture, "inherit", &script).spawn().unwrap();
     let mut line = String::new();
@@ -119,16 +133,9 @@ fn nothing_outlives_the_caller(fixture: &Fixture) {
         .read_line(&mut line)
         .unwrap();
     assert_eq!(line, "up\n");
-    // The caller has the mark in its own arguments.
-    assert!(processes_with(mark) >= 3);
+    // The caller has the mark in its own arguments; the last `sleep` may still be a shell.
+    until("all of them run", || processes_with(mark) >= 3);
     caller.kill().unwrap();
     caller.wait().unwrap();
-    let start = Instant::now();
-    while processes_with(mark) > 0 {
-        assert!(
-            start.elapsed() < Duration::from_secs(5),
-            "something is still running"
-        );
-        thread::sleep(Duration::from_millis(10));
-    }
+    until("nothing runs any more", || processes_with(mark) == 0);
 }
