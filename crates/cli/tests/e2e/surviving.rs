@@ -96,12 +96,22 @@ fn an_interrupted_build_ends_soon_and_says_so() {
     let Some(workshop) = Workshop::with_base() else {
         return;
     };
-    workshop.write("app/Dockerfile", "FROM base\nRUN echo started; sleep 60\n");
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN touch /interrupt-me; sleep 60\n",
+    );
     let child = workshop
         .command(&["build", "./app"])
         .spawn()
         .expect("the program starts");
-    std::thread::sleep(Duration::from_millis(700));
+    let started = Instant::now();
+    while !workshop.store_has("interrupt-me") {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "the step never began"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let interrupted = Instant::now();
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it lives");

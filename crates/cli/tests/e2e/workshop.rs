@@ -158,6 +158,21 @@ impl Workshop {
         command
     }
 
+    /// Whether the store has a file of this name anywhere, in a step's unfinished changes too.
+    pub(crate) fn store_has(&self, name: &str) -> bool {
+        fn below(directory: &Path, name: &str) -> bool {
+            let Ok(entries) = fs::read_dir(directory) else {
+                return false;
+            };
+            entries.filter_map(Result::ok).any(|entry| {
+                entry.file_name() == name
+                    || (entry.file_type().is_ok_and(|kind| kind.is_dir())
+                        && below(&entry.path(), name))
+            })
+        }
+        below(&self.home, name)
+    }
+
     /// Whether any file of the store holds these bytes.
     pub(crate) fn store_holds(&self, bytes: &[u8]) -> Option<PathBuf> {
         holder(&self.home, bytes)
