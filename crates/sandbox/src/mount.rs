@@ -65,6 +65,8 @@ pub(crate) fn tmpfs(
     attributes: MountAttrFlags,
 ) -> Result<OwnedFd, Errno> {
     let fs = NewFs::open("tmpfs")?;
+    // What `mount` prints in the first column; without it, "none".
+    fs.set("source", "tmpfs")?;
     fs.set("mode", format!("{mode:o}"))?;
     if let Some(size) = size_bytes {
         fs.set("size", size.to_string())?;

@@ -81,7 +81,7 @@ impl Mounts {
                 self.ready.push(Mount::Tmpfs {
                     target,
                     size_bytes: *size,
-                    mode: 0o755,
+                    mode: 0o1777,
                 });
                 Ok(())
             }
