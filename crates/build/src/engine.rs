@@ -50,7 +50,7 @@ pub struct Settings {
     pub ca: Option<CaTrust>,
     /// A directory that serves as mount point of sandboxes.
     pub scratch: PathBuf,
-    /// Where maintainers of steps may find further copies of Debian packages.
+    /// How long one step may run.
     pub step_timeout: Option<Duration>,
     /// Size of `/dev/shm` in steps.
     pub shm_bytes: u64,
