@@ -10,4 +10,4 @@ mod needs;
 pub use fixture::{TempStore, tree};
 pub use layer::{LayerTar, gzip};
 pub use layout::OciLayout;
-pub use needs::{needs, needs_overlay, needs_root};
+pub use needs::{ORDINARY_USER, needs, needs_of_root, needs_overlay, needs_root};

@@ -118,13 +118,9 @@ fn user_with_range() -> Result<(u32, u32), String> {
         .ok_or_else(|| "no ordinary user has a range in /etc/subuid".to_owned())
 }
 
-/// Says why nothing was run; in CI that is a failure.
+/// Says why nothing was run. Only root can try every mode, so root's run has to.
 fn note_skip(mode: Mode, reason: &str) -> bool {
-    println!("{mode}: skipped: {reason}\n");
-    assert!(
-        std::env::var_os("CAIRN_CI").is_none(),
-        "{mode} must not be skipped in CI"
-    );
+    let _ = cairn_testkit::needs_of_root(&format!("the mode {mode}: {reason}"), false);
     true
 }
 
