@@ -10,7 +10,7 @@ use std::io;
 use cairn_build::image::export::ExportError;
 use cairn_build::image::load::LoadError;
 use cairn_diagnostic::Diagnostic;
-use cairn_sandbox::SandboxError;
+use cairn_sandbox::{SandboxError, interrupt};
 use cairn_store::StoreError;
 
 use crate::exit;
@@ -24,8 +24,8 @@ pub enum Kind {
     Usage,
     /// A registry, the disk or the kernel failed.
     Environment,
-    /// Ctrl-C, or another request to stop.
-    Interrupted,
+    /// Ctrl-C, or another signal that asks to stop.
+    Interrupted(i32),
     /// Who reads our output went away: nothing is left to say and nothing went wrong.
     BrokenPipe,
     /// A code of its own: that of a container's process, or docker's 125 to 127.
@@ -39,7 +39,7 @@ impl Kind {
             Kind::Work => exit::WORK_FAILED,
             Kind::Usage => exit::USAGE,
             Kind::Environment => exit::ENVIRONMENT,
-            Kind::Interrupted => exit::INTERRUPTED,
+            Kind::Interrupted(signal) => exit::interrupted(signal),
             Kind::BrokenPipe => exit::DONE,
             Kind::Code(code) => code,
         }
@@ -73,6 +73,14 @@ impl CommandError {
     /// The command line or a spec is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Kind::Usage, message)
+    }
+
+    /// The end of a command that Ctrl-C, or another signal, stopped.
+    pub fn interrupted() -> Self {
+        const CTRL_C: i32 = 2;
+        let signal = interrupt::received().unwrap_or(CTRL_C);
+        let text = "interrupted; steps that were finished are kept";
+        Self::new(Kind::Interrupted(signal), text)
     }
 
     /// A failure that was told already; only the exit code is left.

@@ -16,5 +16,9 @@ pub const ENVIRONMENT: u8 = 3;
 pub const RUN_NOT_STARTED: u8 = 125;
 // 126 and 127, found but not executable and not found, are `ExecFailure::shell_code`'s.
 
-/// Stopped by Ctrl-C or another signal, as shells count it: 128 + SIGINT.
-pub const INTERRUPTED: u8 = 130;
+/// Stopped by a signal, as shells count it: 128 and its number, so 130 for Ctrl-C and 143 for
+/// SIGTERM.
+pub fn interrupted(signal: i32) -> u8 {
+    const SHELL_BASE: u8 = 128;
+    u8::try_from(signal).map_or(SHELL_BASE, |signal| SHELL_BASE.saturating_add(signal))
+}

@@ -31,11 +31,13 @@ mod table;
 
 use std::process::ExitCode;
 
+use cairn_sandbox::interrupt;
 use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::commands::Cairn;
 use crate::environment::Environment;
+use crate::error::CommandError;
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::settings::{Settings, Terminals};
@@ -69,6 +71,11 @@ fn cairn() -> u8 {
     match cairn.run(&mut session) {
         Ok(()) => exit::DONE,
         Err(error) => {
+            // Whatever failed then failed because of it.
+            let error = match interrupt::received() {
+                Some(_) => CommandError::interrupted(),
+                None => error,
+            };
             session.printer.error(&error);
             error.kind.exit_code()
         }

@@ -439,15 +439,9 @@ impl From<TestError> for CommandError {
         match error {
             TestError::Findings(findings) => Self::from_findings(Kind::Usage, findings),
             TestError::Store(error) => error.into(),
-            TestError::Check(CheckError::Cancelled) => interrupted(),
+            TestError::Check(CheckError::Cancelled) => CommandError::interrupted(),
             TestError::Read { .. } => Self::from_error(Kind::Usage, &error),
             error => Self::from_error(Kind::Environment, &error),
         }
     }
-}
-
-/// The end of a command that Ctrl-C stopped.
-pub fn interrupted() -> CommandError {
-    let text = "interrupted; steps that were finished are kept";
-    CommandError::new(Kind::Interrupted, text)
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -15,6 +15,8 @@ pub struct Cancel {
 #[derive(Debug)]
 pub(crate) struct Request {
     made: AtomicBool,
+    /// The signal that made it; 0 for none.
+    signal: AtomicI32,
     /// Readable once the request is made. Without one (no descriptors left) waiters look at
     /// `made` a few times a second instead.
     event: Option<OwnedFd>,
@@ -27,6 +29,7 @@ impl Cancel {
         Cancel {
             request: Arc::new(Request {
                 made: AtomicBool::new(false),
+                signal: AtomicI32::new(0),
                 event,
             }),
         }
@@ -61,6 +64,16 @@ impl Default for Cancel {
 impl Request {
     pub(crate) fn is_made(&self) -> bool {
         self.made.load(Ordering::Acquire)
+    }
+
+    /// As [`Request::make`], noting the signal that is the reason.
+    pub(crate) fn make_by(&self, signal: i32) {
+        self.signal.store(signal, Ordering::Release);
+        self.make();
+    }
+
+    pub(crate) fn signal(&self) -> Option<i32> {
+        Some(self.signal.load(Ordering::Acquire)).filter(|signal| *signal != 0)
     }
 
     /// Only an atomic store and a write(2): a signal handler may do both.
@@ -100,5 +113,14 @@ mod tests {
         cancel.cancel();
         assert!(seen.is_cancelled() && is_ready(&seen));
         assert!(is_ready(&cancel), "looking at the event must not use it up");
+        assert_eq!(cancel.request().signal(), None);
+    }
+
+    #[test]
+    fn a_signal_that_made_the_request_is_known() {
+        let cancel = Cancel::new();
+        cancel.request().make_by(15);
+        assert!(cancel.is_cancelled() && is_ready(&cancel));
+        assert_eq!(cancel.request().signal(), Some(15));
     }
 }

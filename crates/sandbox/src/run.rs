@@ -18,6 +18,7 @@ use crate::channel::{Channel, Report};
 use crate::enter::{Privilege, privilege};
 use crate::error::{Failure, SandboxError, host};
 use crate::init;
+use crate::interrupt::Signals;
 use crate::owner::{self, Owner};
 use crate::program;
 use crate::sandbox::{Exit, Sandbox, Stdin, Stream, Writable};
@@ -33,10 +34,30 @@ impl Sandbox {
         cancel: &Cancel,
         on_output: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<Exit, SandboxError> {
+        self.watched(cancel, None, on_output)
+    }
+
+    /// As [`Sandbox::run`], for a process that stands for the program: signals that it gets go on
+    /// to the program, which does with them what it likes.
+    pub fn run_as_me(
+        &self,
+        cancel: &Cancel,
+        signals: &Signals,
+        on_output: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<Exit, SandboxError> {
+        self.watched(cancel, Some(signals), on_output)
+    }
+
+    fn watched(
+        &self,
+        cancel: &Cancel,
+        signals: Option<&Signals>,
+        on_output: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<Exit, SandboxError> {
         self.check()?;
         let kills_before = memory_kills();
         let mut running = Running::start(self)?;
-        let mut watch = Watch::new(self, cancel);
+        let mut watch = Watch::new(self, cancel, signals);
         let watched = watch.until_the_end(&mut running, on_output);
         if watched.is_err() {
             running.kill();

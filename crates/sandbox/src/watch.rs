@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::cancel::Cancel;
 use crate::channel::{Order, Report};
+use crate::interrupt::Signals;
 use crate::run::Running;
 use crate::sandbox::{Exit, Sandbox, Stream};
 use crate::terminal::Relay;
@@ -33,6 +34,7 @@ impl Stop {
 pub(crate) struct Watch<'a> {
     sandbox: &'a Sandbox,
     cancel: &'a Cancel,
+    signals: Option<&'a Signals>,
     times_out_at: Option<Instant>,
     kill_at: Option<Instant>,
     relay: Option<Relay>,
@@ -53,16 +55,22 @@ enum Source {
     Control,
     Output(Stream),
     Cancel,
+    Signals,
     TerminalOutput,
     TerminalInput,
     Resize,
 }
 
 impl Watch<'_> {
-    pub(crate) fn new<'a>(sandbox: &'a Sandbox, cancel: &'a Cancel) -> Watch<'a> {
+    pub(crate) fn new<'a>(
+        sandbox: &'a Sandbox,
+        cancel: &'a Cancel,
+        signals: Option<&'a Signals>,
+    ) -> Watch<'a> {
         Watch {
             sandbox,
             cancel,
+            signals,
             times_out_at: sandbox
                 .timeout
                 .and_then(|after| Instant::now().checked_add(after)),
@@ -108,6 +116,7 @@ impl Watch<'_> {
                         }
                     }
                     Source::Cancel => {}
+                    Source::Signals => self.hand_on(running),
                     Source::TerminalOutput => self.read_terminal(on_output),
                     Source::TerminalInput => self.with_relay(Relay::move_input),
                     Source::Resize => self.with_relay(Relay::follow_size),
@@ -130,6 +139,13 @@ impl Watch<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Orders that come before the program runs wait for it.
+    fn hand_on(&self, running: &Running) {
+        while let Some(signal) = self.signals.and_then(Signals::next) {
+            let _ = running.control.send(&Order::Signal(signal));
+        }
     }
 
     fn act_on_time(&mut self, running: &Running) {
@@ -159,7 +175,7 @@ impl Watch<'_> {
     }
 
     fn wait(&self, running: &Running, open: [bool; 2]) -> Result<Vec<Source>, Errno> {
-        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = Vec::with_capacity(7);
+        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = Vec::with_capacity(8);
         let mut add = |source, fd, flags| sources.push((source, fd, flags));
         use std::os::fd::AsFd;
         // Output before its end: the reports come last.
@@ -190,6 +206,9 @@ impl Watch<'_> {
         }
         if let (None, Some(event)) = (self.stopped, self.cancel.event()) {
             add(Source::Cancel, event, PollFlags::IN);
+        }
+        if let Some(signals) = self.signals {
+            add(Source::Signals, signals.as_fd(), PollFlags::IN);
         }
         add(Source::Control, running.control.as_fd(), PollFlags::IN);
         let mut fds: Vec<PollFd<'_>> = sources

@@ -12,7 +12,7 @@ use crate::failures;
 use crate::progress::{Progress, count};
 use crate::session::Session;
 use crate::settings::ProgressChoice;
-use crate::stack_run::{Keep, StackRun, interrupted};
+use crate::stack_run::{Keep, StackRun};
 use crate::style::Tone;
 use crate::table::{Align, Cell, Table};
 
@@ -154,7 +154,7 @@ impl Done {
         progress.finish();
         let done = done?;
         match stack.means.cancel.is_cancelled() {
-            true => Err(interrupted()),
+            true => Err(CommandError::interrupted()),
             false => Ok(done),
         }
     }

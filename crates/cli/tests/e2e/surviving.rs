@@ -3,6 +3,8 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::workshop::{Workshop, said};
 
 /// How many kills; `CAIRN_KILLS=200` for a long run.
@@ -96,27 +98,69 @@ fn an_interrupted_build_ends_soon_and_says_so() {
     let Some(workshop) = Workshop::with_base() else {
         return;
     };
-    workshop.write(
-        "app/Dockerfile",
-        "FROM base\nRUN touch /interrupt-me; sleep 60\n",
-    );
-    let child = workshop
-        .command(&["build", "./app"])
-        .spawn()
-        .expect("the program starts");
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mark = format!("began-{code}");
+        let text = format!("FROM base\nRUN touch /{mark}; sleep 60\n");
+        workshop.write("app/Dockerfile", &text);
+        let child = workshop
+            .command(&["build", "./app"])
+            .spawn()
+            .expect("the program starts");
+        until("the step began", || workshop.store_has(&mark));
+        let interrupted = Instant::now();
+        send(&child, signal);
+        let said = said(child.wait_with_output().expect("the program ends"));
+        assert!(interrupted.elapsed() < Duration::from_secs(10));
+        said.code(code).err_has("interrupted");
+        workshop.cairn(&["doctor", "--store"]).success();
+    }
+}
+
+#[test]
+fn a_container_gets_the_signals_and_its_code_is_passed_on() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    for (signal, script, code) in [
+        (Signal::TERM, "touch /up-a; exec sleep 60", 143),
+        (Signal::INT, "touch /up-b; exec sleep 60", 130),
+        (
+            Signal::TERM,
+            "trap 'exit 7' TERM; touch /up-c; while true; do sleep 0.05; done",
+            7,
+        ),
+        (
+            Signal::USR1,
+            "trap 'exit 8' USR1; touch /up-d; while true; do sleep 0.05; done",
+            8,
+        ),
+    ] {
+        let child = workshop
+            .command(&["run", "base", "sh", "-c", script])
+            .spawn()
+            .expect("the program starts");
+        let mark = script.split("touch /").nth(1).expect("a mark");
+        let mark = &mark[..mark.find(';').expect("its end")];
+        until("the command began", || workshop.store_has(mark));
+        send(&child, signal);
+        let said = said(child.wait_with_output().expect("the program ends"));
+        assert_eq!((said.code, said.err.as_str()), (code, ""), "{script}");
+    }
+}
+
+#[track_caller]
+fn until(what: &str, is_so: impl Fn() -> bool) {
     let started = Instant::now();
-    while !workshop.store_has("interrupt-me") {
+    while !is_so() {
         assert!(
             started.elapsed() < Duration::from_secs(30),
-            "the step never began"
+            "not so: {what}"
         );
         std::thread::sleep(Duration::from_millis(20));
     }
-    let interrupted = Instant::now();
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it lives");
-    let said = said(child.wait_with_output().expect("the program ends"));
-    assert!(interrupted.elapsed() < Duration::from_secs(10));
-    said.code(130);
-    workshop.cairn(&["doctor", "--store"]).success();
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a number")).expect("a process");
+    kill_process(pid, signal).expect("it lives");
 }

@@ -28,7 +28,6 @@ use crate::means::Means;
 use crate::progress::Progress;
 use crate::session::{Session, host_platform};
 use crate::settings::ProgressChoice;
-use crate::stack_run::interrupted;
 
 /// Builds a Dockerfile.
 pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(), CommandError> {
@@ -113,7 +112,7 @@ fn solve(
     let report = report?;
     noted?;
     if means.cancel.is_cancelled() {
-        return Err(interrupted());
+        return Err(CommandError::interrupted());
     }
     match report.is_success() {
         true => Ok(report),

@@ -32,8 +32,8 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Run a command in a container of an image
 ///
-/// What the command writes is gone afterwards, but for what it writes to volumes. The exit code
-/// is the command's.
+/// What the command writes is gone afterwards, but for what it writes to volumes. Signals go on to
+/// the command, and the exit code is the command's: 128 and the number of the signal that ended it.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
@@ -140,8 +140,7 @@ pub fn run(args: &RunArgs, session: &Session) -> Result<(), CommandError> {
     })?;
     let told = match exit {
         Exit::Code(0) => return Ok(()),
-        Exit::Code(_) | Exit::Signal(_) => None,
-        Exit::Cancelled => Some("interrupted".to_owned()),
+        Exit::Code(_) | Exit::Signal(_) | Exit::Cancelled => None,
         Exit::TimedOut => Some("the command was stopped: its time was over".to_owned()),
         Exit::OutOfMemory => Some("the kernel killed the command for want of memory".to_owned()),
     };
@@ -172,9 +171,9 @@ fn start(args: &RunArgs, session: &Session) -> Result<Exit, CommandError> {
     };
     let sandbox = sandbox(args, session, &store, &record, writable)?;
     let cancel = Cancel::new();
-    interrupt::cancel_on_signals(&cancel)?;
+    let signals = interrupt::hand_on_signals()?;
     let mut broken = None;
-    let exit = sandbox.run(&cancel, &mut |stream, bytes| {
+    let exit = sandbox.run_as_me(&cancel, &signals, &mut |stream, bytes| {
         let written = match stream {
             Stream::Stdout => write_through(io::stdout(), bytes),
             Stream::Stderr => write_through(io::stderr(), bytes),
