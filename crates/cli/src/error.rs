@@ -176,9 +176,15 @@ impl From<StoreError> for CommandError {
             | StoreError::DiffIdMismatch { .. }
             | StoreError::Layer { .. }
             | StoreError::Tar { .. } => Kind::Work,
+            StoreError::NoStore { .. } => Kind::Usage,
             _ => Kind::Environment,
         };
-        Self::from_error(kind, &error)
+        let told = Self::from_error(kind, &error);
+        match error {
+            StoreError::NoStore { .. } => told
+                .hint("`--home DIR` or `CAIRN_HOME` names another; building or loading makes one"),
+            _ => told,
+        }
     }
 }
 

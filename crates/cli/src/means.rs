@@ -30,7 +30,15 @@ pub struct Means {
 impl Means {
     /// Opens the store and collects the rest. Conditions as for [`Session::open_store`].
     pub fn new(session: &Session, options: &BuildOptions) -> Result<Self, CommandError> {
-        let store = session.open_store()?;
+        Self::over(session.open_store()?, session, options)
+    }
+
+    /// Collects what a run over this store needs.
+    pub fn over(
+        store: Store,
+        session: &Session,
+        options: &BuildOptions,
+    ) -> Result<Self, CommandError> {
         let cancel = Cancel::new();
         interrupt::cancel_on_signals(&cancel)?;
         let settings = EngineSettings {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use cairn_oci::Platform;
 use cairn_sandbox::{CaTrust, Enter, Privilege};
-use cairn_store::{OpenOptions, Ownership, Store};
+use cairn_store::{OpenOptions, Ownership, Store, StoreError};
+use tempfile::TempDir;
 
 use crate::error::{CommandError, Kind};
 use crate::host_trust::HostTrust;
@@ -21,17 +22,61 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the store, and before that lets this process mount and, for an ordinary user, be
-    /// root of its own files.
+    /// Opens the store, making it if there is none, and before that lets this process mount and,
+    /// for an ordinary user, be root of its own files.
     ///
     /// To be called at most once and before anything starts a thread.
     pub fn open_store(&self) -> Result<Store, CommandError> {
-        let home = self.settings.home()?;
+        Ok(Store::open(self.settings.home()?, self.options()?)?)
+    }
+
+    /// Opens the store to read from it: a mistyped name makes no store. Conditions as for
+    /// [`Session::open_store`].
+    pub fn open_existing_store(&self) -> Result<Store, CommandError> {
+        Ok(Store::open_existing(
+            self.settings.home()?,
+            self.options()?,
+        )?)
+    }
+
+    /// As [`Session::open_existing_store`], but gives none where there is no store.
+    pub fn store_if_there(&self) -> Result<Option<Store>, CommandError> {
+        match Store::open_existing(self.settings.home()?, self.options()?) {
+            Err(StoreError::NoStore { .. }) => Ok(None),
+            opened => Ok(Some(opened?)),
+        }
+    }
+
+    /// Opens the store for a command that only thinks about it; where there is none, an empty one
+    /// that lasts as long as the directory that comes with it. Conditions as for
+    /// [`Session::open_store`].
+    pub fn store_or_none_yet(&self) -> Result<(Store, Option<TempDir>), CommandError> {
+        let options = self.options()?;
+        match Store::open_existing(self.settings.home()?, options) {
+            Err(StoreError::NoStore { .. }) => self.tell_no_store()?,
+            opened => return Ok((opened?, None)),
+        }
+        let place = self.settings.temporary_dir();
+        let directory = TempDir::new_in(&place).map_err(|error| {
+            CommandError::from_error(Kind::Environment, &error)
+                .while_doing(format!("cannot make a directory in {}", place.display()))
+        })?;
+        Ok((Store::open(directory.path(), options)?, Some(directory)))
+    }
+
+    /// Tells that there is no store where one was sought.
+    pub fn tell_no_store(&self) -> Result<(), CommandError> {
+        let home = self.settings.home()?.to_owned();
+        self.printer.note(&StoreError::NoStore { home }.to_string());
+        Ok(())
+    }
+
+    fn options(&self) -> Result<OpenOptions, CommandError> {
         let ownership = match self.enter()? {
             Privilege::Root | Privilege::SubuidRange => Ownership::Native,
             Privilege::SingleId => Ownership::Recorded,
         };
-        Ok(Store::open(home, OpenOptions { ownership })?)
+        Ok(OpenOptions { ownership })
     }
 
     /// Lets this process mount and be root of its own files. Conditions as for

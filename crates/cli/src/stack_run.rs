@@ -24,6 +24,8 @@ use cairn_stack::lockfile::{
 use cairn_stack::request::{RequestOptions, Requests, requests};
 use cairn_stack::run::{RunReport, run};
 use cairn_stack::structure::{CheckError, Conditions};
+use cairn_store::Store;
+use tempfile::TempDir;
 
 use crate::commands::options::{BuildOptions, StackOption};
 use crate::error::{CommandError, Kind};
@@ -41,6 +43,8 @@ pub struct StackRun {
     /// Locks must not change.
     is_locked: bool,
     options: RequestOptions,
+    /// Where the store lies that a `plan` without one thinks about; removed with this value.
+    _no_store_yet: Option<TempDir>,
 }
 
 /// Locks, and what became of each.
@@ -63,16 +67,39 @@ pub enum Keep {
 }
 
 impl StackRun {
-    /// Opens the store and reads the stack. Conditions as for [`Session::open_store`].
+    /// Reads the stack and opens the store. Conditions as for [`Session::open_store`].
     pub fn open(
         session: &Session,
         stack: &StackOption,
         options: &BuildOptions,
         images: &[String],
     ) -> Result<Self, CommandError> {
+        let open = || Ok((session.open_store()?, None));
+        Self::over(open, session, stack, options, images)
+    }
+
+    /// As [`StackRun::open`], for a command that changes nothing: no store is made.
+    pub fn look(
+        session: &Session,
+        stack: &StackOption,
+        options: &BuildOptions,
+        images: &[String],
+    ) -> Result<Self, CommandError> {
+        let open = || session.store_or_none_yet();
+        Self::over(open, session, stack, options, images)
+    }
+
+    fn over(
+        open: impl FnOnce() -> Result<(Store, Option<TempDir>), CommandError>,
+        session: &Session,
+        stack: &StackOption,
+        options: &BuildOptions,
+        images: &[String],
+    ) -> Result<Self, CommandError> {
         let platform = session.platform(options.platform.as_deref())?;
-        let mut means = Means::new(session, options)?;
         let loaded = load(&stack.stack, &platform)?;
+        let (store, no_store_yet) = open()?;
+        let mut means = Means::over(store, session, options)?;
         let selected = select(&loaded, images)?;
         let build = &loaded.stack.build;
         if let (None, Some(jobs)) = (options.jobs, build.jobs) {
@@ -94,6 +121,7 @@ impl StackRun {
                 epoch: session.settings.source_date_epoch()?,
                 no_cache: options.no_cache,
             },
+            _no_store_yet: no_store_yet,
         })
     }
 

@@ -52,6 +52,12 @@ pub enum StoreError {
         /// What we read.
         expected: &'static str,
     },
+    /// There is no store, and none was to be made.
+    #[error("no store at {}", home.display())]
+    NoStore {
+        /// Where one was sought.
+        home: PathBuf,
+    },
     /// The directory holds other things than a store.
     #[error("{} is not empty and holds no store", home.display())]
     NotAStore {

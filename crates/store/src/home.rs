@@ -50,21 +50,28 @@ pub(crate) struct Home {
 impl Home {
     /// Opens the directory, making it if need be, and checks its format. Takes no lock.
     pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
-        let home = Self {
-            root: std::path::absolute(root).at("find", root)?,
-        };
-        let version = home.root.join(VERSION);
-        match fs::read_to_string(&version) {
-            Ok(found) if found.trim_end() == FORMAT => Ok(home),
-            Ok(found) => Err(StoreError::Format {
-                home: home.root,
-                found: found.trim_end().into(),
-                expected: FORMAT,
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        match Self::open_existing(root) {
+            Err(StoreError::NoStore { home }) => {
+                let home = Self { root: home };
                 home.create()?;
                 Ok(home)
             }
+            opened => opened,
+        }
+    }
+
+    /// Opens the directory if it is a store of the format that we read. Takes no lock.
+    pub(crate) fn open_existing(root: &Path) -> Result<Self, StoreError> {
+        let root = std::path::absolute(root).at("find", root)?;
+        let version = root.join(VERSION);
+        match fs::read_to_string(&version) {
+            Ok(found) if found.trim_end() == FORMAT => Ok(Self { root }),
+            Ok(found) => Err(StoreError::Format {
+                home: root,
+                found: found.trim_end().into(),
+                expected: FORMAT,
+            }),
+            Err(error) if is_absent(&error) => Err(StoreError::NoStore { home: root }),
             Err(error) => Err(error).at("read", &version),
         }
     }
@@ -105,6 +112,19 @@ impl Home {
     /// Takes the lock that users of the store share; waits while somebody collects.
     pub(crate) fn lock_shared(&self) -> Result<File, StoreError> {
         let (path, file) = self.lock_file()?;
+        file.lock_shared().at("lock", &path)?;
+        Ok(file)
+    }
+
+    /// As [`Home::lock_shared`], for who only reads: the home may be one that cannot be written to.
+    pub(crate) fn lock_to_read(&self) -> Result<File, StoreError> {
+        let (path, file) = match self.lock_file() {
+            Err(StoreError::Io { path, source, .. }) if is_write_refused(&source) => {
+                let file = File::open(&path).at("open", &path)?;
+                (path, file)
+            }
+            opened => opened?,
+        };
         file.lock_shared().at("lock", &path)?;
         Ok(file)
     }
@@ -194,6 +214,13 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
+fn is_write_refused(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied
+    )
+}
+
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
@@ -210,6 +237,16 @@ mod tests {
         let home = Home::open(root.path()).unwrap();
         assert!(home.part("synced").is_dir());
         assert!(Home::open(root.path()).is_ok());
+    }
+
+    #[test]
+    fn looking_makes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        for missing in [root.path().join("mistyped"), root.path().to_owned()] {
+            let error = Home::open_existing(&missing).unwrap_err();
+            assert!(matches!(error, StoreError::NoStore { home } if home == missing));
+        }
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -68,6 +68,14 @@ impl Store {
         Ok(Self::with_lock(home, options, Some(lock)))
     }
 
+    /// Opens the store in a directory to read from it: one that is not there is not made
+    /// ([`StoreError::NoStore`]), and one that this user may not write to can be read.
+    pub fn open_existing(home: &Path, options: OpenOptions) -> Result<Self, StoreError> {
+        let home = Home::open_existing(home)?;
+        let lock = home.lock_to_read()?;
+        Ok(Self::with_lock(home, options, Some(lock)))
+    }
+
     /// Makes the handle. Without a lock of its own, the caller holds one for as long.
     pub(crate) fn with_lock(home: Home, options: OpenOptions, lock: Option<File>) -> Self {
         let durability = Durability::new(home.part("synced"));

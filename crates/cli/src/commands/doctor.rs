@@ -70,10 +70,9 @@ fn examine(args: &DoctorArgs, session: &Session) -> Result<Report, CommandError>
         false => probe("/proc/self/exe".as_ref(), existing(&home))?.abilities,
     };
     let trust = HostTrust::discover("/".as_ref(), &session.settings.environment);
-    let exists = home.is_dir();
-    let findings = match exists {
-        true => session.open_store()?.check(args.repair)?,
-        false => Vec::new(),
+    let (exists, findings) = match session.store_if_there()? {
+        Some(store) => (true, store.check(args.repair)?),
+        None => (false, Vec::new()),
     };
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),

@@ -101,7 +101,7 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
         return Err(CommandError::usage("an archive is not for a terminal")
             .hint("name a file, or send standard output to one"));
     }
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let record = open_image(&store, &args.image)?;
     for output in &outputs {
         let exported = export(&store, &record, &names, output)?;

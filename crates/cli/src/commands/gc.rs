@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_store::{GcItem, GcKind, GcOptions, GcReason, GcReport, collect};
+use cairn_store::{GcItem, GcKind, GcOptions, GcReason, GcReport, StoreError, collect};
 use clap::Args;
 
 use super::options::JsonOption;
@@ -45,7 +45,16 @@ pub fn run(args: &GcArgs, session: &Session) -> Result<(), CommandError> {
         wait: !args.no_wait,
     };
     session.enter()?;
-    let report = collect(session.settings.home()?, &options)?;
+    let report = match collect(session.settings.home()?, &options) {
+        Err(StoreError::NoStore { .. }) => {
+            session.tell_no_store()?;
+            GcReport {
+                dry_run: args.dry_run,
+                ..GcReport::default()
+            }
+        }
+        collected => collected?,
+    };
     if args.json.json {
         return Ok(session.printer.json(&report)?);
     }

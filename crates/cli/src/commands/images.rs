@@ -43,14 +43,13 @@ struct Listed {
 }
 
 pub fn run(args: &ImagesArgs, session: &Session) -> Result<(), CommandError> {
-    let store = session.open_store()?;
-    let mut images = Vec::new();
-    for (name, descriptor) in store.list_refs()? {
-        let wanted = args.filter.as_ref().is_none_or(|text| name.contains(text));
-        if wanted && is_image(&descriptor) {
-            images.push(listed(&store, name, &descriptor)?);
+    let images = match session.store_if_there()? {
+        Some(store) => list(&store, args.filter.as_deref())?,
+        None => {
+            session.tell_no_store()?;
+            Vec::new()
         }
-    }
+    };
     if args.json.json {
         return Ok(session.printer.json(&images)?);
     }
@@ -78,6 +77,17 @@ pub fn run(args: &ImagesArgs, session: &Session) -> Result<(), CommandError> {
         ]);
     }
     Ok(session.printer.lines(&table.lines())?)
+}
+
+fn list(store: &Store, filter: Option<&str>) -> Result<Vec<Listed>, CommandError> {
+    let mut images = Vec::new();
+    for (name, descriptor) in store.list_refs()? {
+        let wanted = filter.is_none_or(|text| name.contains(text));
+        if wanted && is_image(&descriptor) {
+            images.push(listed(store, name, &descriptor)?);
+        }
+    }
+    Ok(images)
 }
 
 /// Whether a reference of the store names an image.

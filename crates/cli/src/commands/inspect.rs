@@ -49,7 +49,7 @@ struct InspectedLayer {
 }
 
 pub fn run(args: &InspectArgs, session: &Session) -> Result<(), CommandError> {
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let mut inspected = Vec::new();
     for name in &args.images {
         let record = open_image(&store, name)?;

@@ -27,7 +27,7 @@ pub struct PlanArgs {
 }
 
 pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
-    let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
+    let stack = StackRun::look(session, &args.stack, &args.options, &args.images)?;
     let locks = stack.locked(Keep::Forget, &NoEvents)?;
     let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);

@@ -28,7 +28,7 @@ pub struct WhyArgs {
 
 pub fn run(args: &WhyArgs, session: &Session) -> Result<(), CommandError> {
     let names = names(args)?;
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let mut reports = Vec::new();
     for name in &names {
         reports.extend(why(&store, name)?);

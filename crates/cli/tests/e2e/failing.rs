@@ -95,3 +95,37 @@ fn what_does_not_work_yet_is_an_error_with_its_place() {
         .err_has("Dockerfile:2")
         .err_has("not supported");
 }
+
+#[test]
+fn a_mistyped_home_makes_no_store() {
+    let mut workshop = Workshop::empty();
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"s\"\n[image.a]\ncontext = \"a\"\n",
+    );
+    workshop.write("a/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    workshop.move_to_store("mistyped");
+    let expected = [
+        (&["images"][..], 0),
+        (&["images", "--json"], 0),
+        (&["gc"], 0),
+        (&["plan"], 0),
+        (&["inspect", "a"], 2),
+        (&["why", "a"], 2),
+        (&["export", "a", "-"], 2),
+        (&["run", "a", "true"], 125),
+    ];
+    for (command, code) in expected {
+        workshop
+            .cairn(command)
+            .code(code)
+            .err_has("no store at ")
+            .err_has("/mistyped");
+        assert!(!workshop.path().join("mistyped").exists(), "{command:?}");
+    }
+    assert_eq!(workshop.cairn(&["images", "--json"]).out.trim(), "[]");
+    workshop.cairn(&["doctor", "--store"]).success();
+    assert!(!workshop.path().join("mistyped").exists());
+    workshop.cairn(&["build", "--stack", "nowhere"]).code(2);
+    assert!(!workshop.path().join("mistyped").exists());
+}

@@ -47,7 +47,7 @@ pub struct GcOptions {
 }
 
 /// What a collection did, or would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct GcReport {
     /// Whether nothing was removed in truth.
     pub dry_run: bool,
@@ -110,9 +110,9 @@ pub(crate) struct Removal {
     paths: Vec<PathBuf>,
 }
 
-/// Collects. No [`Store`] of this process may be open on the home: it would wait for itself.
+/// Collects, where there is a store. No [`Store`] of this process may be open on the home: it would wait for itself.
 pub fn collect(home: &Path, options: &GcOptions) -> Result<GcReport, StoreError> {
-    let layout = Home::open(home)?;
+    let layout = Home::open_existing(home)?;
     let _lock = match options.dry_run {
         true => layout.lock_shared()?,
         false => layout.lock_exclusive(options.wait)?,

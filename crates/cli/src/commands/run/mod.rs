@@ -156,7 +156,7 @@ fn start(args: &RunArgs, session: &Session) -> Result<Exit, CommandError> {
         return Err(CommandError::usage("standard input is not a terminal")
             .hint("leave `-t` out, or run in a terminal"));
     }
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let record = open_image(&store, &args.image)?;
     let active = match args.read_only {
         true => None,
