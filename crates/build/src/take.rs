@@ -5,14 +5,16 @@
 //! at each file once. What an instruction takes from a filesystem of the store is remembered in
 //! the store: it is a function of the filesystem's content and the instruction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cairn_oci::Digest;
 use cairn_registry::{Download, Fetched};
-use cairn_store::{ActiveSnapshot, CacheRecord, ContentDigest, KeyHasher, LayeredView, Store};
+use cairn_store::{
+    ActiveSnapshot, CacheMountClaims, CacheRecord, ContentDigest, KeyHasher, LayeredView, Store,
+};
 
 use crate::context::{LayerTree, SourceTree};
 use crate::copy::{
@@ -37,7 +39,7 @@ pub(crate) struct Taker<'a> {
     store: &'a Store,
     selections: Mutex<HashMap<VertexId, Arc<Selection>>>,
     downloads: Mutex<HashMap<String, Fetched>>,
-    caches_used: Mutex<HashSet<String>>,
+    cache_claims: CacheMountClaims,
 }
 
 impl<'a> Taker<'a> {
@@ -46,7 +48,7 @@ impl<'a> Taker<'a> {
             store: engine.store,
             selections: Mutex::default(),
             downloads: Mutex::default(),
-            caches_used: Mutex::default(),
+            cache_claims: CacheMountClaims::default(),
         }
     }
 
@@ -205,13 +207,9 @@ impl<'a> Taker<'a> {
         })
     }
 
-    /// Whether a cache mount is used for the first time in this run.
-    pub(crate) fn is_first_use(&self, cache: &str) -> bool {
-        let mut used = self
-            .caches_used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        used.insert(cache.to_owned())
+    /// The claims of this run on cache mounts.
+    pub(crate) fn cache_claims(&self) -> &CacheMountClaims {
+        &self.cache_claims
     }
 
     fn selection_digest(

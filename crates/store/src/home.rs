@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cairn_oci::Digest;
 
+use crate::cache_mount::MOUNTS;
 use crate::error::{At, StoreError};
 use crate::{CacheKey, SnapshotId};
 
@@ -32,9 +33,10 @@ const DIRECTORIES: [&str; 12] = [
 ];
 
 /// Names under which the home keeps files besides [`DIRECTORIES`].
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     VERSION,
     LOCK,
+    MOUNTS,
     "tmp",
     "history.db",
     "history.db-wal",

@@ -18,6 +18,7 @@
 //!   files/<hex>                    content digests of one context's files
 //!   refs/<escaped name>            reference -> descriptor
 //!   logs/<run>/<vertex>            step logs
+//!   mounts/<hex>/                  cache mounts: directories that outlive steps
 //!   synced/<boot id>               up to when everything written in that boot is on the disk
 //!   tmp/<session>[.lock]           what a running process is writing
 //!   history.db                     SQLite: runs, steps, tests, images
@@ -37,6 +38,7 @@
 //! | turn them into layers and back | [`Store::export_layer`], [`Store::import_layer`] |
 //! | remember what a vertex gave | [`Store::put_record`], [`Store::get_record`], [`Store::find_equal`] |
 //! | not read an unchanged context | [`Store::file_digests`] |
+//! | lend a step a directory that outlives it | [`Store::take_cache_mount`] |
 //! | tell what happened | [`Store::history`], [`Store::log_writer`] |
 //! | clean up, look for damage | [`collect()`], [`Store::check`] |
 //!
@@ -51,6 +53,7 @@
 
 mod blob;
 mod cache;
+mod cache_mount;
 mod check;
 mod collect;
 mod durability;
@@ -79,6 +82,7 @@ mod whiteout;
 
 pub use blob::{BlobWriter, DOCUMENT_SIZE_MAX};
 pub use cache::CacheRecord;
+pub use cache_mount::{CacheMount, CacheMountClaims, CacheMountSharing, CacheMountStart};
 pub use cairn_oci::Compression;
 pub use check::{Finding, Severity};
 pub use collect::{GcItem, GcKind, GcOptions, GcReason, GcReport, collect};
