@@ -4,12 +4,20 @@
 //! has the same habits: a size limit, a verified digest where one is known, a continued transfer
 //! after a broken connection, patience that ends, and errors that never show a password.
 //!
-//! The crate reads no environment: proxies and certificates are given by the caller. The one
+//! The images of registries go through a [`RegistryClient`], which has the same habits and speaks
+//! the distribution protocol.
+//!
+//! The crate reads no environment: proxies, certificates and logins are given by the caller. The one
 //! exception is the host's own trust store, which `rustls-native-certs` finds the way OpenSSL
 //! does.
 
+pub mod distribution;
 pub mod http;
 
+pub use distribution::{
+    CredentialSources, Document, Mirror, Pulled, PulledLayer, RegistryClient, RegistryError,
+    RegistryOptions, Watch,
+};
 pub use http::{
     Download, FetchError, FetchOptions, FetchProblem, Fetched, Fetcher, Proxies, RetryPolicy,
 };

@@ -2,11 +2,13 @@
 //!
 //! Not shipped. Everything panics on error: in a test that is the report.
 
+mod docker_registry;
 mod fixture;
 mod layer;
 mod layout;
 mod needs;
 
+pub use docker_registry::{DockerRegistry, Guard};
 pub use fixture::{TempStore, tree};
 pub use layer::{LayerTar, gzip};
 pub use layout::OciLayout;

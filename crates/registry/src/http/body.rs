@@ -7,8 +7,8 @@
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
 
-use cairn_oci::Digest;
-use sha2::{Digest as _, Sha256};
+use cairn_oci::{Algorithm, Digest};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use super::error::FetchProblem;
 
@@ -17,7 +17,12 @@ const CHUNK: usize = 128 * 1024;
 /// What one download has received so far.
 pub(crate) struct Progress {
     pub(crate) received: u64,
-    hash: Sha256,
+    hash: Hash,
+}
+
+enum Hash {
+    Sha256(Sha256),
+    Sha512(Sha512),
 }
 
 /// What is known of a body before it is read.
@@ -27,15 +32,21 @@ pub(crate) struct Bounds {
 }
 
 impl Progress {
-    pub(crate) fn new() -> Progress {
+    pub(crate) fn new(algorithm: Algorithm) -> Progress {
         Progress {
             received: 0,
-            hash: Sha256::new(),
+            hash: match algorithm {
+                Algorithm::Sha256 => Hash::Sha256(Sha256::new()),
+                Algorithm::Sha512 => Hash::Sha512(Sha512::new()),
+            },
         }
     }
 
     pub(crate) fn digest(&self) -> Digest {
-        Digest::from_sha256(self.hash.clone().finalize().into())
+        match &self.hash {
+            Hash::Sha256(hash) => Digest::from_sha256(hash.clone().finalize().into()),
+            Hash::Sha512(hash) => Digest::from_sha512(hash.clone().finalize().into()),
+        }
     }
 
     /// Reads `body` to its end into `out`, after passing over `skip` bytes that are known.
@@ -91,7 +102,10 @@ impl Progress {
             });
         }
         out.write_all(fresh).map_err(FetchProblem::Write)?;
-        self.hash.update(fresh);
+        match &mut self.hash {
+            Hash::Sha256(hash) => hash.update(fresh),
+            Hash::Sha512(hash) => hash.update(fresh),
+        }
         self.received = received;
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::blocking::Client;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::FetchProblem;
 
@@ -23,13 +23,36 @@ pub struct Proxies {
     pub exceptions: Option<String>,
 }
 
+impl Proxies {
+    /// None at all.
+    pub(crate) const NONE: &'static Proxies = &Proxies {
+        http: None,
+        https: None,
+        all: None,
+        exceptions: None,
+    };
+}
+
 pub(crate) struct ClientOptions<'a> {
     pub(crate) user_agent: &'a str,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) proxies: &'a Proxies,
     pub(crate) extra_certificates: &'a [PathBuf],
+    /// Who we are to a server that asks for a certificate.
+    pub(crate) identity: Option<&'a Identity>,
+    /// Whether a redirect may lead from https to http.
+    pub(crate) may_leave_tls: bool,
 }
+
+/// A certificate of our own, with its key: PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+const REDIRECTS_MAX: usize = 10;
 
 pub(crate) fn build(options: &ClientOptions<'_>) -> Result<Client, FetchProblem> {
     let mut builder = Client::builder()
@@ -38,12 +61,29 @@ pub(crate) fn build(options: &ClientOptions<'_>) -> Result<Client, FetchProblem>
         // The blocking client applies this to each read, so it bounds silence, not the transfer.
         .timeout(options.idle_timeout)
         .pool_max_idle_per_host(16)
+        // A peer that takes no more bytes is given up, however long a whole upload may last.
+        .tcp_user_timeout(options.idle_timeout)
+        .redirect(redirects(options.may_leave_tls))
         .no_proxy()
-        .tls_backend_preconfigured(tls(options.extra_certificates)?);
+        .tls_backend_preconfigured(tls(options)?);
     for proxy in proxies(options.proxies)? {
         builder = builder.proxy(proxy);
     }
     builder.build().map_err(client_problem)
+}
+
+/// Redirects are followed; the client drops credentials where the host or the port changes.
+fn redirects(may_leave_tls: bool) -> reqwest::redirect::Policy {
+    reqwest::redirect::Policy::custom(move |attempt| {
+        let from_tls = attempt.previous().last().map(reqwest::Url::scheme) == Some("https");
+        if attempt.previous().len() > REDIRECTS_MAX {
+            attempt.error("too many redirects")
+        } else if from_tls && attempt.url().scheme() == "http" && !may_leave_tls {
+            attempt.error("a redirect from https to http")
+        } else {
+            attempt.follow()
+        }
+    })
 }
 
 fn proxies(settings: &Proxies) -> Result<Vec<reqwest::Proxy>, FetchProblem> {
@@ -83,12 +123,12 @@ fn with_scheme(address: &str) -> String {
     }
 }
 
-fn tls(extra: &[PathBuf]) -> Result<rustls::ClientConfig, FetchProblem> {
+fn tls(options: &ClientOptions<'_>) -> Result<rustls::ClientConfig, FetchProblem> {
     let mut roots = rustls::RootCertStore::empty();
     // A host without certificates can still fetch over http, so an empty trust store is no error
     // here; an https request then says that its issuer is unknown.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for path in extra {
+    for path in options.extra_certificates {
         for certificate in certificates(path)? {
             roots
                 .add(certificate)
@@ -99,9 +139,15 @@ fn tls(extra: &[PathBuf]) -> Result<rustls::ClientConfig, FetchProblem> {
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(client_problem)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
+        .with_root_certificates(roots);
+    let Some(identity) = options.identity else {
+        return Ok(config.with_no_client_auth());
+    };
+    let key = PrivateKeyDer::from_pem_file(&identity.key)
+        .map_err(|source| unusable(&identity.key, source))?;
+    config
+        .with_client_auth_cert(certificates(&identity.certificate)?, key)
+        .map_err(|source| unusable(&identity.certificate, source))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FetchProblem> {

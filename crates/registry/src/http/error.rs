@@ -1,14 +1,19 @@
 //! What can go wrong with a download, told with the method, the redacted URL and what to do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cairn_oci::Digest;
 use thiserror::Error;
 
+use super::redact::redact;
+
 /// A download that did not succeed.
 #[derive(Debug, Error)]
-#[error("GET {url}: {problem}")]
+#[error("{method} {url}: {problem}")]
 pub struct FetchError {
+    /// The HTTP method.
+    pub method: &'static str,
     /// The URL that was asked, without secrets.
     pub url: String,
     /// How many requests were sent in a row without progress.
@@ -28,6 +33,8 @@ pub enum FetchProblem {
         status: u16,
         /// The beginning of the server's own words, cleaned of control characters.
         said: String,
+        /// How long the server asks to wait before the next request.
+        retry_after: Option<Duration>,
     },
     /// No answer, or the connection broke and stayed broken.
     #[error("the connection failed")]
@@ -79,7 +86,7 @@ pub enum FetchProblem {
     Write(#[source] std::io::Error),
     /// The store refused the bytes.
     #[error("the store did not take the file")]
-    Store(#[source] cairn_store::StoreError),
+    Store(#[source] Box<cairn_store::StoreError>),
     /// The text is no URL that can be fetched.
     #[error("not an http or https URL")]
     NotHttp,
@@ -95,9 +102,29 @@ pub enum FetchProblem {
     /// The client could not be set up.
     #[error("the HTTP client could not be set up")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The service that a registry names for its tokens gave none.
+    #[error("no token for it could be had")]
+    Token(#[source] Box<FetchError>),
+    /// The server answered, but not as the protocol asks for.
+    #[error("{0}")]
+    Answer(String),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+pub(crate) fn fetch_error(
+    method: &'static str,
+    url: &str,
+    attempts: u32,
+    problem: FetchProblem,
+) -> FetchError {
+    FetchError {
+        method,
+        url: redact(url),
+        attempts,
+        problem,
+    }
 }
 
 fn server_words(words: &str) -> String {
@@ -131,6 +158,7 @@ impl FetchError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match &self.problem {
+            FetchProblem::Token(source) => return source.hint(),
             FetchProblem::Status {
                 status: 401 | 403, ..
             } => "the server wants other credentials, or a proxy refuses the address",

@@ -1,11 +1,13 @@
 //! Plain HTTP downloads: one client, retried, resumed, bounded and verified.
 
 mod body;
-mod client;
-mod error;
+pub(crate) mod client;
+pub(crate) mod error;
 mod fetcher;
 mod redact;
-mod retry;
+pub(crate) mod retry;
+pub(crate) mod transfer;
+mod words;
 
 pub use client::Proxies;
 pub use error::{FetchError, FetchProblem};

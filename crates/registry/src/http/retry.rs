@@ -5,7 +5,12 @@
 //! not come back in step.
 
 use std::hash::{BuildHasher, Hasher};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use super::error::FetchProblem;
+
+/// How often a waiting request looks whether it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(50);
 
 /// How often, how long and how patiently a download is tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +18,8 @@ pub struct RetryPolicy {
     /// How many times a request is sent at most before the download fails. Progress resets the
     /// count: a connection that breaks every megabyte still finishes.
     pub attempts: u32,
+    /// The same for a server that cannot be connected to: who has no network is to hear it soon.
+    pub connect_attempts: u32,
     /// The first wait; each further one may be twice as long.
     pub first_wait: Duration,
     /// No wait is longer, whatever the server asks for.
@@ -25,6 +32,7 @@ impl Default for RetryPolicy {
     fn default() -> RetryPolicy {
         RetryPolicy {
             attempts: 6,
+            connect_attempts: 3,
             first_wait: Duration::from_millis(250),
             longest_wait: Duration::from_secs(30),
             budget: Duration::from_secs(120),
@@ -84,6 +92,77 @@ impl<'a> Backoff<'a> {
     }
 }
 
+/// One request that did not bring what it should.
+pub(crate) struct Failed {
+    pub(crate) problem: FetchProblem,
+    /// Whether bytes arrived nevertheless.
+    pub(crate) has_progressed: bool,
+}
+
+impl From<FetchProblem> for Failed {
+    fn from(problem: FetchProblem) -> Failed {
+        Failed {
+            problem,
+            has_progressed: false,
+        }
+    }
+}
+
+/// Sends a request until it succeeds, fails for good, or the patience is used up.
+///
+/// The error is the last problem, with the number of requests that failed in a row.
+pub(crate) fn persist<T>(
+    policy: &RetryPolicy,
+    is_stopped: &dyn Fn() -> bool,
+    mut attempt: impl FnMut() -> Result<T, Failed>,
+) -> Result<T, (FetchProblem, u32)> {
+    let mut backoff = Backoff::new(policy);
+    loop {
+        let failed = match attempt() {
+            Ok(done) => return Ok(done),
+            Err(failed) => failed,
+        };
+        if failed.has_progressed {
+            backoff.progressed();
+        }
+        if !failed.problem.is_transient() {
+            return Err((failed.problem, backoff.attempts() + 1));
+        }
+        let asked = match &failed.problem {
+            FetchProblem::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        let is_unreachable = matches!(
+            &failed.problem,
+            FetchProblem::Connection(source) if source.is_connect()
+        );
+        if is_unreachable && backoff.attempts() + 1 >= policy.connect_attempts {
+            return Err((failed.problem, backoff.attempts() + 1));
+        }
+        match backoff.next_wait(asked, jitter()) {
+            Some(wait) if was_stopped_during(wait, is_stopped) => {
+                return Err((FetchProblem::Cancelled, backoff.attempts()));
+            }
+            Some(_) => {}
+            None => return Err((failed.problem, backoff.attempts())),
+        }
+    }
+}
+
+fn was_stopped_during(wait: Duration, is_stopped: &dyn Fn() -> bool) -> bool {
+    let end = Instant::now() + wait;
+    loop {
+        if is_stopped() {
+            return true;
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::sleep(left.min(CANCEL_POLL));
+    }
+}
+
 /// A number to spread waits with; it needs no quality, so the standard library's hash seed serves.
 pub(crate) fn jitter() -> u64 {
     std::collections::hash_map::RandomState::new()
@@ -111,6 +190,7 @@ mod tests {
     fn policy() -> RetryPolicy {
         RetryPolicy {
             attempts: 4,
+            connect_attempts: 2,
             first_wait: Duration::from_millis(100),
             longest_wait: Duration::from_secs(2),
             budget: Duration::from_secs(5),

@@ -21,6 +21,7 @@ fn options() -> FetchOptions {
         idle_timeout: Duration::from_millis(500),
         retry: RetryPolicy {
             attempts: 4,
+            connect_attempts: 2,
             first_wait: Duration::from_millis(5),
             longest_wait: Duration::from_secs(2),
             budget: Duration::from_secs(5),

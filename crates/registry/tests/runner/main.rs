@@ -1,4 +1,7 @@
 //! The crate's tests against real connections, in one binary.
 
+mod answering;
 mod fetch;
+mod pull;
+mod real;
 mod server;

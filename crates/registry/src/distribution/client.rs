@@ -1,0 +1,158 @@
+//! The [`RegistryClient`]: which hosts to ask for a repository, and one request with patience.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use cairn_oci::Reference;
+use reqwest::blocking::Response;
+
+use super::error::RegistryError;
+use super::host::{Host, Request};
+use super::options::RegistryOptions;
+use super::token::Scopes;
+use crate::http::error::{FetchError, FetchProblem, fetch_error};
+use crate::http::retry::{Failed, persist};
+
+/// Speaks to registries. Cheap to clone; clones share connections and tokens.
+#[derive(Clone)]
+pub struct RegistryClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: RegistryOptions,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+}
+
+impl std::fmt::Debug for RegistryClient {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("RegistryClient")
+            .field("options", &self.shared.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A repository at a host: the registry's own, or a mirror's.
+pub(crate) struct Endpoint {
+    pub(crate) host: Arc<Host>,
+    pub(crate) registry: String,
+    pub(crate) repository: String,
+}
+
+impl RegistryClient {
+    /// Makes a client; nothing is opened before the first request.
+    #[must_use]
+    pub fn new(options: RegistryOptions) -> RegistryClient {
+        RegistryClient {
+            shared: Arc::new(Shared {
+                options,
+                hosts: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The places to read a repository from: its mirrors, and last the registry itself.
+    pub(crate) fn sources(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
+        let mirrors = self.shared.options.mirrors.iter();
+        let mirrors = mirrors.filter(|mirror| mirror.registry == reference.registry());
+        let mut sources = mirrors
+            .map(|mirror| {
+                let repository = mirror.repository(reference.repository());
+                self.endpoint(&mirror.host, repository)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        sources.push(self.origin(reference)?);
+        Ok(sources)
+    }
+
+    /// The registry itself.
+    pub(crate) fn origin(&self, reference: &Reference) -> Result<Endpoint, RegistryError> {
+        self.endpoint(reference.registry(), reference.repository().to_owned())
+    }
+
+    fn endpoint(&self, registry: &str, repository: String) -> Result<Endpoint, RegistryError> {
+        let mut hosts = self.shared.hosts.lock().expect("no panics while held");
+        let host = match hosts.get(registry) {
+            Some(host) => host.clone(),
+            None => {
+                let made = Host::new(registry, &self.shared.options).map_err(|problem| {
+                    let url = format!("https://{registry}/v2/");
+                    request_error(registry, fetch_error("GET", &url, 0, problem), None)
+                })?;
+                let host = Arc::new(made);
+                hosts.insert(registry.to_owned(), host.clone());
+                host
+            }
+        };
+        Ok(Endpoint {
+            host,
+            registry: registry.to_owned(),
+            repository,
+        })
+    }
+}
+
+impl Endpoint {
+    /// The path of something of the repository: `manifests/latest`.
+    pub(crate) fn path(&self, rest: &str) -> String {
+        format!("/v2/{}/{rest}", self.repository)
+    }
+
+    /// What a request must be allowed to do: `pull`, `pull,push`.
+    pub(crate) fn scopes(&self, actions: &str) -> Scopes {
+        vec![format!("repository:{}:{actions}", self.repository)]
+    }
+
+    /// Sends a request with patience until `read` makes something of an answer.
+    pub(crate) fn persist<T>(
+        &self,
+        method: &'static str,
+        path: &str,
+        is_stopped: &dyn Fn() -> bool,
+        attempt: impl Fn() -> Result<T, FetchProblem>,
+    ) -> Result<T, RegistryError> {
+        let done = persist(self.host.retry(), is_stopped, || {
+            attempt().map_err(Failed::from)
+        });
+        done.map_err(|(problem, attempts)| {
+            let url = self.host.shown(path);
+            self.error(fetch_error(method, &url, attempts, problem))
+        })
+    }
+
+    /// Sends a request once.
+    pub(crate) fn send(&self, request: &Request<'_>) -> Result<Response, FetchProblem> {
+        self.host.send(request)
+    }
+
+    /// Adds to a failure what is known of the registry.
+    pub(crate) fn error(&self, failure: FetchError) -> RegistryError {
+        request_error(&self.registry, failure, Some(self))
+    }
+}
+
+fn request_error(
+    registry: &str,
+    failure: FetchError,
+    endpoint: Option<&Endpoint>,
+) -> RegistryError {
+    let asks = matches!(
+        failure.problem,
+        FetchProblem::Token(_)
+            | FetchProblem::Status {
+                status: 401 | 403,
+                ..
+            }
+    );
+    // A login is looked for only where one was asked for.
+    let found = endpoint
+        .filter(|_| asks)
+        .map(|endpoint| endpoint.host.login(&endpoint.repository))
+        .unwrap_or_default();
+    RegistryError::Request {
+        failure: Box::new(failure),
+        registry: registry.to_owned(),
+        has_login: found.login.is_some(),
+        troubles: found.troubles,
+    }
+}

@@ -1,0 +1,32 @@
+//! The client's side of the OCI distribution spec: images between registries and the store.
+//!
+//! ```text
+//! Reference --endpoints--> mirrors, then the registry itself     client
+//! endpoint  --send------>  scheme, token, one repeat after 401    host, token, challenge
+//! 401       --login----->  auth.json, config.json, helpers        credentials, credential_helper
+//! answer    --document-->  manifest or index, verified            manifest
+//! blob      --stream---->  store and unpacker at once             blob, pull
+//! ```
+//!
+//! Nothing here reads the environment: where credentials, certificates and mirrors are is told by
+//! [`RegistryOptions`].
+
+mod blob;
+mod certificates;
+mod challenge;
+mod client;
+mod credential_helper;
+mod credentials;
+mod error;
+mod host;
+mod manifest;
+mod options;
+mod pull;
+mod token;
+
+pub use client::RegistryClient;
+pub use credentials::CredentialSources;
+pub use error::RegistryError;
+pub use manifest::Document;
+pub use options::{Mirror, RegistryOptions, Watch};
+pub use pull::{Pulled, PulledLayer};

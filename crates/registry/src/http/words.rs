@@ -1,0 +1,74 @@
+//! What a server says in an answer that is no success, fit for a message.
+
+use std::io::Read;
+
+use reqwest::blocking::Response;
+use serde::Deserialize;
+
+const READ_MAX: u64 = 16 << 10;
+const SHOWN_MAX: usize = 300;
+
+/// What registries send with an error.
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<OneError>,
+}
+
+#[derive(Deserialize)]
+struct OneError {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// The server's words: a registry's errors, or the first line of a page that is no HTML.
+pub(crate) fn words(response: Response) -> String {
+    let mut page = Vec::new();
+    // An error page that cannot be read is no second error.
+    let _ = response.take(READ_MAX).read_to_end(&mut page);
+    clean(&said(&page))
+}
+
+fn said(page: &[u8]) -> String {
+    if let Ok(told) = serde_json::from_slice::<Errors>(page) {
+        let errors = told.errors.iter().map(one);
+        return errors.collect::<Vec<_>>().join("; ");
+    }
+    let page = String::from_utf8_lossy(page);
+    if page.trim_start().starts_with('<') {
+        return String::new();
+    }
+    page.lines().next().unwrap_or_default().to_owned()
+}
+
+fn one(error: &OneError) -> String {
+    match (error.code.as_str(), error.message.as_str()) {
+        (code, "") => code.to_owned(),
+        ("", message) => message.to_owned(),
+        (code, message) => format!("{message} ({code})"),
+    }
+}
+
+fn clean(text: &str) -> String {
+    let shown: String = text
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(SHOWN_MAX)
+        .collect();
+    shown.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_lines_and_pages_are_told_apart() {
+        let errors = br#"{"errors":[{"code":"DENIED","message":"no","detail":[1]},{"code":"X"}]}"#;
+        assert_eq!(said(errors), "no (DENIED); X");
+        assert_eq!(said(b"out of disk\nmore"), "out of disk");
+        assert_eq!(said(b" <html>no</html>"), "");
+        assert_eq!(clean("a\u{1b}[31mb "), "a[31mb");
+    }
+}

@@ -1,0 +1,114 @@
+//! Against Debian's `docker-registry`: with skopeo, what others push is pulled as they made it.
+
+use std::path::Path;
+use std::process::Command;
+
+use cairn_oci::{ImageConfig, Platform, Reference};
+use cairn_registry::{RegistryClient, RegistryOptions, Watch};
+use cairn_testkit::{DockerRegistry, Guard, LayerTar, OciLayout, TempStore, needs};
+
+use crate::answering::options;
+
+fn skopeo(arguments: &[&str]) {
+    let ran = Command::new("skopeo").args(arguments).output().unwrap();
+    assert!(ran.status.success(), "skopeo {arguments:?}: {ran:?}");
+}
+
+fn has_skopeo() -> bool {
+    needs(
+        "skopeo",
+        Command::new("skopeo").arg("--version").output().is_ok(),
+    )
+}
+
+fn layout(place: &Path) {
+    let tar = LayerTar::new().file("word", b"one").finish();
+    let config = ImageConfig::new(&Platform::new("linux", "amd64"));
+    OciLayout::new(place).image("1", config, &[tar]);
+}
+
+fn pulled_word(registry: &RegistryOptions, name: &str) -> String {
+    let store = TempStore::new();
+    let client = RegistryClient::new(registry.clone());
+    let name: Reference = name.parse().unwrap();
+    let platform = Platform::new("linux", "amd64");
+    let pulled = client
+        .pull(&store, &name, &platform, true, Watch::NONE)
+        .unwrap();
+    let snapshot = store.snapshot_dir(&pulled.layers[0].snapshot);
+    std::fs::read_to_string(snapshot.join("word")).unwrap()
+}
+
+#[test]
+fn what_skopeo_pushes_is_pulled_in_every_form() {
+    let Some(registry) = DockerRegistry::start(Guard::Open) else {
+        return;
+    };
+    if !has_skopeo() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    layout(place.path());
+    let source = format!("oci:{}:1", place.path().display());
+    for (form, format) in [("gzip", "oci"), ("zstd", "oci"), ("gzip", "v2s2")] {
+        let name = format!("{}/lab/{form}-{format}:1", registry.host());
+        skopeo(&[
+            "copy",
+            "--dest-tls-verify=false",
+            "--dest-compress-format",
+            form,
+            "--format",
+            format,
+            &source,
+            &format!("docker://{name}"),
+        ]);
+        assert_eq!(pulled_word(&options(), &name), "one");
+    }
+}
+
+#[test]
+fn a_registry_with_tls_and_a_password_lets_us_in() {
+    let Some(registry) = DockerRegistry::start(Guard::TlsAndPassword) else {
+        return;
+    };
+    if !has_skopeo() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    layout(place.path());
+    let name = format!("{}/lab/app:1", registry.host());
+    skopeo(&[
+        "copy",
+        "--dest-tls-verify=false",
+        "--dest-creds",
+        "joe:hunter2",
+        &format!("oci:{}:1", place.path().display()),
+        &format!("docker://{name}"),
+    ]);
+    let login = place.path().join("auth.json");
+    let auth = format!(
+        "{{\"auths\":{{\"{}\":{{\"auth\":\"am9lOmh1bnRlcjI=\"}}}}}}",
+        registry.host()
+    );
+    std::fs::write(&login, auth).unwrap();
+    let mut options = options();
+    let refused = |options: &RegistryOptions| {
+        let client = RegistryClient::new(options.clone());
+        let found = client.document(&name.parse().unwrap(), Watch::NONE);
+        let error = found.unwrap_err();
+        format!(
+            "{error}: {:?} {:?}",
+            std::error::Error::source(&error),
+            error.hints()
+        )
+    };
+    let stranger = refused(&options);
+    assert!(
+        stranger.contains("GET https://") && stranger.contains("UnknownIssuer"),
+        "{stranger}"
+    );
+    options.certificate_directories = vec![registry.certificates().to_owned()];
+    assert!(refused(&options).contains("there is no login for 127.0.0.1"));
+    options.credentials.files = vec![login];
+    assert_eq!(pulled_word(&options, &name), "one");
+}
