@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use cairn_diagnostic::{Diagnostic, Source, Span};
+use cairn_diagnostic::{Source, Span};
 
 use crate::device::Device;
 use crate::mount::MountFlag;
@@ -53,8 +53,8 @@ pub struct Dockerfile {
     pub global_args: Vec<Instruction<Arg>>,
     /// The stages in order; never empty.
     pub stages: Vec<Stage>,
-    /// Findings that do not stop a build.
-    pub warnings: Vec<Diagnostic>,
+    /// The last lines of instructions that have a blank line inside a continuation.
+    pub blank_continuations: Vec<Span>,
 }
 
 impl Dockerfile {

@@ -26,6 +26,7 @@ mod heredoc;
 pub mod ignore;
 mod instruction;
 mod lines;
+pub mod lint;
 pub mod mount;
 pub mod predefined;
 pub mod signal;

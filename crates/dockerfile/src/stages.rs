@@ -6,9 +6,6 @@ use crate::ast::{Arg, Dockerfile, Instruction, InstructionKind, Stage};
 use crate::instruction::{self, Typed};
 use crate::tree;
 
-/// Names that mean something else in `FROM` and `COPY --from`.
-const RESERVED_NAMES: [&str; 2] = ["context", "scratch"];
-
 /// Reads a Dockerfile.
 pub fn parse(source: &Source) -> Result<Dockerfile, Vec<Diagnostic>> {
     let tree = tree::read(source)?;
@@ -17,7 +14,7 @@ pub fn parse(source: &Source) -> Result<Dockerfile, Vec<Diagnostic>> {
         directives: tree.directives,
         global_args: Vec::new(),
         stages: Vec::new(),
-        warnings: tree.warnings,
+        blank_continuations: tree.blank_continuations,
     };
     let mut errors = Vec::new();
     for node in &tree.nodes {
@@ -46,7 +43,6 @@ pub fn parse(source: &Source) -> Result<Dockerfile, Vec<Diagnostic>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    file.warnings.extend(stage_warnings(&file));
     Ok(file)
 }
 
@@ -96,39 +92,6 @@ fn place(file: &mut Dockerfile, step: Instruction) -> Result<(), Box<Diagnostic>
         .at(&file.source, step.span)
         .hint("Only `ARG` may stand before the first `FROM`.");
     Err(Box::new(error))
-}
-
-fn stage_warnings(file: &Dockerfile) -> Vec<Diagnostic> {
-    let mut warnings = Vec::new();
-    for stage in &file.stages {
-        let Some(name) = &stage.from.kind.name else {
-            continue;
-        };
-        if RESERVED_NAMES.contains(&name.as_str()) {
-            let message = format!(
-                "stage name should not use the same name as reserved stage {name:?}",
-                name = name.value
-            );
-            warnings.push(warning(file, "ReservedStageName", message, name.span));
-        }
-        let is_again = file.stages[..stage.index]
-            .iter()
-            .any(|other| other.name() == Some(name.as_str()));
-        if is_again {
-            let message = format!(
-                "duplicate stage name {name:?}, stage names should be unique",
-                name = name.value
-            );
-            warnings.push(warning(file, "DuplicateStageName", message, name.span));
-        }
-    }
-    warnings
-}
-
-fn warning(file: &Dockerfile, rule: &'static str, message: String, span: Span) -> Diagnostic {
-    let mut warning = Diagnostic::warning(message).at(&file.source, span);
-    warning.rule = Some(rule);
-    warning
 }
 
 #[cfg(test)]

@@ -25,6 +25,24 @@ pub fn nearest<'a>(
     best.map(|(_, option)| option)
 }
 
+/// Finds the known word nearest to one that is not known; case counts, as it does for variables.
+pub fn nearest_variable<'a>(
+    name: &str,
+    options: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let mut best: Option<(usize, &str)> = None;
+    for option in options {
+        let distance = strsim::levenshtein(name, option);
+        if distance == 0 {
+            return None;
+        }
+        if distance <= DISTANCE_MAX && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, option));
+        }
+    }
+    best.map(|(_, option)| option)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +54,7 @@ mod tests {
         assert_eq!(nearest("copi", options.iter()), Some("COPY"));
         assert_eq!(nearest("VOLUME", options.iter()), None);
         assert_eq!(nearest("run", options.iter()), None, "known already");
+        assert_eq!(nearest_variable("PAHT", ["PATH", "HOME"]), Some("PATH"));
+        assert_eq!(nearest_variable("path", ["PATH"]), None, "another variable");
     }
 }

@@ -24,8 +24,8 @@ pub struct Tree {
     pub directives: Directives,
     /// The instructions in order.
     pub nodes: Vec<Node>,
-    /// Findings that do not stop a build.
-    pub warnings: Vec<Diagnostic>,
+    /// The last lines of instructions that have a blank line inside a continuation.
+    pub blank_continuations: Vec<Span>,
 }
 
 /// An instruction with its arguments cut apart.
@@ -87,7 +87,7 @@ pub fn read(source: &Source) -> Result<Tree, Vec<Diagnostic>> {
         directives: DirectiveReader::default(),
         comments: Vec::new(),
         nodes: Vec::new(),
-        warnings: Vec::new(),
+        blank_continuations: Vec::new(),
         errors: Vec::new(),
     };
     reader.read();
@@ -100,7 +100,7 @@ pub fn read(source: &Source) -> Result<Tree, Vec<Diagnostic>> {
     Ok(Tree {
         directives: reader.directives.directives,
         nodes: reader.nodes,
-        warnings: reader.warnings,
+        blank_continuations: reader.blank_continuations,
     })
 }
 
@@ -110,7 +110,7 @@ struct Reader<'a> {
     directives: DirectiveReader,
     comments: Vec<Word>,
     nodes: Vec<Node>,
-    warnings: Vec<Diagnostic>,
+    blank_continuations: Vec<Span>,
     errors: Vec<Diagnostic>,
 }
 
@@ -136,10 +136,12 @@ impl Reader<'_> {
             let logical = self.lines.join(&first, escape);
             let line = logical.line.all();
             if line.as_str().trim().is_empty() {
+                // What stands above a blank line says nothing of what is below.
+                self.comments.clear();
                 continue;
             }
             if logical.has_blank_continuation {
-                self.blank_continuation(line, Span::from(logical.last));
+                self.blank_continuations.push(Span::from(logical.last));
             }
             match node(line, escape) {
                 Ok(mut node) => {
@@ -199,15 +201,6 @@ impl Reader<'_> {
             inner.span.end = node.span.end;
         }
         Ok(())
-    }
-
-    fn blank_continuation(&mut self, line: Part<'_>, last: Span) {
-        let message = format!("empty continuation line found in: {}", line.as_str());
-        let mut warning = Diagnostic::warning(message)
-            .at(self.source, last)
-            .hint("Empty continuation lines will become errors in a future release.");
-        warning.rule = Some("NoEmptyContinuation");
-        self.warnings.push(warning);
     }
 
     fn fail(&mut self, error: &TreeError, span: Span) {

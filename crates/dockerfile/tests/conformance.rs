@@ -1,13 +1,17 @@
-//! The public parser and word tables, where they lie beside the project.
+//! The public parser, word and checker tables, where they lie beside the project.
 //!
 //! They are BuildKit's own and are not part of this tree; `CAIRN_CONFORMANCE` names another place
 //! for them. Without them the tests say so and pass.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use cairn_diagnostic::Source;
 use cairn_dockerfile::expand::Expander;
+use cairn_dockerfile::ignore::Patterns;
+use cairn_dockerfile::lint::{self, Input, Level, Reach};
+use cairn_dockerfile::predefined::PlatformParts;
 use cairn_dockerfile::tree;
 
 /// A folder of the tables; `None`, with a line that says so, when it is not there.
@@ -152,4 +156,85 @@ fn words_split() {
         count += 1;
     }
     assert!(count > 15, "only {count} cases");
+}
+
+/// BuildKit's checker on 44 Dockerfiles: the same rules, lines and wording.
+#[test]
+fn the_checker_says_what_buildkits_says() {
+    let Some(folder) = folder("lint") else {
+        return;
+    };
+    for case in cases(&folder) {
+        let text = fs::read_to_string(&case).unwrap();
+        let case: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(said(&case), expected(&case), "{}", case["dockerfile"]);
+    }
+}
+
+type Said = Vec<(u64, String, String)>;
+
+/// The warnings of a case: those for all stages where the case tells them apart.
+fn expected(case: &serde_json::Value) -> Said {
+    let all_stages = &case["unmarshalWarnings"];
+    let warnings = match all_stages.is_null() {
+        true => &case["warnings"],
+        false => all_stages,
+    };
+    let mut said: Said = warnings
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|warning| {
+            let text = |key: &str| warning[key].as_str().unwrap().to_owned();
+            let rule = lint::rule(&text("RuleName")).unwrap();
+            assert_eq!(rule.url(), Some(text("URL")));
+            assert_eq!(rule.summary, text("Description"));
+            let line = warning["Line"].as_u64().unwrap();
+            (line, text("RuleName"), text("Detail"))
+        })
+        .collect();
+    said.sort();
+    said
+}
+
+fn said(case: &serde_json::Value) -> Said {
+    let args: BTreeMap<String, String> = case["attrs"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| {
+            let name = key.strip_prefix("build-arg:")?;
+            Some((name.to_owned(), value.as_str()?.to_owned()))
+        })
+        .collect();
+    let ignore = Patterns::parse(case["dockerignore"].as_str().unwrap()).unwrap();
+    let platform = PlatformParts {
+        os: "linux",
+        architecture: "amd64",
+        ..PlatformParts::default()
+    };
+    let source = Source::new("Dockerfile", case["dockerfile"].as_str().unwrap());
+    let file = cairn_dockerfile::parse(&source).unwrap();
+    let input = Input {
+        args: &args,
+        reach: Reach::AllStages,
+        ignore: Some(&ignore),
+        build_platform: platform,
+        target_platform: platform,
+        bases: &BTreeMap::new(),
+        pinned: &BTreeSet::new(),
+        levels: &BTreeMap::new(),
+        wants: |_| true,
+    };
+    let checked = lint::check(&file, &input).unwrap();
+    let shown = checked.findings.into_iter();
+    let mut said: Said = shown
+        .filter(|finding| finding.level > Level::Info)
+        .map(|finding| {
+            let line = source.position(finding.span.start).line as u64;
+            (line, finding.rule.name.to_owned(), finding.detail)
+        })
+        .collect();
+    said.sort();
+    said
 }

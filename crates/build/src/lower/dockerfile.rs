@@ -41,7 +41,6 @@ pub(super) fn lower(
         &file.source,
     )?;
     let epoch = args::epoch(&recipe.args, &globals)?.unwrap_or(request.epoch);
-    run.warnings.extend(file.warnings.iter().cloned());
 
     let target_index = target.index;
     let mut lowering = FileLowering {

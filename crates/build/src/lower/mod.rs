@@ -35,8 +35,6 @@ pub struct Lowered {
     pub graph: Graph,
     /// The images, in the order of the requests.
     pub images: Vec<LoweredImage>,
-    /// Findings that stop nothing.
-    pub warnings: Vec<Diagnostic>,
 }
 
 /// An image before its filesystem exists.
@@ -83,7 +81,6 @@ pub fn lower(
         graph: Graph::default(),
         images,
         done: HashMap::new(),
-        warnings: vec![],
     };
     let mut lowered = Vec::new();
     let mut errors = Vec::new();
@@ -102,7 +99,6 @@ pub fn lower(
     Ok(Lowered {
         graph: run.graph,
         images: lowered,
-        warnings: run.warnings,
     })
 }
 
@@ -111,7 +107,6 @@ struct Run<'a> {
     graph: Graph,
     images: &'a dyn ImageSource,
     done: HashMap<String, LoweredImage>,
-    warnings: Vec<Diagnostic>,
 }
 
 impl Run<'_> {

@@ -328,8 +328,11 @@ fn directives_comments_and_continuations() {
     assert_eq!(run.text, "RUN a   b");
     assert_eq!(file.source.position(run.span.start).line, 7);
     assert_eq!(file.source.position(run.span.end).line, 10);
-    let rules: Vec<_> = file.warnings.iter().map(|warning| warning.rule).collect();
-    assert_eq!(rules, [Some("NoEmptyContinuation")]);
+    assert_eq!(run.comments, [], "a blank line is between");
+    let [last] = file.blank_continuations[..] else {
+        panic!("{:?}", file.blank_continuations);
+    };
+    assert_eq!(file.source.position(last.start).line, 10);
 }
 
 #[test]
@@ -508,20 +511,6 @@ fn refuses_bad_stages_and_triggers() {
         "ONBUILD",
         "ONBUILD",
         "ONBUILD requires at least one argument",
-    );
-}
-
-#[test]
-fn warns_about_stage_names() {
-    let file = file("FROM x AS scratch\nFROM x AS a\nFROM x AS A\n");
-    let warnings: Vec<_> = file
-        .warnings
-        .iter()
-        .map(|warning| (warning.rule.unwrap(), warning.position().unwrap().line))
-        .collect();
-    assert_eq!(
-        warnings,
-        [("ReservedStageName", 1), ("DuplicateStageName", 3)]
     );
 }
 

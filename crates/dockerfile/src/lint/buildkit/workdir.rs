@@ -1,0 +1,46 @@
+//! Relative working directories.
+
+use crate::ast::InstructionKind;
+use crate::lint::facts::Facts;
+use crate::lint::finding::{Findings, Level};
+use crate::lint::rule::{Group, Rule};
+
+/// The first `WORKDIR` of a stage is absolute.
+pub(in crate::lint) static WORKDIR_RELATIVE_PATH: Rule = Rule {
+    name: "WorkdirRelativePath",
+    aliases: &["DL3000"],
+    group: Group::BuildKit,
+    level: Level::Warning,
+    is_experimental: false,
+    summary: "Relative workdir without an absolute workdir declared within the build can have unexpected results if the base image changes",
+    why: "A relative directory starts from wherever the base image left off. When the base sets \
+          another one some day, all files move.",
+    bad: "FROM debian:13-slim\nWORKDIR app\n",
+    good: "FROM debian:13-slim\nWORKDIR /app\n",
+    check: relative,
+};
+
+fn relative(facts: &Facts<'_>, found: &mut Findings) {
+    for stage in facts.reached() {
+        if stage.starts_with_workdir() {
+            continue;
+        }
+        // The first one decides: with it the others are right or wrong.
+        let first = stage
+            .steps
+            .iter()
+            .find(|step| matches!(step.instruction.kind, InstructionKind::Workdir(_)));
+        let Some(step) = first else {
+            continue;
+        };
+        for word in stage.words(step, &facts.expander) {
+            let path = &word.text;
+            if !path.starts_with('/') {
+                let detail = format!(
+                    "Relative workdir {path:?} can have unexpected results if the base image changes"
+                );
+                found.at(step.span, detail);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What the rules look at: stages with their bases, and the variables at each instruction.
+//!
+//! Variables are folded as BuildKit folds them while it lowers a stage. Those of a stage stand in
+//! one list in the order they were set; an instruction sees the first so many of it, so that
+//! thousands of instructions cost no copies.
+
+mod bases;
+mod stage;
+mod words;
+
+use std::collections::BTreeMap;
+
+use cairn_diagnostic::Diagnostic;
+
+use super::input::{Input, Reach};
+use crate::ast::{Dockerfile, InstructionKind, Stage};
+use crate::expand::Expander;
+use crate::predefined::platform_args;
+
+pub(super) use bases::Base;
+pub(super) use stage::{StageFacts, Step};
+
+/// Variables in the order they were set; the last of a name counts.
+pub(super) type Variables = Vec<(String, String)>;
+
+/// A Dockerfile with everything that follows from it and from the input.
+pub(super) struct Facts<'a> {
+    /// The file.
+    pub(super) file: &'a Dockerfile,
+    /// What was given with it.
+    pub(super) input: &'a Input<'a>,
+    /// How its words are expanded.
+    pub(super) expander: Expander,
+    /// The variables that `FROM` sees.
+    pub(super) globals: Variables,
+    /// The same if no build argument were given.
+    pub(super) default_globals: Variables,
+    /// Its stages, in order.
+    pub(super) stages: Vec<StageFacts<'a>>,
+}
+
+impl<'a> Facts<'a> {
+    /// Works the facts out. Fails if the target does not exist.
+    pub(super) fn new(file: &'a Dockerfile, input: &'a Input<'a>) -> Result<Self, Box<Diagnostic>> {
+        let expander = Expander::new(file.directives.escape);
+        let none = BTreeMap::new();
+        let mut facts = Self {
+            file,
+            input,
+            expander,
+            globals: globals(file, input, input.args, &expander),
+            default_globals: globals(file, input, &none, &expander),
+            stages: Vec::new(),
+        };
+        let reached = reached(file, input.reach, &facts)?;
+        for (stage, is_reached) in file.stages.iter().zip(reached) {
+            let stage = StageFacts::new(stage, is_reached, &facts);
+            facts.stages.push(stage);
+        }
+        Ok(facts)
+    }
+
+    /// The stages that are checked instruction by instruction.
+    pub(super) fn reached(&self) -> impl Iterator<Item = &StageFacts<'a>> {
+        self.stages.iter().filter(|stage| stage.is_reached)
+    }
+
+    /// The instructions of all those stages.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&StageFacts<'a>, &Step<'a>)> {
+        self.reached()
+            .flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
+    }
+}
+
+/// The predefined arguments and the `ARG`s before the first `FROM`.
+fn globals(
+    file: &Dockerfile,
+    input: &Input<'_>,
+    args: &BTreeMap<String, String>,
+    expander: &Expander,
+) -> Variables {
+    let target = match input.reach {
+        Reach::Target(Some(name)) => Some(name),
+        _ => file.stages.last().and_then(Stage::name),
+    };
+    let mut globals: Variables =
+        platform_args(&input.build_platform, &input.target_platform, target)
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+    for (name, value) in &mut globals {
+        if let Some(given) = args.get(name) {
+            value.clone_from(given);
+        }
+    }
+    for declaration in file
+        .global_args
+        .iter()
+        .flat_map(|arg| &arg.kind.declarations)
+    {
+        let name = declaration.name.as_str();
+        let value = match (args.get(name), &declaration.default) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(default)) => expander
+                .word(default.as_str(), &globals.as_slice())
+                .ok()
+                .map(|word| word.text),
+            (None, None) => None,
+        };
+        if let Some(value) = value {
+            globals.push((name.to_owned(), value));
+        }
+    }
+    globals
+}
+
+/// Which stages are to be checked.
+fn reached(
+    file: &Dockerfile,
+    reach: Reach<'_>,
+    facts: &Facts<'_>,
+) -> Result<Vec<bool>, Box<Diagnostic>> {
+    let Reach::Target(target) = reach else {
+        return Ok(vec![true; file.stages.len()]);
+    };
+    let first = match target {
+        Some(name) => file.stage(name).ok_or_else(|| {
+            let text = format!("target stage {name:?} could not be found");
+            let names: Vec<_> = file.stages.iter().filter_map(Stage::name).collect();
+            let error = Diagnostic::error(text);
+            Box::new(match names.is_empty() {
+                true => error,
+                false => error.hint(format!(
+                    "Stages of {}: {}.",
+                    file.source.name,
+                    names.join(", ")
+                )),
+            })
+        })?,
+        None => match file.stages.last() {
+            Some(last) => last,
+            None => return Ok(Vec::new()),
+        },
+    };
+    let mut reached = vec![false; file.stages.len()];
+    let mut open = vec![first.index];
+    while let Some(index) = open.pop() {
+        if !std::mem::replace(&mut reached[index], true) {
+            open.extend(needs(file, &file.stages[index], facts));
+        }
+    }
+    Ok(reached)
+}
+
+/// The stages that a stage starts from, copies from or mounts.
+fn needs(file: &Dockerfile, stage: &Stage, facts: &Facts<'_>) -> Vec<usize> {
+    let mut needed: Vec<usize> = Vec::new();
+    let image = stage.from.kind.image.as_str();
+    if let Ok(image) = facts.expander.word(image, &facts.globals.as_slice()) {
+        needed.extend(stage_before(file, stage.index, &image.text));
+    }
+    for step in &stage.instructions {
+        match &step.kind {
+            InstructionKind::Copy(copy) => {
+                needed.extend(
+                    copy.from
+                        .as_ref()
+                        .and_then(|from| named(file, from.as_str())),
+                );
+            }
+            InstructionKind::Run(run) => {
+                let names = run.mounts.iter().filter_map(|mount| mount.from.as_deref());
+                needed.extend(names.filter_map(|name| named(file, name)));
+            }
+            _ => {}
+        }
+    }
+    needed
+}
+
+/// The last stage of a name that stands before another one.
+pub(super) fn stage_before(file: &Dockerfile, before: usize, name: &str) -> Option<usize> {
+    let is_called = |stage: &&Stage| {
+        stage
+            .name()
+            .is_some_and(|own| own.eq_ignore_ascii_case(name))
+    };
+    let found = file.stages[..before].iter().rev().find(is_called);
+    found.map(|stage| stage.index)
+}
+
+/// The stage that `--from=` names, by name or number.
+pub(super) fn named(file: &Dockerfile, name: &str) -> Option<usize> {
+    file.stage(name).map(|stage| stage.index)
+}

@@ -1,0 +1,223 @@
+//! One stage: its base, its instructions with what they see, and the triggers it inherits.
+
+use cairn_diagnostic::Span;
+
+use super::bases::DEFAULT_PATH;
+use super::words;
+use super::{Base, Facts, Variables, stage_before};
+use crate::ast::{ArgDeclaration, Instruction, InstructionKind, Stage};
+use crate::expand::{Expanded, Expander};
+use crate::lint::reference;
+
+/// A stage and what follows from it.
+pub(crate) struct StageFacts<'a> {
+    /// The stage.
+    pub(crate) stage: &'a Stage,
+    /// Whether its instructions are checked.
+    pub(crate) is_reached: bool,
+    /// What it starts from; `None` if the name cannot be known.
+    pub(crate) base: Option<Base>,
+    /// The name in `FROM` with its variables expanded.
+    pub(crate) image: Option<Expanded>,
+    /// `--platform=` with its variables expanded.
+    pub(crate) platform: Option<Expanded>,
+    /// Its instructions, triggers of its base first.
+    pub(crate) steps: Vec<Step<'a>>,
+    /// Whether all variables of its base are known: there is no image from outside below it, or
+    /// its config is known, or it is one that sets nothing but `PATH`.
+    pub(crate) has_known_variables: bool,
+    variables: Variables,
+    declared: Vec<String>,
+    triggers: Vec<&'a Instruction>,
+    /// Whether a shell was set, at the start and at the end.
+    shell: (bool, bool),
+    /// Whether a working directory was set by this file, at the start and at the end.
+    workdir: (bool, bool),
+}
+
+/// An instruction in a stage.
+pub(crate) struct Step<'a> {
+    /// The instruction.
+    pub(crate) instruction: &'a Instruction,
+    /// Its place; for a trigger, that of the `FROM` which sets it off.
+    pub(crate) span: Span,
+    /// How many of the stage's variables are set before it.
+    variables: usize,
+    /// How many of the stage's arguments are declared before it.
+    declared: usize,
+}
+
+impl<'a> StageFacts<'a> {
+    pub(super) fn new(stage: &'a Stage, is_reached: bool, facts: &Facts<'a>) -> Self {
+        let globals = facts.globals.as_slice();
+        let expand = |text: &str| facts.expander.word(text, &globals).ok();
+        let clause = &stage.from.kind;
+        let image = expand(clause.image.as_str());
+        let base = image.as_ref().and_then(|name| base(name, stage, facts));
+        let mut new = Self {
+            stage,
+            is_reached,
+            platform: clause
+                .platform
+                .as_ref()
+                .and_then(|word| expand(word.as_str())),
+            image,
+            steps: Vec::new(),
+            has_known_variables: false,
+            variables: Variables::new(),
+            declared: Vec::new(),
+            triggers: Vec::new(),
+            shell: (false, false),
+            workdir: (false, false),
+            base,
+        };
+        let triggers = new.inherit(facts);
+        for instruction in triggers {
+            new.step(instruction, stage.from.span, facts);
+        }
+        for instruction in &stage.instructions {
+            new.step(instruction, instruction.span, facts);
+        }
+        new
+    }
+
+    /// The variables that an instruction sees.
+    pub(crate) fn variables_at(&self, step: &Step<'_>) -> &[(String, String)] {
+        &self.variables[..step.variables]
+    }
+
+    /// Whether an argument of this name was declared, with a value or without.
+    pub(crate) fn declares(&self, step: &Step<'_>, name: &str) -> bool {
+        self.declared[..step.declared].iter().any(|own| own == name)
+    }
+
+    /// Whether a shell is set where the stage starts.
+    pub(crate) fn starts_with_shell(&self) -> bool {
+        self.shell.0
+    }
+
+    /// Whether this file has set a working directory before the stage starts.
+    pub(crate) fn starts_with_workdir(&self) -> bool {
+        self.workdir.0
+    }
+
+    /// The words of an instruction that BuildKit expands.
+    pub(crate) fn words(&self, step: &Step<'_>, expander: &Expander) -> Vec<Expanded> {
+        words::expanded(step.instruction, &self.variables_at(step), expander)
+    }
+
+    /// Takes over what the base leaves behind; gives the triggers that go off.
+    fn inherit(&mut self, facts: &Facts<'a>) -> Vec<&'a Instruction> {
+        let mut triggers = Vec::new();
+        match &self.base {
+            Some(Base::Stage(index)) => {
+                let below = &facts.stages[*index];
+                self.variables.clone_from(&below.variables);
+                self.declared.clone_from(&below.declared);
+                self.shell = (below.shell.1, below.shell.1);
+                self.workdir = (below.workdir.1, below.workdir.1);
+                self.has_known_variables = below.has_known_variables;
+                triggers.clone_from(&below.triggers);
+            }
+            Some(Base::Image(name)) => match facts.input.bases.get(name) {
+                Some(known) => {
+                    self.variables.clone_from(&known.env);
+                    self.shell = (known.has_shell, known.has_shell);
+                    self.has_known_variables = true;
+                }
+                None => self.has_known_variables = sets_path_only(name),
+            },
+            Some(Base::Scratch) => self.has_known_variables = true,
+            None => {}
+        }
+        if !self.variables.iter().any(|(name, _)| name == "PATH") {
+            let path = ("PATH".to_owned(), DEFAULT_PATH.to_owned());
+            self.variables.push(path);
+        }
+        triggers
+    }
+
+    fn step(&mut self, instruction: &'a Instruction, span: Span, facts: &Facts<'a>) {
+        let step = Step {
+            instruction,
+            span,
+            variables: self.variables.len(),
+            declared: self.declared.len(),
+        };
+        match &instruction.kind {
+            InstructionKind::Env(_) => {
+                let words = self.words(&step, &facts.expander);
+                for pair in words.chunks_exact(2) {
+                    let (name, value) = (pair[0].text.clone(), pair[1].text.clone());
+                    self.variables.push((name, value));
+                }
+            }
+            InstructionKind::Arg(arg) => {
+                arg.declarations
+                    .iter()
+                    .for_each(|declaration| self.declare(declaration, facts));
+            }
+            InstructionKind::Shell(_) => self.shell.1 = true,
+            InstructionKind::Workdir(_) => self.workdir.1 = true,
+            InstructionKind::OnBuild(trigger) => self.triggers.push(&trigger.instruction),
+            _ => {}
+        }
+        self.steps.push(step);
+    }
+
+    fn declare(&mut self, declaration: &ArgDeclaration, facts: &Facts<'_>) {
+        let name = declaration.name.as_str();
+        let global = || {
+            let mut globals = facts.globals.iter().rev();
+            globals.find(|(known, _)| known == name)
+        };
+        let value = match (facts.input.args.get(name), &declaration.default) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(default)) => {
+                let variables = self.variables.as_slice();
+                let expanded = facts.expander.word(default.as_str(), &variables);
+                expanded.ok().map(|word| word.text)
+            }
+            (None, None) => global().map(|(_, value)| value.clone()),
+        };
+        if let Some(value) = value {
+            self.variables.push((name.to_owned(), value));
+        }
+        self.declared.push(name.to_owned());
+    }
+}
+
+fn base(name: &Expanded, stage: &Stage, facts: &Facts<'_>) -> Option<Base> {
+    let text = name.text.as_str();
+    if let Some(index) = stage_before(facts.file, stage.index, text) {
+        return Some(Base::Stage(index));
+    }
+    match text {
+        "" => None,
+        "scratch" => Some(Base::Scratch),
+        // A part of the name is missing: it comes from an argument that only a build gives.
+        _ if !name.unmatched.is_empty() => None,
+        name => Some(Base::Image(name.to_owned())),
+    }
+}
+
+/// Distributions whose images set no variable but `PATH`.
+const BARE: [&str; 10] = [
+    "almalinux",
+    "alpine",
+    "amazonlinux",
+    "archlinux",
+    "busybox",
+    "centos",
+    "debian",
+    "opensuse/leap",
+    "rockylinux",
+    "ubuntu",
+];
+
+fn sets_path_only(image: &str) -> bool {
+    let (name, ..) = reference::parts(image);
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    let last = name.rsplit_once("library/").map_or(name, |(_, last)| last);
+    BARE.contains(&last)
+}

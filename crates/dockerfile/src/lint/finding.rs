@@ -1,0 +1,103 @@
+//! What a rule has found, and how rules report it.
+
+use std::fmt::{self, Display, Formatter};
+
+use cairn_diagnostic::Span;
+
+use super::rule::Rule;
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Worth knowing; not shown unless asked for.
+    Info,
+    /// Probably a mistake.
+    Warning,
+    /// A mistake.
+    Error,
+}
+
+impl Level {
+    /// The level's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Display for Level {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A mistake at a place.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// Which kind of mistake.
+    pub rule: &'static Rule,
+    /// How much it matters here.
+    pub level: Level,
+    /// Where it is.
+    pub span: Span,
+    /// What is wrong, with names and values.
+    pub detail: String,
+}
+
+impl PartialEq for Finding {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |finding: &Self| (finding.rule.name, finding.level, finding.span);
+        key(self) == key(other) && self.detail == other.detail
+    }
+}
+
+impl Eq for Finding {}
+
+/// Collects what one rule finds.
+#[derive(Debug)]
+pub(super) struct Findings {
+    rule: &'static Rule,
+    level: Level,
+    is_level_given: bool,
+    found: Vec<Finding>,
+}
+
+impl Findings {
+    /// Begins for a rule; `given` is the level somebody asked for.
+    pub(super) fn new(rule: &'static Rule, level: Level, given: bool) -> Self {
+        Self {
+            rule,
+            level,
+            is_level_given: given,
+            found: Vec::new(),
+        }
+    }
+
+    /// Reports what is only worth knowing, or may be no mistake at all: at the lowest level,
+    /// unless somebody asked for another.
+    pub(super) fn doubtful(&mut self, span: Span, detail: impl Into<String>) {
+        let level = std::mem::replace(&mut self.level, Level::Info);
+        if self.is_level_given {
+            self.level = level;
+        }
+        self.at(span, detail);
+        self.level = level;
+    }
+
+    /// Reports the mistake.
+    pub(super) fn at(&mut self, span: Span, detail: impl Into<String>) {
+        self.found.push(Finding {
+            rule: self.rule,
+            level: self.level,
+            span,
+            detail: detail.into(),
+        });
+    }
+
+    pub(super) fn take(self) -> Vec<Finding> {
+        self.found
+    }
+}

@@ -1,0 +1,192 @@
+//! The table of rules, and what holds for all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cairn_diagnostic::Source;
+
+use super::*;
+use crate::ignore::Patterns;
+use crate::predefined::PlatformParts;
+
+/// Checks a text with everything at its default, and gives `rule line` of each finding that
+/// people are shown.
+#[track_caller]
+fn found(text: &str) -> Vec<String> {
+    let none = BTreeMap::new();
+    findings(text, &none)
+}
+
+#[track_caller]
+fn findings(text: &str, levels: &BTreeMap<&'static str, Option<Level>>) -> Vec<String> {
+    let file = crate::parse(&Source::new("Dockerfile", text)).unwrap();
+    let checked = checked(&file, levels);
+    let shown = checked.findings.iter();
+    shown
+        .filter(|finding| finding.level > Level::Info)
+        .map(|finding| {
+            let line = file.source.position(finding.span.start).line;
+            format!("{} {line}", finding.rule.name)
+        })
+        .collect()
+}
+
+fn checked(file: &Dockerfile, levels: &BTreeMap<&'static str, Option<Level>>) -> Checked {
+    let amd64 = PlatformParts {
+        os: "linux",
+        architecture: "amd64",
+        ..PlatformParts::default()
+    };
+    let only_arm = BaseImage {
+        platform: Some("linux/arm64".to_owned()),
+        ..BaseImage::default()
+    };
+    let input = Input {
+        args: &BTreeMap::new(),
+        reach: Reach::AllStages,
+        ignore: Some(&Patterns::parse("*.md\n").unwrap()),
+        build_platform: amd64,
+        target_platform: amd64,
+        bases: &BTreeMap::from([("only-arm:1".to_owned(), only_arm)]),
+        pinned: &BTreeSet::new(),
+        levels,
+        wants: |_| true,
+    };
+    check(file, &input).unwrap()
+}
+
+#[test]
+fn names_and_aliases_are_unique() {
+    let mut seen = BTreeSet::new();
+    for rule in RULES {
+        for name in std::iter::once(&rule.name).chain(rule.aliases) {
+            assert!(seen.insert(name.to_lowercase()), "{name} twice");
+        }
+    }
+    assert_eq!(
+        rule("dl3025").map(|rule| rule.name),
+        Some("JSONArgsRecommended")
+    );
+    assert!(rule("NoSuchRule").is_none());
+}
+
+/// The examples of every page are what they say.
+#[test]
+fn pages_are_true() {
+    for rule in RULES {
+        let level = match rule.level {
+            // What is silent by default has examples, too.
+            Level::Info => Some(Level::Warning),
+            level => Some(level),
+        };
+        let levels = BTreeMap::from([(rule.name, level)]);
+        let is_found = |text: &str| {
+            let found = findings(text, &levels);
+            found
+                .iter()
+                .any(|one| one.starts_with(&format!("{} ", rule.name)))
+        };
+        assert!(
+            is_found(rule.bad),
+            "{}: not found in\n{}",
+            rule.name,
+            rule.bad
+        );
+        assert!(
+            !is_found(rule.good),
+            "{}: found in\n{}",
+            rule.name,
+            rule.good
+        );
+        assert!(rule.why.ends_with('.'), "{}", rule.name);
+        assert!(!rule.summary.is_empty() && rule.bad.ends_with('\n') && rule.good.ends_with('\n'));
+    }
+}
+
+#[test]
+fn the_directive_skips_and_comments_do() {
+    let bad = "FROM scratch as base\ncopy a /\n";
+    assert_eq!(
+        found(bad),
+        ["FromAsCasing 1", "ConsistentInstructionCasing 2"]
+    );
+    assert_eq!(
+        found(&format!("# check=skip=FromAsCasing\n{bad}")),
+        ["ConsistentInstructionCasing 3"]
+    );
+    assert_eq!(found(&format!("# check=skip=all\n{bad}")), [""; 0]);
+    let commented = "FROM scratch AS base\n# cairn ignore=JSONArgsRecommended\nCMD a\n";
+    assert_eq!(found(commented), [""; 0]);
+    let aliased = "FROM scratch AS base\n# hadolint ignore=DL3025\nCMD a\n";
+    assert_eq!(found(aliased), [""; 0]);
+    let distant = "FROM scratch AS base\n# hadolint ignore=DL3025\n\nCMD a\n";
+    assert_eq!(found(distant), ["JSONArgsRecommended 4"]);
+}
+
+#[test]
+fn levels_can_be_given() {
+    let text = "FROM scratch\nCMD a\n";
+    let off = BTreeMap::from([("JSONArgsRecommended", None)]);
+    assert_eq!(findings(text, &off), [""; 0]);
+    let info = BTreeMap::from([("JSONArgsRecommended", Some(Level::Info))]);
+    assert_eq!(findings(text, &info), [""; 0]);
+}
+
+#[test]
+fn violations_are_buildkits_only_with_error() {
+    let none = BTreeMap::new();
+    let of = |text: &str| {
+        let file = crate::parse(&Source::new("Dockerfile", text)).unwrap();
+        checked(&file, &none).violations()
+    };
+    let bad = "FROM scratch as a\nFROM scratch as b\n";
+    assert_eq!(of(bad), [""; 0]);
+    assert_eq!(of(&format!("# check=error=true\n{bad}")), ["FromAsCasing"]);
+}
+
+/// What a base may set is not known for most images.
+#[test]
+fn variables_of_unknown_bases_are_not_blamed() {
+    let text = |base: &str| format!("FROM {base}\nENV A=$JAVA_HOME\n");
+    assert_eq!(found(&text("debian:13")), ["UndefinedVar 2"]);
+    assert_eq!(found(&text("eclipse-temurin:21")), [""; 0]);
+    assert_eq!(
+        found("FROM eclipse-temurin:21\nENV A=$PAHT\n"),
+        ["UndefinedVar 2"]
+    );
+}
+
+#[test]
+fn triggers_are_checked_where_they_go_off() {
+    let text = "FROM scratch AS a\nONBUILD ENV A=$b\nFROM a\n";
+    assert_eq!(found(text), ["UndefinedVar 3"]);
+}
+
+#[test]
+fn options_that_mean_nothing_are_refused() {
+    let file = crate::parse(&Source::new("f", "# check=skpi=all\nFROM scratch\n")).unwrap();
+    let none = BTreeMap::new();
+    let input = Input {
+        args: &BTreeMap::new(),
+        reach: Reach::Target(Some("nope")),
+        ignore: None,
+        build_platform: PlatformParts::default(),
+        target_platform: PlatformParts::default(),
+        bases: &BTreeMap::new(),
+        pinned: &BTreeSet::new(),
+        levels: &none,
+        wants: |_| true,
+    };
+    let error = check(&file, &input).unwrap_err();
+    assert_eq!(error.position().map(|at| at.line), Some(1));
+    let args = BTreeMap::from([(CHECK_ARGUMENT.to_owned(), "skip=all".to_owned())]);
+    let input = Input {
+        args: &args,
+        ..input
+    };
+    assert!(
+        check(&file, &input)
+            .unwrap_err()
+            .message
+            .contains("could not be found")
+    );
+}
