@@ -23,6 +23,7 @@ pub mod filesystem;
 pub mod graph;
 pub mod image;
 pub mod key;
+pub mod lint;
 pub mod lower;
 pub mod mount;
 pub mod plan;

@@ -12,6 +12,7 @@ use crate::failure::StepError;
 use crate::filesystem::Filesystem;
 use crate::graph::{Graph, Op};
 use crate::image::record::ImageRecord;
+use crate::lint::{self, Warnings};
 use crate::lower::{Lowered, LoweredImage, lower};
 use crate::plan::{Decision, GraphPlan, plan};
 use crate::request::ImageRequest;
@@ -25,6 +26,8 @@ pub struct Prepared<'a> {
     pub lowered: Lowered,
     /// What will happen to each vertex.
     pub plan: GraphPlan,
+    /// What the checker says of the Dockerfiles.
+    pub warnings: Vec<Warnings>,
     taker: Taker<'a>,
 }
 
@@ -35,11 +38,13 @@ pub fn prepare<'a>(
     engine: &Engine<'a>,
 ) -> Result<Prepared<'a>, Vec<Diagnostic>> {
     let lowered = lower(requests, images)?;
+    let warnings = lint::check(requests, images, engine.contexts)?;
     let taker = Taker::new(engine);
     let plan = plan(&lowered.graph, engine, &taker);
     Ok(Prepared {
         lowered,
         plan,
+        warnings,
         taker,
     })
 }

@@ -4,7 +4,7 @@
 //! - [`environment`], [`settings`], [`host_trust`]: what the surroundings say, read once.
 //! - [`printer`], [`sanitize`], [`style`], [`table`], [`quantity`]: how words get out.
 //! - [`means`]: what a run needs; [`stack_run`]: a run over a stack; [`progress`]: a run as it is shown while it lasts;
-//!   [`failures`]: what is shown of failed steps afterwards.
+//!   [`failures`], [`warnings`]: what is shown of failed steps, and of Dockerfiles, afterwards.
 //! - [`error`], [`exit`]: why a command stopped, and the exit code that follows.
 
 #![allow(
@@ -28,6 +28,7 @@ mod settings;
 mod stack_run;
 mod style;
 mod table;
+mod warnings;
 
 use std::process::ExitCode;
 

@@ -58,6 +58,15 @@ impl Printer {
         self.bytes(text.as_bytes())
     }
 
+    /// Prints a finding as data, with the lines it points at.
+    pub fn finding_data(&self, finding: &Diagnostic) -> Result<(), OutputError> {
+        let mut text = cairn_diagnostic::render(finding);
+        if self.stdout_is_terminal {
+            text = sanitize::text(&text).into_owned();
+        }
+        self.bytes(tinted(&text, self.color_stdout).as_bytes())
+    }
+
     /// Prints a value as JSON, indented as people like to read it.
     pub fn json(&self, value: &impl Serialize) -> Result<(), OutputError> {
         let mut text = serde_json::to_string_pretty(value).map_err(|e| OutputError(e.into()))?;
@@ -103,7 +112,7 @@ impl Printer {
             return;
         }
         let plain = cairn_diagnostic::render(finding);
-        write_stderr(&self.tinted(&sanitize::text(&plain)));
+        write_stderr(&tinted(&sanitize::text(&plain), self.color_stderr));
     }
 
     /// Prints why a command failed: the message, its causes, hints.
@@ -128,7 +137,10 @@ impl Printer {
             self.event(&message);
             return;
         }
-        write_stderr(&self.tinted(&sanitize::text(&error_text(error))));
+        write_stderr(&tinted(
+            &sanitize::text(&error_text(error)),
+            self.color_stderr,
+        ));
     }
 
     fn say(&self, word: &'static str, tone: Tone, text: &str) {
@@ -152,34 +164,6 @@ impl Printer {
         if let Ok(line) = serde_json::to_string(message) {
             write_stderr(&format!("{line}\n"));
         }
-    }
-
-    /// Colours the words that begin lines of an error or a finding.
-    fn tinted(&self, text: &str) -> String {
-        if !self.color_stderr {
-            return text.to_owned();
-        }
-        const WORDS: [(&str, Tone); 6] = [
-            ("error", Tone::Bad),
-            ("warning", Tone::Warn),
-            ("note", Tone::Strong),
-            ("hint", Tone::Busy),
-            ("caused by", Tone::Strong),
-            ("----", Tone::Dim),
-        ];
-        text.split_inclusive('\n')
-            .map(|line| {
-                let found = WORDS.iter().find(|(word, _)| line.starts_with(word));
-                match found {
-                    Some((_, Tone::Dim)) => paint(line.trim_end(), Tone::Dim, true) + "\n",
-                    Some((word, tone)) => paint(word, *tone, true) + &line[word.len()..],
-                    None if line.contains(" | >>> ") => {
-                        paint(line.trim_end(), Tone::Strong, true) + "\n"
-                    }
-                    None => line.to_owned(),
-                }
-            })
-            .collect()
     }
 }
 
@@ -213,6 +197,34 @@ impl Message {
     }
 }
 
+/// Colours the words that begin lines of an error or a finding.
+fn tinted(text: &str, color: bool) -> String {
+    if !color {
+        return text.to_owned();
+    }
+    const WORDS: [(&str, Tone); 6] = [
+        ("error", Tone::Bad),
+        ("warning", Tone::Warn),
+        ("note", Tone::Strong),
+        ("hint", Tone::Busy),
+        ("caused by", Tone::Strong),
+        ("----", Tone::Dim),
+    ];
+    text.split_inclusive('\n')
+        .map(|line| {
+            let found = WORDS.iter().find(|(word, _)| line.starts_with(word));
+            match found {
+                Some((_, Tone::Dim)) => paint(line.trim_end(), Tone::Dim, true) + "\n",
+                Some((word, tone)) => paint(word, *tone, true) + &line[word.len()..],
+                None if line.contains(" | >>> ") => {
+                    paint(line.trim_end(), Tone::Strong, true) + "\n"
+                }
+                None => line.to_owned(),
+            }
+        })
+        .collect()
+}
+
 fn error_text(error: &CommandError) -> String {
     let mut text = String::new();
     for (depth, message) in error.messages.iter().enumerate() {
@@ -235,15 +247,6 @@ pub fn write_stderr(text: &str) {
 mod tests {
     use super::*;
 
-    fn printer(color: bool) -> Printer {
-        Printer {
-            stdout_is_terminal: false,
-            color_stdout: color,
-            color_stderr: color,
-            json_events: false,
-        }
-    }
-
     #[test]
     fn an_error_is_told_with_causes_and_hints() {
         let mut error =
@@ -259,9 +262,9 @@ mod tests {
     fn only_the_leading_word_is_coloured() {
         let text = "error: an error\n  2 | >>> RUN x\nplain\n";
         assert_eq!(
-            printer(true).tinted(text),
+            tinted(text, true),
             "\u{1b}[1;31merror\u{1b}[0m: an error\n\u{1b}[1m  2 | >>> RUN x\u{1b}[0m\nplain\n"
         );
-        assert_eq!(printer(false).tinted(text), text);
+        assert_eq!(tinted(text, false), text);
     }
 }

@@ -12,6 +12,8 @@ mod building;
 mod failing;
 #[path = "e2e/leaving.rs"]
 mod leaving;
+#[path = "e2e/linting.rs"]
+mod linting;
 #[path = "e2e/stack.rs"]
 mod stack;
 #[path = "e2e/surviving.rs"]

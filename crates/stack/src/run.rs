@@ -7,6 +7,7 @@ use cairn_build::engine::Engine;
 use cairn_build::event::{Event, Outcome};
 use cairn_build::failure::Failure;
 use cairn_build::image::ImageRecord;
+use cairn_build::lint::Warnings;
 use cairn_build::lower::LoweredImage;
 use cairn_build::run::Prepared;
 use cairn_build::solve::{Solved, SolvedStep};
@@ -53,6 +54,8 @@ pub struct RunReport {
     pub ran: usize,
     /// How many steps were there.
     pub cached: usize,
+    /// What the checker says of the Dockerfiles.
+    pub warnings: Vec<Warnings>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -104,6 +107,7 @@ pub fn run(
         cached: all.saturating_sub(ran + missing),
         failures: solved.failures,
         steps: solved.steps,
+        warnings: prepared.warnings.clone(),
         elapsed: started.elapsed(),
     };
     Ok(report)

@@ -196,7 +196,7 @@ fn open_archive(store: &Store, path: &Path, cancel: &Cancel) -> Result<Context, 
 }
 
 /// Finds the Dockerfile: the one named, or `Dockerfile` in any case in the context.
-fn dockerfile_path(build: &SingleBuild) -> Result<PathBuf, SingleError> {
+pub fn dockerfile_path(build: &SingleBuild) -> Result<PathBuf, SingleError> {
     let directory = match &build.context {
         ContextSource::Directory(directory) if directory.is_dir() => directory.clone(),
         ContextSource::Directory(directory) => {

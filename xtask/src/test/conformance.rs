@@ -1,4 +1,4 @@
-//! BuildKit's recorded builds, done by Cairn and compared, file by file.
+//! BuildKit's recorded builds, done by Cairn and compared, file by file; and what its checker says.
 //!
 //! The data is not part of this project; it lies in `../shared/conformance` or where
 //! `CAIRN_CONFORMANCE` says. The driver that comes with it builds every case with a command that we
@@ -45,6 +45,7 @@ pub(super) fn run(root: &Path) -> Result<Outcome, ChoreError> {
         .map_err(ChoreError::file("/var/tmp"))?;
     unpack(&data, work.path())?;
     let cairn = built_cairn(root)?;
+    check_lint(&data, &cairn)?;
     load_bases(&cairn, work.path())?;
     build_cases(&driver, &cairn, work.path())?;
     let report = compare(&driver, work.path())?;
@@ -79,6 +80,26 @@ fn built_cairn(root: &Path) -> Result<PathBuf, ChoreError> {
         "--message-format=json",
     ];
     command::built_program(&mut cargo(root, &build))
+}
+
+/// Runs the checker over BuildKit's cases; all of them must be equal.
+fn check_lint(data: &Path, cairn: &Path) -> Result<(), ChoreError> {
+    let mut check = Command::new("python3");
+    check
+        .arg(data.join("driver/lint_check.py"))
+        .arg(data.join("lint"));
+    check.arg(format!(
+        "{} lint --json {{dockerfile}} {{args}}",
+        cairn.display()
+    ));
+    let said = command::capture(&mut check)?;
+    print!("{}", indented(&said));
+    match said.trim_end().ends_with("bad 0") {
+        true => Ok(()),
+        false => Err(ChoreError::Unmet(
+            "the checker does not say what BuildKit's says".to_owned(),
+        )),
+    }
 }
 
 fn load_bases(cairn: &Path, work: &Path) -> Result<(), ChoreError> {

@@ -145,7 +145,8 @@ impl Context {
         self.digests.as_ref().map_or(Ok(()), FileDigestCache::save)
     }
 
-    fn patterns(&self) -> Option<&Patterns> {
+    /// What of the files is hidden.
+    pub(crate) fn patterns(&self) -> Option<&Patterns> {
         self.ignore.as_ref().map(|ignore| &ignore.patterns)
     }
 

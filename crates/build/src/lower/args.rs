@@ -3,11 +3,12 @@
 use cairn_diagnostic::{Diagnostic, Source};
 use cairn_dockerfile::ast::{Arg, Instruction};
 use cairn_dockerfile::expand::Expander;
-use cairn_dockerfile::predefined::{PlatformParts, platform_args};
+use cairn_dockerfile::predefined::platform_args;
 use cairn_oci::Platform;
 
 use super::env::EnvList;
 use crate::graph::BuildArgs;
+use crate::lint::platform_parts;
 
 /// The name of the argument that fixes an image's times.
 pub(super) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -21,19 +22,10 @@ pub(super) fn predefined(
 ) -> EnvList {
     let stage = (!stage.is_empty()).then_some(stage);
     let mut globals = EnvList::default();
-    for (name, value) in platform_args(&parts(build), &parts(target), stage) {
+    for (name, value) in platform_args(&platform_parts(build), &platform_parts(target), stage) {
         globals.set(name, given.get(name).unwrap_or(&value));
     }
     globals
-}
-
-fn parts(platform: &Platform) -> PlatformParts<'_> {
-    PlatformParts {
-        os: &platform.os,
-        os_version: platform.os_version.as_deref().unwrap_or(""),
-        architecture: &platform.architecture,
-        variant: platform.variant.as_deref().unwrap_or(""),
-    }
 }
 
 /// Adds the `ARG`s before the first `FROM`. Each sees those before it.

@@ -7,6 +7,7 @@ mod export;
 mod gc;
 mod images;
 mod inspect;
+mod lint;
 mod load;
 mod lock;
 mod man;
@@ -64,6 +65,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Load(load::LoadArgs),
     Export(export::ExportArgs),
+    Lint(lint::LintArgs),
     Lock(lock::LockArgs),
     Gc(gc::GcArgs),
     Doctor(doctor::DoctorArgs),
@@ -87,6 +89,7 @@ impl Cairn {
             Command::Inspect(args) => inspect::run(args, session),
             Command::Load(args) => load::run(args, session),
             Command::Export(args) => export::run(args, session),
+            Command::Lint(args) => lint::run(args, session),
             Command::Lock(args) => lock::run(args, session),
             Command::Gc(args) => gc::run(args, session),
             Command::Doctor(args) => doctor::run(args, session),

@@ -15,6 +15,7 @@ use crate::settings::ProgressChoice;
 use crate::stack_run::{Keep, StackRun};
 use crate::style::Tone;
 use crate::table::{Align, Cell, Table};
+use crate::warnings;
 
 /// Plan, build, test and report: everything for the images of a stack
 #[derive(Debug, Clone, Args)]
@@ -204,6 +205,9 @@ impl Done {
 
     /// Says what failed, and with which code to end.
     fn verdict(&self, session: &Session, choice: ProgressChoice) -> Result<(), CommandError> {
+        if session.settings.progress(choice) != ProgressChoice::Quiet {
+            warnings::tell(&session.printer, &self.run.warnings);
+        }
         if !self.run.is_success() {
             let shown = session.settings.progress(choice);
             return Err(failures::tell(&session.printer, &self.run.failures, shown));

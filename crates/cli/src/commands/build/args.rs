@@ -81,6 +81,9 @@ pub struct LoneArgs {
     /// Export the image: `type=oci|docker|tar|local,dest=PATH` (can be repeated)
     #[arg(long, short, value_name = "OUTPUT", value_parser = Output::parse)]
     pub output: Vec<Output>,
+    /// Check the Dockerfile by BuildKit's rules, and build nothing
+    #[arg(long)]
+    pub check: bool,
     /// Write the image's id to a file
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -161,6 +164,7 @@ impl LoneArgs {
             (!self.label.is_empty(), "--label"),
             (!self.build_context.is_empty(), "--build-context"),
             (!self.output.is_empty(), "--output"),
+            (self.check, "--check"),
             (self.iidfile.is_some(), "--iidfile"),
             (self.metadata_file.is_some(), "--metadata-file"),
         ]

@@ -13,13 +13,16 @@ use cairn_build::run::prepare;
 use cairn_oci::{Descriptor, Reference};
 use cairn_stack::history::{self, RunNote};
 use cairn_stack::run::{RunReport, run};
-use cairn_stack::single::{ContextSource, SingleBuild, SingleError, SingleRequest, request};
+use cairn_stack::single::{
+    ContextSource, SingleBuild, SingleError, SingleRequest, dockerfile_path, request,
+};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
 use super::args::{BuildArgs, NetworkChoice};
 use super::secrets;
 use crate::commands::export::{export, tell_skipped};
+use crate::commands::lint::{self, Subject};
 use crate::commands::load::reference;
 use crate::commands::output::Destination;
 use crate::error::{CommandError, Kind};
@@ -28,6 +31,7 @@ use crate::means::Means;
 use crate::progress::Progress;
 use crate::session::{Session, host_platform};
 use crate::settings::ProgressChoice;
+use crate::warnings;
 
 /// Builds a Dockerfile.
 pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(), CommandError> {
@@ -38,6 +42,9 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
         .map(|tag| reference(tag))
         .collect::<Result<Vec<_>, _>>()?;
     let input = Input::new(context, args.lone.file.as_deref(), session)?;
+    if args.lone.check {
+        return check(args, context, &input, session);
+    }
     let mut means = Means::new(session, &args.options)?;
     means.settings.secrets = secrets::values(&args.lone.secret, &session.settings.environment)?;
     means.settings.ssh = secrets::agents(&args.lone.ssh, &session.settings.environment)?;
@@ -56,6 +63,19 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     }
     write_files(args, &means, record, &id, &names)?;
     tell_result(args, session, &id, &names)
+}
+
+/// Checks the Dockerfile by BuildKit's rules and builds nothing.
+fn check(
+    args: &BuildArgs,
+    context: &str,
+    input: &Input,
+    session: &Session,
+) -> Result<(), CommandError> {
+    let single = single(args, context, input, &[], session)?;
+    let dockerfile = dockerfile_path(&single)?;
+    let subject = Subject::of_build(&single, &dockerfile)?;
+    lint::check_build(&subject, &session.printer)
 }
 
 /// Prepares and runs, showing progress; gives up with what failed.
@@ -113,6 +133,9 @@ fn solve(
     noted?;
     if means.cancel.is_cancelled() {
         return Err(CommandError::interrupted());
+    }
+    if session.settings.progress(choice) != ProgressChoice::Quiet {
+        warnings::tell(&session.printer, &report.warnings);
     }
     match report.is_success() {
         true => Ok(report),

@@ -1,0 +1,326 @@
+//! What is checked: Dockerfiles, each with the context and arguments it is built with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cairn_build::context::IgnoreFile;
+use cairn_diagnostic::{Diagnostic, Source};
+use cairn_dockerfile::Dockerfile;
+use cairn_dockerfile::ignore::Patterns;
+use cairn_dockerfile::lint::{self, Finding, Group, Input, Level, Reach, Rule};
+use cairn_oci::Platform;
+use cairn_spec::{ImageSource, StackGraph};
+use cairn_stack::load::{LoadError, LoadedStack, load};
+use cairn_stack::lockfile::LockFile;
+use cairn_stack::single::{ContextSource, SingleBuild};
+
+use super::LintArgs;
+use super::levels::LevelChoice;
+use crate::error::{CommandError, Kind};
+use crate::session::{Session, host_platform};
+use crate::settings::Settings;
+
+/// A Dockerfile to check, and how it is built.
+pub struct Subject {
+    /// The file.
+    pub file: Arc<Dockerfile>,
+    args: BTreeMap<String, String>,
+    target: Option<String>,
+    ignore: Option<Patterns>,
+    pinned: BTreeSet<String>,
+    platform: Platform,
+    wants: fn(&Rule) -> bool,
+}
+
+/// What was found in one file.
+pub struct Checked {
+    /// The file.
+    pub source: Source,
+    /// What was found, in the order of the text.
+    pub findings: Vec<Finding>,
+    /// How many findings are below the level that is shown.
+    pub unshown: usize,
+    /// Whether the file itself asks that findings be errors, and there are some.
+    pub is_violated: bool,
+}
+
+/// Where standard input stands in messages.
+const STANDARD_INPUT: &str = "<stdin>";
+
+type Found = (Vec<Subject>, Vec<Diagnostic>);
+
+impl Subject {
+    /// Finds what the command line asks for. Files that are no Dockerfiles come back as errors.
+    pub fn find(args: &LintArgs, session: &Session) -> Result<Found, CommandError> {
+        let build_args = build_args(args, &session.settings);
+        if !args.files.is_empty() {
+            return lone(&args.files, args, &build_args);
+        }
+        let directory = args.stack.as_deref().unwrap_or(Path::new("."));
+        let has_spec = directory.join(cairn_spec::FILE_NAME).is_file();
+        let dockerfile = Path::new("Dockerfile");
+        if args.stack.is_none() && (args.target.is_some() || !has_spec) && dockerfile.is_file() {
+            return lone(&[dockerfile.to_owned()], args, &build_args);
+        }
+        if args.stack.is_none() && !has_spec {
+            return Err(CommandError::usage("there is nothing to check here")
+                .hint("name a Dockerfile, or a stack with `--stack DIR`"));
+        }
+        of_stack(directory, &build_args)
+    }
+
+    /// The Dockerfile of a build, by BuildKit's rules.
+    pub fn of_build(build: &SingleBuild, dockerfile: &Path) -> Result<Self, CommandError> {
+        let source = read(dockerfile)?;
+        let file = cairn_dockerfile::parse(&source)
+            .map_err(|errors| CommandError::from_findings(Kind::Usage, errors))?;
+        Ok(Self {
+            file: Arc::new(file),
+            args: build.args.clone(),
+            target: build.target.clone(),
+            ignore: match &build.context {
+                ContextSource::Directory(context) => ignore_file(context, Some(dockerfile))?,
+                ContextSource::Archive(_) | ContextSource::Empty => None,
+            },
+            pinned: BTreeSet::new(),
+            platform: build.platform.clone(),
+            wants: |rule| rule.group == Group::BuildKit,
+        })
+    }
+
+    /// Checks the file.
+    pub fn check(
+        &self,
+        levels: &BTreeMap<&'static str, Option<Level>>,
+    ) -> Result<Checked, Box<Diagnostic>> {
+        let platform = cairn_build::lint::platform_parts(&self.platform);
+        let input = Input {
+            args: &self.args,
+            reach: match &self.target {
+                Some(target) => Reach::Target(Some(target)),
+                None => Reach::AllStages,
+            },
+            ignore: self.ignore.as_ref(),
+            build_platform: platform,
+            target_platform: platform,
+            bases: &BTreeMap::new(),
+            pinned: &self.pinned,
+            levels,
+            wants: self.wants,
+        };
+        let checked = lint::check(&self.file, &input)?;
+        Ok(Checked {
+            source: self.file.source.clone(),
+            is_violated: !checked.violations().is_empty(),
+            findings: checked.findings,
+            unshown: 0,
+        })
+    }
+}
+
+impl Checked {
+    /// Leaves out what is below a level, and counts it.
+    pub fn hide_below(&mut self, level: LevelChoice) {
+        let before = self.findings.len();
+        self.findings.retain(|finding| level.has(finding.level));
+        self.unshown += before - self.findings.len();
+    }
+}
+
+/// Adds what was found; images that share a file are told once.
+pub fn merge(all: &mut Vec<Checked>, checked: Checked) {
+    match all.iter_mut().find(|other| other.source == checked.source) {
+        Some(other) => {
+            for finding in checked.findings {
+                if !other.findings.contains(&finding) {
+                    other.findings.push(finding);
+                }
+            }
+            other.findings.sort_by_key(|finding| finding.span.start);
+            other.is_violated |= checked.is_violated;
+        }
+        None => all.push(checked),
+    }
+}
+
+/// Build arguments; one without a value comes from the environment, and is left out if it is not
+/// there.
+fn build_args(args: &LintArgs, settings: &Settings) -> BTreeMap<String, String> {
+    let given = args.build_arg.iter().filter_map(|(name, value)| {
+        let value = match value {
+            Some(value) => value.clone(),
+            None => settings.environment.exact(name)?.to_str()?.to_owned(),
+        };
+        Some((name.clone(), value))
+    });
+    given.collect()
+}
+
+fn lone(
+    files: &[PathBuf],
+    args: &LintArgs,
+    build_args: &BTreeMap<String, String>,
+) -> Result<Found, CommandError> {
+    let mut subjects = Vec::new();
+    let mut refused = Vec::new();
+    for path in files {
+        let source = read(path)?;
+        let is_input = path.as_os_str() == "-";
+        let ignore = match (&args.context, is_input) {
+            (Some(context), true) => ignore_file(context, None)?,
+            (Some(context), false) => ignore_file(context, Some(path))?,
+            (None, true) => None,
+            (None, false) => ignore_file(directory_of(path), Some(path))?,
+        };
+        match cairn_dockerfile::parse(&source) {
+            Ok(file) => subjects.push(Subject {
+                file: Arc::new(file),
+                args: build_args.clone(),
+                target: args.target.clone(),
+                ignore,
+                pinned: match is_input {
+                    true => BTreeSet::new(),
+                    false => stack_around(path),
+                },
+                platform: host_platform(),
+                wants: |_| true,
+            }),
+            Err(errors) => refused.extend(errors),
+        }
+    }
+    Ok((subjects, refused))
+}
+
+fn read(path: &Path) -> Result<Source, CommandError> {
+    let mut bytes = Vec::new();
+    let (name, read) = match path.as_os_str() == "-" {
+        true => {
+            let read = std::io::stdin().lock().read_to_end(&mut bytes).map(drop);
+            (STANDARD_INPUT.to_owned(), read)
+        }
+        false => {
+            let read = std::fs::read(path).map(|read| bytes = read);
+            (path.display().to_string(), read)
+        }
+    };
+    read.map_err(|error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Kind::Usage,
+            _ => Kind::Environment,
+        };
+        let told = CommandError::from_error(kind, &error)
+            .while_doing(format!("cannot read {}", path.display()));
+        match error.kind() {
+            std::io::ErrorKind::IsADirectory => {
+                told.hint(format!("name the file: {}/Dockerfile", path.display()))
+            }
+            _ => told,
+        }
+    })?;
+    Ok(Source::new(name, String::from_utf8_lossy(&bytes)))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn ignore_file(
+    context: &Path,
+    dockerfile: Option<&Path>,
+) -> Result<Option<Patterns>, CommandError> {
+    let found = IgnoreFile::find(context, dockerfile)
+        .map_err(|error| CommandError::from_error(Kind::Usage, &error))?;
+    Ok(found.map(|file| file.patterns))
+}
+
+/// The names that mean images of the stack a file lies in, if it lies in one.
+fn stack_around(path: &Path) -> BTreeSet<String> {
+    let Ok(path) = std::path::absolute(path) else {
+        return BTreeSet::new();
+    };
+    let directory = path
+        .ancestors()
+        .skip(1)
+        .find(|directory| directory.join(cairn_spec::FILE_NAME).is_file());
+    // A stack that cannot be loaded is not what was asked about.
+    let Some(Ok(stack)) = directory.map(|directory| load(directory, &host_platform())) else {
+        return BTreeSet::new();
+    };
+    let mut names = locked(&stack.directory);
+    for image in &stack.stack.images {
+        names.extend([
+            image.name.to_string(),
+            image.name.dashed(),
+            image.name.image.clone(),
+        ]);
+    }
+    names
+}
+
+/// The names of images from outside that the stack's lock pins.
+fn locked(directory: &Path) -> BTreeSet<String> {
+    let lock = LockFile::read(directory);
+    lock.map_or_else(
+        |_| BTreeSet::new(),
+        |lock| lock.external.into_keys().collect(),
+    )
+}
+
+fn of_stack(
+    directory: &Path,
+    build_args: &BTreeMap<String, String>,
+) -> Result<Found, CommandError> {
+    let platform = host_platform();
+    let loaded = match load(directory, &platform) {
+        Ok(loaded) => loaded,
+        Err(LoadError::Findings(findings)) => return Ok((Vec::new(), findings)),
+        Err(error @ LoadError::NoSpec { .. }) => {
+            return Err(CommandError::from_error(Kind::Usage, &error));
+        }
+        Err(error) => return Err(CommandError::from_error(Kind::Environment, &error)),
+    };
+    let locked = locked(directory);
+    let mut subjects = Vec::new();
+    for (id, dockerfile) in &loaded.dockerfiles {
+        let ImageSource::Dockerfile(spec) = &loaded.stack[*id].source else {
+            continue;
+        };
+        let own = spec.args.iter();
+        let mut args: BTreeMap<String, String> = own
+            .map(|(name, value)| (name.clone(), value.value.clone()))
+            .collect();
+        args.extend(build_args.clone());
+        let mut pinned = locked.clone();
+        pinned.extend(siblings(&loaded, &loaded.graph, *id));
+        subjects.push(Subject {
+            file: dockerfile.dockerfile.clone(),
+            args,
+            target: spec.target.as_ref().map(|target| target.value.clone()),
+            ignore: ignore_file(&dockerfile.context, Some(&dockerfile.path))?,
+            pinned,
+            platform: platform.clone(),
+            wants: |_| true,
+        });
+    }
+    Ok((subjects, Vec::new()))
+}
+
+fn siblings(
+    loaded: &LoadedStack,
+    graph: &StackGraph,
+    image: cairn_spec::ImageId,
+) -> impl Iterator<Item = String> {
+    let edges = graph.edges(image).iter();
+    let parents = edges.clone().map(|edge| &loaded.stack[edge.parent].name);
+    let parents: Vec<String> = parents.map(ToString::to_string).collect();
+    edges
+        .map(|edge| edge.name.clone())
+        .collect::<Vec<_>>()
+        .into_iter()
+        .chain(parents)
+}

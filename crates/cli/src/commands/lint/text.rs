@@ -1,0 +1,78 @@
+//! Findings for people: each with the lines in question, and a sum.
+
+use cairn_diagnostic::{Diagnostic, Label, Severity};
+use cairn_dockerfile::lint::{Finding, Level};
+
+use super::subject::Checked;
+use crate::error::CommandError;
+use crate::printer::Printer;
+use crate::progress::count;
+use crate::style::{Line, Tone};
+
+pub fn print(checked: &[Checked], printer: &Printer) -> Result<(), CommandError> {
+    for file in checked {
+        for finding in &file.findings {
+            printer.finding_data(&diagnostic(file, finding))?;
+        }
+    }
+    if !checked.is_empty() {
+        printer.tell(&[sum(checked)]);
+    }
+    Ok(())
+}
+
+fn diagnostic(file: &Checked, finding: &Finding) -> Diagnostic {
+    Diagnostic {
+        severity: match finding.level {
+            Level::Info => Severity::Note,
+            Level::Warning => Severity::Warning,
+            Level::Error => Severity::Error,
+        },
+        rule: Some(finding.rule.name),
+        message: finding.detail.clone(),
+        label: Some(Label {
+            source: file.source.clone(),
+            span: finding.span,
+        }),
+        hints: Vec::new(),
+    }
+}
+
+fn sum(checked: &[Checked]) -> Line {
+    let findings = || checked.iter().flat_map(|file| &file.findings);
+    let number = |level| findings().filter(|finding| finding.level == level).count();
+    let (errors, warnings) = (number(Level::Error), number(Level::Warning));
+    let mut parts = Vec::new();
+    for (number, what) in [
+        (errors, "error"),
+        (warnings, "warning"),
+        (number(Level::Info), "note"),
+    ] {
+        if number > 0 {
+            parts.push(count(number, what));
+        }
+    }
+    let tone = match (errors, warnings) {
+        (0, 0) => Tone::Good,
+        (0, _) => Tone::Warn,
+        _ => Tone::Bad,
+    };
+    let text = match parts.is_empty() {
+        true => "no findings".to_owned(),
+        false => parts.join(", "),
+    };
+    let mut line = Line::new(tone, text);
+    line = line.with(Tone::Plain, format!(" in {}", count(checked.len(), "file")));
+    if findings().next().is_some() {
+        line = line.with(
+            Tone::Dim,
+            "; `cairn lint --explain RULE` tells about a rule",
+        );
+    }
+    let unshown: usize = checked.iter().map(|file| file.unshown).sum();
+    if unshown > 0 {
+        let text = format!("; {} more with `--level info`", count(unshown, "note"));
+        line = line.with(Tone::Dim, text);
+    }
+    line
+}

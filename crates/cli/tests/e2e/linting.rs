@@ -1,0 +1,190 @@
+//! `cairn lint`, and what a build says of its Dockerfile.
+
+use crate::workshop::Workshop;
+
+const BAD: &str = "FROM scratch as stage\nWORKDIR app\nCMD run $x\n";
+
+#[test]
+fn findings_are_data_and_their_sum_is_told() {
+    let shop = Workshop::empty();
+    shop.write("Dockerfile", BAD);
+    let said = shop.cairn(&["lint"]).success();
+    assert!(said.out.contains("warning [FromAsCasing]"), "{}", said.out);
+    assert!(said.out.contains("   2 | >>> WORKDIR app"), "{}", said.out);
+    let said = said.err_has("3 warnings in 1 file");
+    assert!(!said.out.contains("3 warnings"));
+    shop.cairn(&["lint", "--strict"]).code(1);
+    shop.cairn(&["lint", "--rule", "FromAsCasing=error", "Dockerfile"])
+        .code(1)
+        .err_has("1 error, 2 warnings");
+    shop.cairn(&["lint", "--rule", "FromAsCasin=error"])
+        .code(2)
+        .err_has("did you mean `FromAsCasing`?");
+}
+
+#[test]
+fn json_is_a_list_with_rule_line_and_detail() {
+    let shop = Workshop::empty();
+    shop.write("Dockerfile", BAD);
+    let said = shop.cairn(&["lint", "--json", "Dockerfile"]).success();
+    let list: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let found: Vec<_> = list
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| (one["rule"].as_str().unwrap(), one["line"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("FromAsCasing", 1),
+            ("WorkdirRelativePath", 2),
+            ("JSONArgsRecommended", 3)
+        ]
+    );
+    assert!(
+        list[1]["detail"]
+            .as_str()
+            .unwrap()
+            .starts_with("Relative workdir")
+    );
+}
+
+#[test]
+fn sarif_points_at_known_rules() {
+    let shop = Workshop::empty();
+    shop.write("a b/Dockerfile", BAD);
+    let said = shop
+        .cairn(&["lint", "--format", "sarif", "a b/Dockerfile"])
+        .success();
+    let log: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let run = &log["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3);
+    for result in results {
+        assert!(
+            rules.iter().any(|rule| rule["id"] == result["ruleId"]),
+            "{result}"
+        );
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], "a%20b/Dockerfile");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_dockerfile_is_an_error_in_every_form() {
+    let shop = Workshop::empty();
+    shop.write("Dockerfile", "FORM x\n");
+    shop.cairn(&["lint"])
+        .code(2)
+        .err_has("did you mean `FROM`?");
+    let said = shop.cairn(&["lint", "--format", "github"]).code(2);
+    assert!(
+        said.out.starts_with("::error file=Dockerfile,line=1,"),
+        "{}",
+        said.out
+    );
+    shop.cairn(&["lint", "nothing"])
+        .code(2)
+        .err_has("cannot read nothing");
+    Workshop::empty()
+        .cairn(&["lint"])
+        .code(2)
+        .err_has("nothing to check");
+}
+
+#[test]
+fn the_ignore_file_and_the_target_count() {
+    let shop = Workshop::empty();
+    shop.write(
+        "x/Dockerfile",
+        "FROM scratch AS a\nCOPY notes /\nFROM scratch\nCMD b\n",
+    );
+    shop.write("x/.dockerignore", "notes\n");
+    let said = shop.cairn(&["lint", "x/Dockerfile"]).success();
+    assert!(said.out.contains("CopyIgnoredFile") && said.out.contains("JSONArgs"));
+    let said = shop
+        .cairn(&["lint", "--target", "a", "x/Dockerfile"])
+        .success();
+    assert!(said.out.contains("CopyIgnoredFile") && !said.out.contains("JSONArgs"));
+    shop.cairn(&["lint", "--target", "c", "x/Dockerfile"])
+        .code(2)
+        .err_has("target stage \"c\" could not be found");
+}
+
+#[test]
+fn a_stack_is_checked_whole() {
+    let shop = Workshop::empty();
+    shop.write(
+        "cairn.toml",
+        "[stack]\nname = \"s\"\n[image.one]\ncontext = \"one\"\n[image.two]\ncontext = \"two\"\n",
+    );
+    shop.write("one/Dockerfile", "FROM scratch\nCMD a\n");
+    shop.write("two/Dockerfile", "FROM one\nCMD b\n");
+    shop.cairn(&["lint"])
+        .success()
+        .err_has("2 warnings in 2 files");
+    shop.cairn(&["lint", "--stack", "nowhere"]).code(2);
+}
+
+#[test]
+fn pages_are_printed() {
+    let shop = Workshop::empty();
+    let said = shop.cairn(&["lint", "--explain", "undefinedvar"]).success();
+    assert!(
+        said.out.starts_with("UndefinedVar  warning\n"),
+        "{}",
+        said.out
+    );
+    let said = shop.cairn(&["lint", "--explain"]).success();
+    assert!(said.out.contains("JSONArgsRecommended"));
+}
+
+#[test]
+fn a_build_tells_what_buildkit_would_warn_of() {
+    let Some(shop) = Workshop::with_base() else {
+        return;
+    };
+    shop.write("app/Dockerfile", "FROM base as app\nENV X=$PAHT\n");
+    shop.cairn(&["build", "-t", "app", "./app"])
+        .success()
+        .err_has("warning: FromAsCasing: 'as' and 'FROM' keywords' casing do not match (./app/Dockerfile:1)")
+        .err_has("UndefinedVar: Usage of undefined variable '$PAHT' (did you mean $PATH?)");
+    shop.cairn(&["build", "-q", "-t", "app", "./app"])
+        .success()
+        .err_lacks("FromAsCasing");
+    let args = [
+        "build",
+        "--build-arg",
+        "BUILDKIT_DOCKERFILE_CHECK=skip=all",
+        "./app",
+    ];
+    shop.cairn(&args).success().err_lacks("FromAsCasing");
+}
+
+#[test]
+fn a_file_can_make_warnings_errors() {
+    let Some(shop) = Workshop::with_base() else {
+        return;
+    };
+    let text = "# check=error=true\nFROM base as app\nRUN echo it-\"\"ran\n";
+    shop.write("app/Dockerfile", text);
+    shop.cairn(&["build", "./app"])
+        .code(2)
+        .err_has("lint violation found for rules: FromAsCasing")
+        .err_lacks("it-ran");
+    shop.cairn(&["lint", "app/Dockerfile"]).code(1);
+}
+
+#[test]
+fn a_build_can_only_check() {
+    let shop = Workshop::empty();
+    shop.write("app/Dockerfile", "FROM no-such-image as app\nRUN false\n");
+    let said = shop.cairn(&["build", "--check", "./app"]).code(1);
+    assert!(said.out.contains("FromAsCasing"), "{}", said.out);
+    shop.write("app/Dockerfile", "FROM no-such-image\nRUN false\n");
+    shop.cairn(&["build", "--check", "./app"])
+        .success()
+        .err_has("no findings in 1 file");
+}
