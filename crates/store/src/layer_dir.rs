@@ -45,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) gid: u32,
     pub(crate) size: u64,
     pub(crate) mtime: (i64, u32),
+    /// Whether `mtime` says only when this machine made the file.
+    pub(crate) is_new: bool,
     pub(crate) rdev: (u32, u32),
     pub(crate) nlink: u64,
     pub(crate) dev: u64,
@@ -58,6 +60,7 @@ pub(crate) struct LayerDir {
     root: PathBuf,
     ownership: Ownership,
     side: SideTable,
+    new_since: Option<i64>,
 }
 
 impl LayerDir {
@@ -66,7 +69,14 @@ impl LayerDir {
             root,
             ownership,
             side,
+            new_since: None,
         }
+    }
+
+    /// Says from which second on times are new ([`Node::is_new`]).
+    pub(crate) fn new_since(mut self, second: Option<i64>) -> Self {
+        self.new_since = second;
+        self
     }
 
     /// Where a path is on the host.
@@ -122,6 +132,7 @@ impl LayerDir {
 
     fn node(&self, stat: &Stat, path: &Path, host: &Path) -> Result<Node, StoreError> {
         let mut node = Node::of(stat);
+        node.is_new = self.new_since.is_some_and(|since| node.mtime.0 >= since);
         if node.is_whiteout {
             return Ok(node);
         }
@@ -176,6 +187,7 @@ impl Node {
             gid: stat.st_gid,
             size: stat.st_size as u64,
             mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
+            is_new: false,
             rdev,
             nlink: stat.st_nlink as u64,
             dev: stat.st_dev as u64,

@@ -11,10 +11,12 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::SnapshotId;
@@ -36,6 +38,9 @@ pub(crate) struct SnapshotRecord {
     pub(crate) stamp: Stamp,
     pub(crate) ownership: Ownership,
     pub(crate) has_side_table: bool,
+    /// Times from this second on say only when this machine made the file; `None` if unknown.
+    #[serde(default)]
+    pub(crate) new_since: Option<i64>,
 }
 
 /// Kinds of special files.
@@ -61,6 +66,7 @@ impl Store {
             work: directory.join("work"),
             directory,
             side: Mutex::default(),
+            new_since: AtomicI64::new(file_clock_seconds()),
         };
         for path in [&active.directory, &active.upper, &active.work] {
             DirBuilder::new()
@@ -136,11 +142,10 @@ impl Store {
                 snapshot: *snapshot,
             })?;
         }
-        Ok(LayerDir::new(
-            self.snapshot_dir(snapshot),
-            record.ownership,
-            side,
-        ))
+        Ok(
+            LayerDir::new(self.snapshot_dir(snapshot), record.ownership, side)
+                .new_since(record.new_since),
+        )
     }
 }
 
@@ -159,6 +164,7 @@ pub struct ActiveSnapshot {
     upper: PathBuf,
     work: PathBuf,
     side: Mutex<SideTable>,
+    new_since: AtomicI64,
 }
 
 impl ActiveSnapshot {
@@ -175,6 +181,18 @@ impl ActiveSnapshot {
     /// An empty directory for an overlay's work files. Serves for one mount.
     pub fn work(&self) -> &Path {
         &self.work
+    }
+
+    /// Says that all its times are accidents of this machine, older ones too: those of a checkout
+    /// are when it was checked out. Exported layers have the image's epoch in their place.
+    ///
+    /// Otherwise only times since [`Store::begin_snapshot`] count as accidents.
+    pub fn times_are_accidents(&self) {
+        self.new_since.store(i64::MIN, Ordering::Relaxed);
+    }
+
+    pub(crate) fn new_since(&self) -> i64 {
+        self.new_since.load(Ordering::Relaxed)
     }
 
     /// Gives a file an owner, without following it if it is a symbolic link.
@@ -262,6 +280,7 @@ impl ActiveSnapshot {
             stamp: self.store.stamp(),
             ownership: self.store.ownership(),
             has_side_table,
+            new_since: Some(self.new_since()),
         };
         let path = self.directory.join("snapshot");
         fs::write(&path, record_file::print(KIND, &record)).at("write", &path)?;
@@ -320,6 +339,11 @@ impl Drop for ActiveSnapshot {
         // A committed one has left this place; what cannot be removed is swept later.
         let _ = remove_tree(&self.directory);
     }
+}
+
+/// The clock that files get their times from: it may be a tick behind the one that is read.
+fn file_clock_seconds() -> i64 {
+    clock_gettime(ClockId::RealtimeCoarse).tv_sec
 }
 
 fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {

@@ -55,6 +55,9 @@ pub struct Entry {
     pub size: u64,
     /// Seconds since 1970 and nanoseconds.
     pub mtime: (i64, u32),
+    /// Whether `mtime` says only when this machine made the file: layers that are exported have
+    /// the image's epoch in its place.
+    pub is_new: bool,
     /// Major and minor number of a device.
     pub rdev: (u32, u32),
     /// Where its bytes are on the host. A device that could not be made is an empty file there.
@@ -91,7 +94,8 @@ impl LayeredView {
     #[must_use]
     pub fn with_upper(mut self, upper: &ActiveSnapshot) -> Self {
         let ownership = upper.store().ownership();
-        let layer = LayerDir::new(upper.upper().into(), ownership, upper.side().clone());
+        let layer = LayerDir::new(upper.upper().into(), ownership, upper.side().clone())
+            .new_since(Some(upper.new_since()));
         self.layers.push(layer);
         self.has_upper = true;
         self.directories = Mutex::default();
@@ -279,6 +283,7 @@ impl LayeredView {
             gid: node.gid,
             size: node.size,
             mtime: node.mtime,
+            is_new: node.is_new,
             rdev: node.rdev,
             hardlink: has_names.then_some(HardlinkId {
                 layer,

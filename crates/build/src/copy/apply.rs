@@ -91,6 +91,8 @@ pub fn apply(
         options,
         upper,
         waiting: Waiting::default(),
+        // Nothing of a layer tells when it was checked out.
+        keeps_times: set.tree.keeps_owners(),
     };
     for source in &set.selection.sources {
         copier.copy_source(source)?;
@@ -98,6 +100,9 @@ pub fn apply(
     copier.flush()?;
     for given in &set.given {
         copier.copy_given(given)?;
+    }
+    if !copier.keeps_times {
+        target.active.times_are_accidents();
     }
     copier.upper.finish()
 }
@@ -107,6 +112,8 @@ struct Copier<'a> {
     options: &'a CopyOptions<'a>,
     upper: Upper<'a>,
     waiting: Waiting<'a>,
+    /// Whether a time among what was copied is part of its content, as an archive's are.
+    keeps_times: bool,
 }
 
 /// Files whose contents are not copied yet, so that many can be copied at once.
@@ -242,7 +249,7 @@ impl<'a> Copier<'a> {
                 // The destination keeps its own metadata, or what it was made with; only the time
                 // of a made one is the source's.
                 if self.upper.is_new_dir(dest) {
-                    self.upper.set_dir_mtime(dest, item.entry.mtime);
+                    self.upper.set_dir_mtime(dest, self.time(&item.entry));
                 }
                 Ok(())
             }
@@ -328,6 +335,7 @@ impl<'a> Copier<'a> {
             name: name.to_owned(),
             source,
         };
+        self.keeps_times = true;
         let plain = archive::decompress(reader).map_err(failed)?;
         unpack(plain, name, &base, &mut self.upper, &options)
     }
@@ -350,6 +358,7 @@ impl<'a> Copier<'a> {
             .options
             .chmod
             .map_or(given.mode, |chmod| chmod.apply(given.mode, false));
+        self.keeps_times |= given.mtime.is_some();
         let mtime = (given.mtime.unwrap_or(self.options.time), 0);
         let metadata = Metadata {
             mode,
@@ -425,9 +434,17 @@ impl<'a> Copier<'a> {
             mode,
             uid,
             gid,
-            mtime: entry.mtime,
+            mtime: self.time(entry),
             xattrs,
         })
+    }
+
+    /// The time of a copy: the source's, unless that says only when a step here made it.
+    fn time(&self, entry: &SourceEntry) -> (i64, u32) {
+        match &entry.layer {
+            Some(found) if found.is_new => (self.options.time, 0),
+            _ => entry.mtime,
+        }
     }
 
     fn xattrs(&self, path: &Path, entry: &SourceEntry) -> Result<Xattrs, CopyError> {

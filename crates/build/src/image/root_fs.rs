@@ -184,7 +184,7 @@ impl<'a> Tree<'a> {
             .map_err(|errno| failed("change the mode of", target)(errno.into()))?;
         }
         let time = match self.epoch {
-            Some(epoch) if entry.mtime.0 >= epoch => Timespec {
+            Some(epoch) if entry.is_new || entry.mtime.0 >= epoch => Timespec {
                 tv_sec: epoch,
                 tv_nsec: 0,
             },

@@ -1,8 +1,9 @@
 //! Turns snapshots and merged trees into tars.
 //!
 //! Order: parents first, siblings sorted by bytes, an opaque mark right behind its directory,
-//! whiteouts where their name would stand. Times are clamped to the image's epoch and have no
-//! fractions. Sockets are left out. The root itself is written only if it is not what every
+//! whiteouts where their name would stand. Times have no fractions, are at most the image's epoch,
+//! and are the epoch itself where they say only when a file was made here: when a step ran must
+//! not show, whatever the clock said and however old its cached result is. Sockets are left out. The root itself is written only if it is not what every
 //! reader assumes (0755, root's, no attributes).
 
 use std::collections::HashMap;
@@ -40,7 +41,7 @@ pub(crate) fn write_layer<W: Write>(
             uid: node.uid,
             gid: node.gid,
             size: node.size,
-            mtime: node.mtime.0,
+            time: Time::of_node(node),
             rdev: node.rdev,
             hardlink: has_names.then_some((0, node.dev, node.ino)),
         })?;
@@ -72,7 +73,10 @@ pub fn write_tree<W: Write>(
                 uid: entry.uid,
                 gid: entry.gid,
                 size: entry.size,
-                mtime: entry.mtime.0,
+                time: Time {
+                    seconds: entry.mtime.0,
+                    is_new: entry.is_new,
+                },
                 rdev: entry.rdev,
                 hardlink: hardlink.map(|link| (link.layer, link.dev, link.ino)),
             };
@@ -92,9 +96,26 @@ struct Item<'a> {
     uid: u32,
     gid: u32,
     size: u64,
-    mtime: i64,
+    time: Time,
     rdev: (u32, u32),
     hardlink: Option<FileId>,
+}
+
+/// A time of a file.
+#[derive(Clone, Copy)]
+struct Time {
+    seconds: i64,
+    /// Whether it says only when this machine made the file.
+    is_new: bool,
+}
+
+impl Time {
+    fn of_node(node: &Node) -> Self {
+        Self {
+            seconds: node.mtime.0,
+            is_new: node.is_new,
+        }
+    }
 }
 
 /// What two names of one file have in common: layer, device, inode.
@@ -208,7 +229,7 @@ impl<W: Write> TreeTar<W> {
             mode: 0o644,
             uid: 0,
             gid: 0,
-            mtime: self.clamped(node.mtime.0),
+            mtime: self.told(Time::of_node(node)),
             attributes: &[],
         };
         self.tar.entry(&entry).map_err(output)
@@ -231,13 +252,18 @@ impl<W: Write> TreeTar<W> {
             },
             uid: item.uid,
             gid: item.gid,
-            mtime: self.clamped(item.mtime),
+            mtime: self.told(item.time),
             attributes,
         }
     }
 
-    fn clamped(&self, mtime: i64) -> i64 {
-        self.epoch.map_or(mtime, |epoch| mtime.min(epoch))
+    /// What a time is written as.
+    fn told(&self, time: Time) -> i64 {
+        match self.epoch {
+            Some(epoch) if time.is_new => epoch,
+            Some(epoch) => time.seconds.min(epoch),
+            None => time.seconds,
+        }
     }
 }
 

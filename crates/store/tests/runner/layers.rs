@@ -103,6 +103,37 @@ fn content_survives_export_and_import() {
     }
 }
 
+/// Built early or late, with a clock that is right or not: the epoch may be after the step ran.
+#[test]
+fn when_a_step_ran_does_not_show() {
+    let store = TempStore::new();
+    let active = store.begin_snapshot().unwrap();
+    let paths = ["chosen", "made"].map(|name| active.upper().join(name));
+    for path in &paths {
+        fs::write(path, "").unwrap();
+    }
+    let file = fs::File::open(&paths[0]).unwrap();
+    let chosen = UNIX_EPOCH + Duration::from_secs(1_000);
+    file.set_modified(chosen).unwrap();
+    let snapshot = active.commit().unwrap();
+    let times = |tar: &[u8]| -> Vec<u64> {
+        let mut archive = tar::Archive::new(tar);
+        let entries = archive.entries().unwrap();
+        entries
+            .map(|entry| entry.unwrap().header().mtime().unwrap())
+            .collect()
+    };
+    let late = 4_000_000_000;
+    let layer = store
+        .export_layer(&snapshot, late, Compression::None)
+        .unwrap();
+    let bytes = store.read_blob(&layer.descriptor.digest).unwrap();
+    assert_eq!(times(&bytes), [1_000, late as u64]);
+    let view = LayeredView::new(&store, &[snapshot]).unwrap();
+    let tree = write_tree(&view, Some(late), Vec::new()).unwrap();
+    assert_eq!(times(&tree), [1_000, late as u64]);
+}
+
 #[test]
 fn equal_content_gives_equal_bytes_whatever_the_times() {
     let (one, other) = (TempStore::new(), TempStore::new());

@@ -1,6 +1,10 @@
 //! What a context shows: behaviours 23, 34 and 35, kept digests, archives as contexts.
 
+use std::fs::File;
 use std::io::Cursor;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cairn_oci::Compression;
 
 use super::adding::{Tar, gzip};
 use super::*;
@@ -193,4 +197,78 @@ fn a_directory_exchanged_for_a_link_is_not_followed() {
     bench
         .apply(&context, &selection, &[], &copy, &active)
         .expect_err("not followed");
+}
+
+/// The times that an exported layer tells of its files, with an epoch after every clock.
+fn told_times(bench: &Bench, active: ActiveSnapshot) -> Vec<(String, u64)> {
+    let snapshot = active.commit().expect("a commit");
+    let layer = bench
+        .store
+        .export_layer(&snapshot, LATE as i64, Compression::None)
+        .expect("a layer");
+    let bytes = bench.store.read_blob(&layer.descriptor.digest);
+    let mut archive = tar::Archive::new(Cursor::new(bytes.expect("a blob")));
+    let told = |entry: tar::Entry<'_, _>| {
+        let path = entry.path().expect("a path").display().to_string();
+        (path, entry.header().mtime().expect("a time"))
+    };
+    let entries = archive.entries().expect("entries");
+    entries
+        .map(|entry| told(entry.expect("an entry")))
+        .collect()
+}
+
+const LATE: u64 = 4_000_000_000;
+const OLD: SystemTime = UNIX_EPOCH;
+
+fn set_time(path: &Path, time: SystemTime) {
+    let file = File::options().write(true).open(path).expect("a file");
+    file.set_modified(time).expect("a time");
+}
+
+#[test]
+fn when_a_context_was_checked_out_does_not_show() {
+    let bench = Bench::new();
+    bench.write(&["a=1", "b=2"]);
+    set_time(&bench.context.join("a"), OLD);
+    let copy = Copy::new(&["a", "b"], "/");
+    let copied = bench.run(&bench.context(), &[], &copy).expect("a copy");
+    // A step that runs on it sees the file's own time, as with other builders.
+    let seen = fs::metadata(copied.upper().join("a")).expect("a file");
+    assert_eq!(seen.modified().expect("a time"), OLD);
+    let told = [("a".to_owned(), LATE), ("b".to_owned(), LATE)];
+    assert_eq!(told_times(&bench, copied), told);
+}
+
+#[test]
+fn times_in_an_archive_are_part_of_its_content() {
+    let bench = Bench::new();
+    let tar = Tar::new().file("old", "1", 0o644, (0, 0)).bytes();
+    fs::write(bench.context.join("a.tar"), tar).expect("a file");
+    let copy = Copy {
+        unpack: true,
+        ..Copy::new(&["a.tar"], "/")
+    };
+    let copied = bench.run(&bench.context(), &[], &copy).expect("a copy");
+    assert_eq!(told_times(&bench, copied), [("old".to_owned(), 77)]);
+}
+
+#[test]
+fn a_copy_from_a_stage_keeps_the_times_that_a_step_chose() {
+    let bench = Bench {
+        time: LATE as i64,
+        ..Bench::new()
+    };
+    let stage = bench.store.begin_snapshot().expect("a snapshot");
+    for name in ["chosen", "made"] {
+        fs::write(stage.upper().join(name), name).expect("a file");
+    }
+    set_time(&stage.upper().join("chosen"), OLD);
+    let stage = stage.commit().expect("a commit");
+    let copy = Copy::new(&["chosen", "made"], "/");
+    let copied = bench
+        .run(&bench.tree(&[stage]), &[], &copy)
+        .expect("a copy");
+    let told = [("chosen".to_owned(), 0), ("made".to_owned(), LATE)];
+    assert_eq!(told_times(&bench, copied), told);
 }

@@ -31,6 +31,8 @@ struct Bench {
     store: Store,
     context: std::path::PathBuf,
     cancel: Cancel,
+    /// The time of what is made on the way.
+    time: i64,
 }
 
 /// One `COPY` or `ADD`.
@@ -89,6 +91,7 @@ impl Bench {
             store,
             context,
             cancel: Cancel::new(),
+            time: 1_000_000_000,
         }
     }
 
@@ -165,7 +168,7 @@ impl Bench {
             owner: copy.owner,
             chmod: chmod.as_ref(),
             unpack: copy.unpack,
-            time: 1_000_000_000,
+            time: self.time,
             workers: 2,
             cancel: &self.cancel,
         };
