@@ -79,17 +79,31 @@ impl HostTrust {
             .map(|path| root.join(path))
             .find(|path| path.is_file());
 
-        let mut shipped = HashSet::new();
-        for folder in SHIPPED {
-            for file in files_of(&root.join(folder), 0) {
-                shipped.extend(certificates(&read(&file)).map(key));
-            }
+        let files = |folders: &[&str], depth| -> Vec<PathBuf> {
+            let below = |folder: &&str| files_of(&root.join(folder), depth);
+            folders.iter().flat_map(below).collect()
+        };
+        let anchors = files(&ANCHORS, 1);
+        let shipped_files = files(&SHIPPED, 0);
+        let is_sum = system
+            .as_deref()
+            .is_some_and(|bundle| is_sum_of(bundle, &shipped_files, &anchors));
+        if is_sum && anchors.is_empty() && named.is_empty() {
+            return Self {
+                bundle: system,
+                ..Self::default()
+            };
         }
+        let shipped = match &system {
+            Some(bundle) if is_sum => keys_of([bundle])
+                .difference(&keys_of(&anchors))
+                .cloned()
+                .collect(),
+            _ => keys_of(&shipped_files),
+        };
         let mut found = Certificates::beyond(shipped);
-        for folder in ANCHORS {
-            for file in files_of(&root.join(folder), 1) {
-                found.take(&file, true);
-            }
+        for file in &anchors {
+            found.take(file, true);
         }
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let system_real = system.as_deref().map(real);
@@ -147,6 +161,30 @@ impl Certificates {
             pem.push('\n');
         }
     }
+}
+
+/// Whether a bundle is what Debian and Alpine make of the shipped set and the anchors: each file
+/// behind the other. By sizes alone, for this is asked before each start of a container: reading
+/// the hundreds of files of the shipped set would take longer than the container.
+fn is_sum_of(bundle: &Path, shipped: &[PathBuf], anchors: &[PathBuf]) -> bool {
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    // A missing end of line is added.
+    let with_newline = |path: &PathBuf| match read(path) {
+        text if text.ends_with('\n') => text.len() as u64,
+        text => text.len() as u64 + 1,
+    };
+    let shipped: u64 = shipped.iter().map(|path| size(path)).sum();
+    let anchors: u64 = anchors.iter().map(with_newline).sum();
+    shipped > 0 && size(bundle) == shipped + anchors
+}
+
+/// The certificates of some files.
+fn keys_of<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) -> HashSet<String> {
+    let mut keys = HashSet::new();
+    for file in files {
+        keys.extend(certificates(&read(file.as_ref())).map(key));
+    }
+    keys
 }
 
 /// The files of a folder in a stable order, down to `depth` levels of folders below it.
@@ -268,6 +306,32 @@ mod tests {
             trust.bundle,
             Some(root.join("etc/ssl/certs/ca-certificates.crt"))
         );
+    }
+
+    #[test]
+    fn a_bundle_that_is_the_sum_of_its_files_is_told_by_size() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let shipped = |name: &str| format!("usr/share/ca-certificates/mozilla/{name}.crt");
+        write(root, &shipped("A"), &pem("PUBLICA"));
+        write(root, &shipped("B"), &pem("PUBLICB"));
+        let bundle = "etc/ssl/certs/ca-certificates.crt";
+        write(root, bundle, &[pem("PUBLICA"), pem("PUBLICB")].concat());
+        let none = Environment::default();
+        assert_eq!(trusted(root, &none), " | ");
+        let named = Environment::from([("PIP_CERT", "/opt/corp.pem")]);
+        write(root, "opt/corp.pem", &[pem("PUBLICB"), pem("PIP")].concat());
+        assert_eq!(trusted(root, &named), "PIP | PUBLICB PUBLICA");
+
+        // The anchor's last line has no end; the bundle's has.
+        let anchor = "usr/local/share/ca-certificates/corp.crt";
+        write(root, anchor, pem("CORP").trim_end());
+        let all = [pem("PUBLICA"), pem("PUBLICB"), pem("CORP")].concat();
+        write(root, bundle, &all);
+        assert_eq!(trusted(root, &none), "CORP | PUBLICA PUBLICB");
+        // What somebody appended by hand changes the size, and is found.
+        write(root, bundle, &(all + &pem("APPENDED")));
+        assert_eq!(trusted(root, &none), "CORP APPENDED | PUBLICA PUBLICB");
     }
 
     #[test]
