@@ -38,6 +38,12 @@ pub enum StepError {
     /// A file cannot be fetched.
     #[error(transparent)]
     Fetch(Box<cairn_registry::FetchError>),
+    /// Fetched files cannot be used.
+    #[error(transparent)]
+    Context(#[from] crate::context::ContextError),
+    /// A repository cannot be fetched.
+    #[error("failed to load the git repository")]
+    Git(#[source] Box<cairn_registry::git::GitError>),
     /// A file's checksum is not the one asked for.
     #[error("digest mismatch for {url}: expected {expected}, got {found}")]
     Checksum {
@@ -86,6 +92,7 @@ impl StepError {
     pub fn is_environment(&self) -> bool {
         match self {
             Self::Store(_) | Self::Io { .. } | Self::Fetch(_) => true,
+            Self::Git(error) => error.is_environment(),
             Self::Sandbox(SandboxError::Exec(_)) => false,
             Self::Sandbox(_) => true,
             Self::Copy(error) => matches!(error, CopyError::Store(_) | CopyError::Write { .. }),

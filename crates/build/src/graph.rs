@@ -15,6 +15,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cairn_diagnostic::Label;
+use cairn_oci::Digest;
+use cairn_registry::git::GitAddress;
 
 use crate::event::VertexId;
 use crate::mount::MountRequest;
@@ -112,6 +114,8 @@ pub struct CopyOp {
     pub inline: Vec<(String, String)>,
     /// Files of an `ADD` that come from the network.
     pub remote: Vec<RemoteFile>,
+    /// Repositories that an `ADD` takes files from.
+    pub repositories: Vec<RepositorySource>,
     /// Where to: absolute; a trailing `/` means a directory.
     pub dest: String,
     /// `--chown` as written and expanded.
@@ -136,7 +140,18 @@ pub struct RemoteFile {
     /// The address.
     pub url: String,
     /// `--checksum`.
-    pub checksum: Option<String>,
+    pub checksum: Option<Digest>,
+    /// Whether it is unpacked if it is an archive.
+    pub unpack: bool,
+}
+
+/// A git repository that `ADD` takes files from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RepositorySource {
+    /// Where, which commit, which directory; with `--checksum`, if that was given.
+    pub address: GitAddress,
+    /// Whether `.git` is kept.
+    pub keep_git_dir: bool,
 }
 
 /// A directory to be made.

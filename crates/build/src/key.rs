@@ -16,6 +16,7 @@
 //! | `--mount=type=cache` | target, name and options | what it holds may change speed, never the result |
 //! | `--mount=type=secret`, `ssh` | target, name and options | never the value |
 //! | downloads of `ADD` | address and checksum; without a checksum the bytes' digest | the bytes are what is added |
+//! | repositories of `ADD` | address, commit, directory; not the branch or tag | the commit is what is added |
 //! | Debian packages | the lock's digest | exact versions and hashes |
 //! | times, host paths, tags, labels, annotations, git metadata | no | they are applied when the image is assembled |
 //! | platform | through the base | a step sees the base's files |
@@ -24,6 +25,7 @@
 //! content digest leaves out; a step that reads the clock or the network is not a function of its
 //! key at all. Both are as in BuildKit.
 
+use cairn_registry::http::redact;
 use cairn_store::{CacheKey, ContentDigest, KeyHasher};
 
 use crate::graph::{CopyOp, ExecNetwork, ExecOp, FileSource, MakeDirOp, Op, Vertex};
@@ -43,6 +45,8 @@ pub struct Taken {
     pub base: Option<ContentDigest>,
     /// The files of a `COPY` or `ADD`: selection first, then each download.
     pub files: Vec<ContentDigest>,
+    /// The commit of each repository of an `ADD`.
+    pub commits: Vec<String>,
     /// For each mount in order, the files it shows.
     pub mounts: Vec<Option<ContentDigest>>,
 }
@@ -152,6 +156,19 @@ impl KeyInputs {
         }
         for (remote, digest) in copy.remote.iter().zip(taken.files.iter().skip(1)) {
             self.add(format!("download {}", remote.url), digest.to_string());
+            if remote.unpack {
+                self.add(format!("unpack {}", remote.url), "yes");
+            }
+        }
+        for (repository, commit) in copy.repositories.iter().zip(&taken.commits) {
+            let address = &repository.address;
+            let what = (
+                &address.subdir,
+                repository.keep_git_dir,
+                address.skip_submodules,
+            );
+            let name = format!("repository {}", redact(&address.remote));
+            self.add(name, format!("{commit} {what:?} {:?}", copy.exclude));
         }
         if let Some(selection) = taken.files.first() {
             self.add("files", selection.to_string());

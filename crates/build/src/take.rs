@@ -6,17 +6,22 @@
 //! the store: it is a function of the filesystem's content and the instruction.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cairn_oci::Digest;
+use cairn_registry::git::{Checkout, GitAddress, GitError, Repository};
 use cairn_registry::{Download, Fetched};
 use cairn_store::{
     ActiveSnapshot, CacheMountClaims, CacheRecord, ContentDigest, KeyHasher, LayeredView, Store,
 };
 
-use crate::context::{LayerTree, SourceTree};
+use sha2::{Digest as _, Sha512};
+
+use crate::context::{Context, LayerTree, SourceTree};
 use crate::copy::{
     CopyOptions, CopySet, CopySources, CopyTarget, Selection, apply, changed_files, select,
 };
@@ -24,12 +29,14 @@ use crate::engine::Engine;
 use crate::event::VertexId;
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
-use crate::graph::{CopyOp, FileSource, Fs, Op, RemoteFile, Vertex};
+use crate::graph::{CopyOp, FileSource, Fs, Op, RemoteFile, RepositorySource, Vertex};
 use crate::key::{KeyInputs, Taken};
 use crate::mount::{MountKind, MountRequest};
 
 /// A download larger than this is refused.
 const DOWNLOAD_MAX: u64 = 64 << 30;
+/// A commit's hash has at least so many digits.
+const COMMIT_LENGTH: usize = 40;
 
 /// Gives the result of a vertex that is done.
 pub(crate) type ResultOf<'a> = dyn Fn(VertexId) -> Arc<Filesystem> + 'a;
@@ -39,6 +46,7 @@ pub(crate) struct Taker<'a> {
     store: &'a Store,
     selections: Mutex<HashMap<VertexId, Arc<Selection>>>,
     downloads: Mutex<HashMap<String, Fetched>>,
+    commits: Mutex<HashMap<GitAddress, String>>,
     cache_claims: CacheMountClaims,
 }
 
@@ -48,6 +56,7 @@ impl<'a> Taker<'a> {
             store: engine.store,
             selections: Mutex::default(),
             downloads: Mutex::default(),
+            commits: Mutex::default(),
             cache_claims: CacheMountClaims::default(),
         }
     }
@@ -71,6 +80,9 @@ impl<'a> Taker<'a> {
                     .push(self.selection_digest(engine, id, copy, result_of)?);
                 for remote in &copy.remote {
                     taken.files.push(self.remote_digest(engine, remote)?);
+                }
+                for repository in &copy.repositories {
+                    taken.commits.push(self.commit(engine, repository)?);
                 }
             }
             Op::Exec(exec) => {
@@ -149,7 +161,7 @@ impl<'a> Taker<'a> {
                 .unwrap_or_else(PoisonError::into_inner)
         };
         if let Some(fetched) = lock().get(&remote.url) {
-            return check(remote, fetched.clone());
+            return check(self.store, remote, fetched.clone());
         }
         let download = Download {
             url: &remote.url,
@@ -168,7 +180,70 @@ impl<'a> Taker<'a> {
             })
             .map_err(|source| StepError::Fetch(Box::new(source)))?;
         lock().insert(remote.url.clone(), fetched.clone());
-        check(remote, fetched)
+        check(self.store, remote, fetched)
+    }
+
+    /// The commit that a repository's address means. A full checksum is that commit, and asks
+    /// nobody; whether the address leads to it shows when it is fetched.
+    fn commit(&self, engine: &Engine<'_>, source: &RepositorySource) -> Result<String, StepError> {
+        match &source.address.checksum {
+            Some(commit) if commit.len() >= COMMIT_LENGTH => Ok(commit.to_ascii_lowercase()),
+            _ => self.resolved(engine, source),
+        }
+    }
+
+    /// The commit that an address leads to, asked for once in a run.
+    fn resolved(
+        &self,
+        engine: &Engine<'_>,
+        source: &RepositorySource,
+    ) -> Result<String, StepError> {
+        let lock = || self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(commit) = lock().get(&source.address) {
+            return Ok(commit.clone());
+        }
+        let address = &source.address;
+        let go_on = || !engine.cancel.is_cancelled();
+        let commit = Repository::new(&address.remote, &go_on)
+            .resolve(address.reference.as_deref(), address.checksum.as_deref())
+            .map_err(git_error)?;
+        lock().insert(address.clone(), commit.clone());
+        Ok(commit)
+    }
+
+    /// Fetches the files that an `ADD` takes from a repository.
+    pub(crate) fn check_out(
+        &self,
+        engine: &Engine<'_>,
+        source: &RepositorySource,
+        exclude: &[String],
+    ) -> Result<(Context, Selection), StepError> {
+        let address = &source.address;
+        let commit = self.resolved(engine, source)?;
+        let go_on = || !engine.cancel.is_cancelled();
+        let checkout = Checkout {
+            commit: &commit,
+            reference: address.reference.as_deref(),
+            keep_git_dir: source.keep_git_dir,
+            skip_submodules: address.skip_submodules,
+        };
+        let tree = Context::checked_out(self.store, |into| {
+            let repository = Repository::new(&address.remote, &go_on);
+            repository
+                .check_out(&checkout, into)
+                .map(drop)
+                .map_err(git_error)
+        })?;
+        let paths = [address.subdir.clone().unwrap_or_else(|| "/".to_owned())];
+        let sources = CopySources {
+            paths: &paths,
+            parents: false,
+            exclude,
+            workers: engine.settings.jobs,
+            cancel: engine.cancel,
+        };
+        let selection = select(&tree, &sources)?;
+        Ok((tree, selection))
     }
 
     /// Lays out the files below `path` of a source in an active snapshot, at the same path.
@@ -194,6 +269,7 @@ impl<'a> Taker<'a> {
             let set = CopySet {
                 tree,
                 selection: &selection,
+                further: Vec::new(),
                 given: Vec::new(),
             };
             let options = CopyOptions::plain(dest, engine.settings.jobs, engine.cancel);
@@ -278,7 +354,7 @@ impl<'a> Taker<'a> {
     ) -> Result<ContentDigest, StepError> {
         // With a checksum nothing need be fetched to know what will be added.
         let text = match &remote.checksum {
-            Some(checksum) => checksum.clone(),
+            Some(checksum) => checksum.to_string(),
             None => self.download(engine, remote)?.digest.to_string(),
         };
         let mut hasher = KeyHasher::new("cairn download");
@@ -348,19 +424,48 @@ fn content(fs: Fs, result_of: &ResultOf<'_>) -> ContentDigest {
     }
 }
 
-fn check(remote: &RemoteFile, fetched: Fetched) -> Result<Fetched, StepError> {
+/// Compares a download with its checksum, whatever algorithm that is of.
+fn check(store: &Store, remote: &RemoteFile, fetched: Fetched) -> Result<Fetched, StepError> {
     let Some(expected) = &remote.checksum else {
         return Ok(fetched);
     };
-    let matches = expected
-        .parse::<Digest>()
-        .is_ok_and(|expected| expected == fetched.digest);
-    if matches {
+    let found = match expected.algorithm() == fetched.digest.algorithm() {
+        true => fetched.digest.clone(),
+        false => {
+            let path = store.blob_path(&fetched.digest);
+            let io = |source| StepError::Io {
+                doing: "read",
+                path: path.clone(),
+                source,
+            };
+            sha512(File::open(&path).map_err(io)?).map_err(io)?
+        }
+    };
+    if found == *expected {
         return Ok(fetched);
     }
     Err(StepError::Checksum {
         url: remote.url.clone(),
-        expected: expected.clone(),
-        found: fetched.digest.to_string(),
+        expected: expected.to_string(),
+        found: found.to_string(),
     })
+}
+
+fn sha512(mut file: File) -> std::io::Result<Digest> {
+    let mut hasher = Sha512::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+    Ok(Digest::from_sha512(hasher.finalize().into()))
+}
+
+fn git_error(error: GitError) -> StepError {
+    match error {
+        GitError::Cancelled => StepError::Cancelled,
+        error => StepError::Git(Box::new(error)),
+    }
 }

@@ -3,6 +3,8 @@
 //! Every test has a store, a home and a working directory of its own. The base image is one static
 //! busybox; where the machine has none the tests say so and pass, but fail in CI.
 
+#[path = "e2e/web.rs"]
+mod web;
 #[path = "e2e/workshop.rs"]
 mod workshop;
 
@@ -14,6 +16,8 @@ mod failing;
 mod leaving;
 #[path = "e2e/linting.rs"]
 mod linting;
+#[path = "e2e/sources.rs"]
+mod sources;
 #[path = "e2e/stack.rs"]
 mod stack;
 #[path = "e2e/surviving.rs"]

@@ -12,6 +12,7 @@
 //! does.
 
 pub mod distribution;
+pub mod git;
 pub mod http;
 
 pub use distribution::{

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod check;
+pub mod contexts;
 pub mod git;
 pub mod history;
 pub mod load;

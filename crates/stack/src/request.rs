@@ -12,8 +12,9 @@ use cairn_spec::written::Spanned;
 use cairn_spec::{ImageId, ImageSource, NetworkPolicy};
 use cairn_store::Store;
 
+use crate::contexts::open_directory;
 use crate::load::LoadedStack;
-use crate::single::{SingleError, open_context};
+use crate::single::SingleError;
 
 /// What times are clamped to where neither the spec, the environment nor a commit says anything:
 /// 1980-01-01, the oldest time that ZIP archives, and so Python wheels, can hold.
@@ -69,7 +70,7 @@ pub fn requests(
                     None => {
                         let context = ContextId(made.contexts.len().try_into().unwrap_or(u32::MAX));
                         made.contexts
-                            .push(open_context(store, &file.context, Some(&file.path))?);
+                            .push(open_directory(store, &file.context, Some(&file.path))?);
                         context_ids.insert(file.path.clone(), context);
                         context
                     }

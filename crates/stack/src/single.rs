@@ -1,20 +1,21 @@
 //! A lone Dockerfile: what `cairn build CONTEXT` builds, with docker's habits.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn_build::context::{Context, ContextError};
 use cairn_build::graph::{BuildArgs, ContextId};
-use cairn_build::image::load::{LoadError as ImageLoadError, LoadOptions, Source as ImageSource};
-use cairn_build::image::source::base_image;
+use cairn_build::image::load::LoadError as ImageLoadError;
 use cairn_build::request::{DockerfileRecipe, ImageRequest, Named, Recipe};
-use cairn_diagnostic::Diagnostic;
+use cairn_diagnostic::{Diagnostic, Source};
+use cairn_dockerfile::ast::Dockerfile;
 use cairn_oci::Platform;
-use cairn_sandbox::Cancel;
-use cairn_store::{Store, StoreError};
+use cairn_registry::FetchError;
+use cairn_registry::git::{AddressError, GitError};
+use cairn_store::StoreError;
 
+use crate::contexts::{Fetched, NamedContext, Opener};
 use crate::git;
 use crate::load::read_dockerfile;
 use crate::request::DEFAULT_EPOCH;
@@ -24,8 +25,8 @@ use crate::request::DEFAULT_EPOCH;
 pub struct SingleBuild {
     /// The main context.
     pub context: ContextSource,
-    /// The Dockerfile, if it is not `Dockerfile` in the context.
-    pub dockerfile: Option<PathBuf>,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource,
     /// What the image is called in messages.
     pub name: String,
     /// The stage to build.
@@ -55,8 +56,21 @@ pub enum ContextSource {
     Directory(PathBuf),
     /// A tar archive, plain or compressed.
     Archive(PathBuf),
+    /// A repository, or a file of the web.
+    Remote(String),
     /// No files: only the Dockerfile matters.
     Empty,
+}
+
+/// Where the Dockerfile is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// `Dockerfile` in the context.
+    Default,
+    /// As named: beside the working directory for a directory, else in the context.
+    Named(PathBuf),
+    /// In this file of the host, whatever the context is.
+    File(PathBuf),
 }
 
 /// One request, and the contexts it names.
@@ -76,6 +90,9 @@ pub enum SingleError {
     /// There is no Dockerfile.
     #[error("no Dockerfile at {}", .0.display())]
     NoDockerfile(PathBuf),
+    /// The Dockerfile is part of a context that must be fetched or unpacked.
+    #[error("the Dockerfile lies in the context: only one of this machine can be checked")]
+    InContext,
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -107,6 +124,15 @@ pub enum SingleError {
         #[source]
         source: ImageLoadError,
     },
+    /// A repository cannot be fetched.
+    #[error("cannot fetch the repository")]
+    Git(#[from] GitError),
+    /// An address of a repository means nothing.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A file of the web cannot be fetched.
+    #[error("cannot fetch the context")]
+    Fetch(#[source] Box<FetchError>),
     /// The context cannot be opened.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -118,41 +144,34 @@ pub enum SingleError {
 impl SingleError {
     /// Whether the command line or the files named on it are at fault.
     pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Store(_) | Self::Read { .. })
+        match self {
+            Self::Store(_) | Self::Read { .. } | Self::Fetch(_) => false,
+            Self::Git(error) => !error.is_environment(),
+            _ => true,
+        }
     }
 }
 
 /// Makes the request for a lone Dockerfile.
-pub fn request(
-    store: &Store,
-    build: &SingleBuild,
-    cancel: &Cancel,
-) -> Result<SingleRequest, SingleError> {
-    let path = dockerfile_path(build)?;
-    let dockerfile = match read_dockerfile(&path) {
-        Ok(parsed) => parsed.map_err(SingleError::Findings)?,
-        Err(source) => return Err(SingleError::Read { path, source }),
-    };
-    let mut contexts = vec![match &build.context {
-        ContextSource::Directory(directory) => open_context(store, directory, Some(&path))?,
-        ContextSource::Archive(archive) => open_archive(store, archive, cancel)?,
-        ContextSource::Empty => Context::empty(),
-    }];
+pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest, SingleError> {
+    let opened = open(build, opener)?;
+    let mut contexts = vec![opened.context];
     let mut names = BTreeMap::new();
     for (name, source) in &build.contexts {
-        let named = named_context(store, build, name, source, &mut contexts)?;
+        let named = match opener.named(name, source)? {
+            NamedContext::Image(named) => named,
+            NamedContext::Files(context) => {
+                let id = ContextId(u32::try_from(contexts.len()).unwrap_or(u32::MAX));
+                contexts.push(*context);
+                Named::Files(id)
+            }
+        };
         names.insert(name.clone(), named);
     }
-    let epoch = build.epoch.unwrap_or_else(|| match &build.context {
-        ContextSource::Directory(directory) => {
-            git::commit(directory).map_or(DEFAULT_EPOCH, |commit| commit.time)
-        }
-        ContextSource::Archive(_) | ContextSource::Empty => DEFAULT_EPOCH,
-    });
     let image = ImageRequest {
         name: build.name.clone(),
         recipe: Recipe::Dockerfile(DockerfileRecipe {
-            dockerfile,
+            dockerfile: opened.dockerfile,
             context: ContextId(0),
             names,
             target: build.target.clone(),
@@ -164,50 +183,87 @@ pub fn request(
         platform: build.platform.clone(),
         labels: build.labels.clone(),
         annotations: BTreeMap::new(),
-        epoch,
+        epoch: build.epoch.or(opened.time).unwrap_or(DEFAULT_EPOCH),
     };
     Ok(SingleRequest { image, contexts })
 }
 
-/// Opens a directory as a context, with its ignore file and what is known of its files.
-pub(crate) fn open_context(
-    store: &Store,
-    directory: &Path,
-    dockerfile: Option<&Path>,
-) -> Result<Context, SingleError> {
-    let context = match dockerfile {
-        Some(dockerfile) => Context::directory(directory, dockerfile)?,
-        None => Context::named_directory(directory)?,
-    };
-    Ok(context.keeping_digests(store))
+/// The main context and its Dockerfile.
+struct Opened {
+    context: Context,
+    dockerfile: Arc<Dockerfile>,
+    /// When what is in it was committed.
+    time: Option<i64>,
 }
 
-fn open_archive(store: &Store, path: &Path, cancel: &Cancel) -> Result<Context, SingleError> {
-    let file = File::open(path).map_err(|source| SingleError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(Context::archive(
-        file,
-        &path.display().to_string(),
-        store,
-        cancel,
-    )?)
-}
-
-/// Finds the Dockerfile: the one named, or `Dockerfile` in any case in the context.
-pub fn dockerfile_path(build: &SingleBuild) -> Result<PathBuf, SingleError> {
-    let directory = match &build.context {
-        ContextSource::Directory(directory) if directory.is_dir() => directory.clone(),
+fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError> {
+    let fetched = match &build.context {
         ContextSource::Directory(directory) => {
-            return Err(SingleError::NoContext(directory.clone()));
+            let path = dockerfile_beside(directory, &build.dockerfile)?;
+            return Ok(Opened {
+                dockerfile: dockerfile_at(&path)?,
+                context: opener.directory(directory, Some(&path))?,
+                time: git::commit(directory).map(|commit| commit.time),
+            });
         }
-        ContextSource::Archive(_) | ContextSource::Empty => PathBuf::from("."),
+        ContextSource::Archive(archive) => Fetched {
+            context: opener.archive(archive, "(standard input)")?,
+            is_dockerfile: false,
+            time: None,
+        },
+        ContextSource::Remote(text) => opener.remote(text, keeps_git_dir(&build.args))?,
+        ContextSource::Empty => Fetched {
+            context: Context::empty(),
+            is_dockerfile: false,
+            time: None,
+        },
     };
-    let path = build
-        .dockerfile
-        .clone()
-        .unwrap_or_else(|| directory.join("Dockerfile"));
+    let name = match &build.dockerfile {
+        DockerfileSource::File(path) => {
+            return Ok(Opened {
+                dockerfile: dockerfile_at(path)?,
+                context: fetched.context,
+                time: fetched.time,
+            });
+        }
+        DockerfileSource::Named(path) => path.display().to_string(),
+        DockerfileSource::Default if fetched.is_dockerfile => "context".to_owned(),
+        DockerfileSource::Default => "Dockerfile".to_owned(),
+    };
+    Ok(Opened {
+        dockerfile: dockerfile_within(&fetched.context, &name)?,
+        context: fetched.context,
+        time: fetched.time,
+    })
+}
+
+/// Finds the Dockerfile, if it is a file of the host.
+pub fn dockerfile_path(build: &SingleBuild) -> Result<PathBuf, SingleError> {
+    match (&build.context, &build.dockerfile) {
+        (ContextSource::Directory(directory), source) => dockerfile_beside(directory, source),
+        (_, DockerfileSource::File(path)) => Ok(path.clone()),
+        _ => Err(SingleError::InContext),
+    }
+}
+
+/// Whether `.git` of a context is wanted, as BuildKit is told.
+fn keeps_git_dir(args: &BuildArgs) -> bool {
+    let value = args
+        .get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
+        .map(String::as_str);
+    matches!(value, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+}
+
+/// Finds the Dockerfile of a directory: the one named, or `Dockerfile` in any case.
+fn dockerfile_beside(directory: &Path, source: &DockerfileSource) -> Result<PathBuf, SingleError> {
+    if !directory.is_dir() {
+        return Err(SingleError::NoContext(directory.to_owned()));
+    }
+    let path = match source {
+        DockerfileSource::File(path) => return Ok(path.clone()),
+        DockerfileSource::Named(path) => path.clone(),
+        DockerfileSource::Default => directory.join("Dockerfile"),
+    };
     if path.is_file() {
         return Ok(path);
     }
@@ -217,87 +273,36 @@ pub fn dockerfile_path(build: &SingleBuild) -> Result<PathBuf, SingleError> {
     }
     // Docker takes `-f` from the working directory; people expect the context to be tried too.
     let inside = directory.join(&path);
-    if build.dockerfile.is_some() && inside.is_file() {
+    if *source != DockerfileSource::Default && inside.is_file() {
         return Ok(inside);
     }
     Err(SingleError::NoDockerfile(path))
 }
 
-fn named_context(
-    store: &Store,
-    build: &SingleBuild,
-    name: &str,
-    source: &str,
-    contexts: &mut Vec<Context>,
-) -> Result<Named, SingleError> {
-    let wrong = |reason| SingleError::NamedContext {
-        name: name.to_owned(),
-        source_text: source.to_owned(),
-        reason,
-    };
-    if let Some(reference) = source.strip_prefix("docker-image://") {
-        return Ok(Named::Image(reference.to_owned()));
-    }
-    if let Some(layout) = source.strip_prefix("oci-layout://") {
-        return layout_image(store, build, name, layout);
-    }
-    if source.starts_with("target:") {
-        return Err(wrong("a `target:` exists in a stack only"));
-    }
-    let remote = ["http://", "https://", "git://", "ssh://", "git@"];
-    if remote.iter().any(|start| source.starts_with(start)) {
-        return Err(wrong("contexts from the network are not supported yet"));
-    }
-    let directory = Path::new(source);
-    if !directory.is_dir() {
-        return Err(wrong("no such directory"));
-    }
-    let id = ContextId(u32::try_from(contexts.len()).unwrap_or(u32::MAX));
-    contexts.push(open_context(store, directory, None)?);
-    Ok(Named::Files(id))
-}
-
-/// Reads an image of a layout directory: `PATH`, `PATH:TAG` or `PATH@DIGEST`.
-fn layout_image(
-    store: &Store,
-    build: &SingleBuild,
-    name: &str,
-    layout: &str,
-) -> Result<Named, SingleError> {
-    let (path, digest) = match layout.split_once('@') {
-        Some((path, digest)) => (path, Some(digest)),
-        None => (layout, None),
-    };
-    let (path, tag) = match path.rsplit_once(':') {
-        Some((before, tag)) if !tag.contains('/') => (before, Some(tag.to_owned())),
-        _ => (path, None),
-    };
-    let source = ImageSource::Oci {
-        path: PathBuf::from(path),
-        tag,
-    };
-    let options = LoadOptions {
-        platform: build.platform.clone(),
-        platform_required: false,
-    };
-    let failed = |source| SingleError::Layout {
-        name: name.to_owned(),
-        source,
-    };
-    let loaded = cairn_build::image::load::load(store, &source, &options).map_err(failed)?;
-    let wanted = loaded.into_iter().find(|loaded| match digest {
-        Some(digest) => {
-            let packed = loaded.record.packed.as_ref();
-            packed.is_some_and(|packed| packed.digest.as_str() == digest)
-        }
-        None => true,
-    });
-    match wanted {
-        Some(loaded) => Ok(Named::Opened(Arc::new(base_image(layout, loaded.record)))),
-        None => Err(SingleError::NamedContext {
-            name: name.to_owned(),
-            source_text: layout.to_owned(),
-            reason: "the layout has no such image",
+fn dockerfile_at(path: &Path) -> Result<Arc<Dockerfile>, SingleError> {
+    match read_dockerfile(path) {
+        Ok(parsed) => parsed.map_err(SingleError::Findings),
+        Err(source) => Err(SingleError::Read {
+            path: path.to_owned(),
+            source,
         }),
     }
+}
+
+/// Reads a Dockerfile out of a context that is no directory of the host.
+fn dockerfile_within(context: &Context, name: &str) -> Result<Arc<Dockerfile>, SingleError> {
+    let read = |name: &str| {
+        context.read(name).map_err(|source| SingleError::Read {
+            path: name.into(),
+            source,
+        })
+    };
+    let mut found = read(name)?;
+    if found.is_none() && name == "Dockerfile" {
+        found = read("dockerfile")?;
+    }
+    let bytes = found.ok_or_else(|| SingleError::NoDockerfile(name.into()))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let parsed = cairn_dockerfile::parse(&Source::new(name, text));
+    parsed.map(Arc::new).map_err(SingleError::Findings)
 }

@@ -17,7 +17,7 @@ mod layers;
 mod tree;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,6 +26,7 @@ use cairn_dockerfile::ignore::{Matched, Patterns};
 use cairn_sandbox::Cancel;
 use cairn_store::{ActiveSnapshot, ContentDigest, FileDigestCache, FileIdentity, Store};
 
+use crate::copy::{ResolveError, clean, resolve};
 use directory::Directory;
 
 pub use ignore_file::{IgnoreFile, IgnoreFileError};
@@ -113,6 +114,20 @@ impl Context {
                 source: Box::new(source),
             }
         })?;
+        Self::of_snapshot(active)
+    }
+
+    /// The files that `fetch` puts into an empty directory: a repository's, or a download.
+    pub fn checked_out<E: From<ContextError>>(
+        store: &Store,
+        fetch: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let active = store.begin_snapshot().map_err(ContextError::from)?;
+        fetch(active.upper())?;
+        Ok(Self::of_snapshot(active)?)
+    }
+
+    fn of_snapshot(active: ActiveSnapshot) -> Result<Self, ContextError> {
         let root = active.upper().to_owned();
         let directory = Directory::open(&root).map_err(|source| ContextError::Open {
             path: root.clone(),
@@ -126,6 +141,47 @@ impl Context {
             files,
             root,
             ignore: None,
+            digests: None,
+        })
+    }
+
+    /// Reads a file of the context, links followed inside it; `None` if there is no such file.
+    pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let found = resolve(self, &clean(path)).map_err(|error| match error {
+            ResolveError::Loop => io::Error::other("too many levels of symbolic links"),
+            ResolveError::Io(_, error) => error,
+        })?;
+        let Some((path, entry)) = found.filter(|(_, entry)| entry.kind == Kind::File) else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        self.open(&path, &entry)?.read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// What lies in one directory of an unpacked context, links followed inside it.
+    pub fn below(self, subdir: &str) -> Result<Self, ContextError> {
+        let missing = |source| ContextError::Open {
+            path: PathBuf::from(subdir),
+            source,
+        };
+        let found = resolve(&self, &clean(subdir)).ok().flatten();
+        let (path, _) = found
+            .filter(|(_, entry)| entry.is_dir())
+            .ok_or_else(|| missing(io::ErrorKind::NotFound.into()))?;
+        let root = self.root.join(path);
+        let directory = Directory::open(&root).map_err(missing)?;
+        let files = match self.files {
+            Files::Unpacked { _unpacked, .. } => Files::Unpacked {
+                directory,
+                _unpacked,
+            },
+            Files::Directory(_) | Files::None => Files::Directory(directory),
+        };
+        Ok(Self {
+            files,
+            root,
+            ignore: self.ignore,
             digests: None,
         })
     }

@@ -28,6 +28,8 @@ pub struct CopySet<'a> {
     pub tree: &'a dyn SourceTree,
     /// The files.
     pub selection: &'a Selection,
+    /// Trees that come from elsewhere, as git repositories do. No archive in them is unpacked.
+    pub further: Vec<(&'a dyn SourceTree, &'a Selection)>,
     /// Heredocs and downloads.
     pub given: Vec<GivenFile>,
 }
@@ -93,11 +95,13 @@ pub fn apply(
         waiting: Waiting::default(),
         // Nothing of a layer tells when it was checked out.
         keeps_times: set.tree.keeps_owners(),
+        unpack: options.unpack,
     };
-    for source in &set.selection.sources {
-        copier.copy_source(source)?;
+    copier.copy_selection(set.tree, set.selection)?;
+    copier.unpack = false;
+    for (tree, selection) in &set.further {
+        copier.copy_selection(*tree, selection)?;
     }
-    copier.flush()?;
     for given in &set.given {
         copier.copy_given(given)?;
     }
@@ -114,6 +118,7 @@ struct Copier<'a> {
     waiting: Waiting<'a>,
     /// Whether a time among what was copied is part of its content, as an archive's are.
     keeps_times: bool,
+    unpack: bool,
 }
 
 /// Files whose contents are not copied yet, so that many can be copied at once.
@@ -128,8 +133,20 @@ struct Waiting<'a> {
 }
 
 impl<'a> Copier<'a> {
+    fn copy_selection(
+        &mut self,
+        tree: &'a dyn SourceTree,
+        selection: &'a Selection,
+    ) -> Result<(), CopyError> {
+        self.tree = tree;
+        for source in &selection.sources {
+            self.copy_source(source)?;
+        }
+        self.flush()
+    }
+
     fn copy_source(&mut self, source: &'a Source) -> Result<(), CopyError> {
-        if self.options.unpack && self.unpack_source(source)? {
+        if self.unpack && self.unpack_source(source)? {
             return Ok(());
         }
         // A source with several files may have directories where files are still to come.

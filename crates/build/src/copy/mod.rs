@@ -59,6 +59,7 @@ pub use compare::changed_files;
 pub use directory::{NewDirectory, make_directory};
 pub use error::{CopyError, SelectError};
 pub use given::{GivenContent, GivenFile};
+pub(crate) use resolve::{ResolveError, clean, resolve};
 pub use select::{CopySources, select};
 pub use selection::Selection;
 pub(crate) use unpack::unpack_context;

@@ -182,6 +182,7 @@ impl FileLowering<'_, '_> {
             Some(Named::Sibling(sibling)) => self.sibling(&sibling, clause.image.span),
             Some(Named::Files(context)) => Ok(self.files_as_base(context, platform, stage)),
             Some(Named::Opened(image)) => Ok(self.image_as_base(&image, stage)),
+            Some(Named::Image(other)) if other == "scratch" => Ok(StageState::scratch(platform)),
             Some(Named::Image(other)) => {
                 let image = self.open_image(&other, &platform, clause.image.span)?;
                 Ok(self.image_as_base(&image, stage))
@@ -235,6 +236,7 @@ impl FileLowering<'_, '_> {
             Some(Named::Files(context)) => Ok(FileSource::Context(context)),
             Some(Named::Sibling(sibling)) => Ok(FileSource::Fs(self.sibling(&sibling, span)?.fs)),
             Some(Named::Opened(image)) => Ok(FileSource::Fs(self.image_vertex(&image, name, None))),
+            Some(Named::Image(other)) if other == "scratch" => Ok(FileSource::Fs(Fs::Scratch)),
             Some(Named::Image(other)) => {
                 let image = self.open_image(&other, &platform, span)?;
                 Ok(FileSource::Fs(self.image_vertex(&image, &other, None)))

@@ -4,10 +4,12 @@ use cairn_diagnostic::Diagnostic;
 use cairn_dockerfile::ast::{Add, Copy, CopySource, FileArguments};
 use cairn_dockerfile::chmod::Chmod;
 use cairn_dockerfile::expand::Expander;
+use cairn_oci::Digest;
+use cairn_registry::git::GitAddress;
 
 use super::dockerfile::FileLowering;
 use super::stage::{Place, StageState};
-use crate::graph::{ContextId, CopyOp, FileSource, Op, RemoteFile};
+use crate::graph::{ContextId, CopyOp, FileSource, Op, RemoteFile, RepositorySource};
 
 type Lowered = Result<(), Box<Diagnostic>>;
 
@@ -19,6 +21,7 @@ impl CopyOp {
             paths: vec!["/".to_owned()],
             inline: Vec::new(),
             remote: Vec::new(),
+            repositories: Vec::new(),
             dest: "/".to_owned(),
             chown: None,
             chmod: None,
@@ -53,6 +56,14 @@ impl FileLowering<'_, '_> {
         };
         let mut op = self.files(state, &copy.files, from)?;
         op.parents = copy.parents;
+        for path in &op.paths {
+            if matches!(GitAddress::parse(path), Err(_) | Ok(Some(_))) {
+                return Err(self.error("source can't be a git ref for COPY", place.span));
+            }
+            if is_on_the_web(path) {
+                return Err(self.error("source can't be a URL for COPY", place.span));
+            }
+        }
         self.finish_files(state, place, op)
     }
 
@@ -65,31 +76,38 @@ impl FileLowering<'_, '_> {
             Some(word) => Some(self.expand(state, word.as_str(), word.span)?),
             None => None,
         };
-        let (remote, local): (Vec<_>, Vec<_>) = std::mem::take(&mut op.paths)
-            .into_iter()
-            .partition(|path| is_remote(path));
-        if checksum.is_some() && remote.len() != 1 {
-            let text = "checksum is specified for a local source";
-            return Err(self.error(text, add.checksum.as_ref().map_or(place.span, |w| w.span)));
+        let given = op.paths.len() + op.inline.len();
+        for path in std::mem::take(&mut op.paths) {
+            let error = |text: String| self.error(text, place.span);
+            let address = GitAddress::parse(&path).map_err(|wrong| error(wrong.to_string()))?;
+            if let Some(address) = address {
+                let source = repository(address, add.keep_git_dir, checksum.as_deref());
+                op.repositories.push(source.map_err(error)?);
+            } else if is_on_the_web(&path) {
+                op.remote.push(RemoteFile {
+                    url: path,
+                    checksum: match &checksum {
+                        Some(text) => Some(text.parse::<Digest>().map_err(|wrong| {
+                            error(format!("invalid checksum digest `{text}`: {wrong}"))
+                        })?),
+                        None => None,
+                    },
+                    unpack: add.unpack == Some(true),
+                });
+            } else {
+                op.paths.push(path);
+            }
         }
-        if let Some(git) = remote.iter().find(|address| is_git(address)) {
-            return Err(self.error(
-                format!("ADD of a git repository is not supported yet: `{git}`"),
-                place.span,
-            ));
+        if let Some(word) = &add.checksum {
+            if given != 1 {
+                let text = "checksum can't be specified for multiple sources";
+                return Err(self.error(text, word.span));
+            }
+            if op.remote.is_empty() && op.repositories.is_empty() {
+                let text = "checksum requires HTTP(S) or Git sources";
+                return Err(self.error(text, word.span));
+            }
         }
-        if !remote.is_empty() && add.unpack == Some(true) {
-            let text = "ADD --unpack of a remote file is not supported yet";
-            return Err(self.error(text, place.span));
-        }
-        op.paths = local;
-        op.remote = remote
-            .into_iter()
-            .map(|url| RemoteFile {
-                url,
-                checksum: checksum.clone(),
-            })
-            .collect();
         self.finish_files(state, place, op)
     }
 
@@ -132,6 +150,7 @@ impl FileLowering<'_, '_> {
             paths,
             inline,
             remote: Vec::new(),
+            repositories: Vec::new(),
             dest: absolute_dest(state.workdir(), &dest),
             chown: optional(&files.chown)?.filter(|owner| !owner.is_empty()),
             chmod: optional(&files.chmod)?.filter(|mode| !mode.is_empty()),
@@ -147,7 +166,7 @@ impl FileLowering<'_, '_> {
         if let Some(mode) = &op.chmod {
             Chmod::parse(mode).map_err(|error| self.error(error.to_string(), place.span))?;
         }
-        let many = op.paths.len() + op.inline.len() + op.remote.len() > 1;
+        let many = op.paths.len() + op.inline.len() + op.remote.len() + op.repositories.len() > 1;
         if many && !op.dest.ends_with('/') {
             let name = if op.add { "ADD" } else { "COPY" };
             return Err(self.error(
@@ -164,21 +183,40 @@ impl FileLowering<'_, '_> {
     }
 }
 
-/// Whether an `ADD` source is fetched rather than copied.
-fn is_remote(path: &str) -> bool {
-    path.starts_with("http://") || path.starts_with("https://") || is_git(path)
+/// A repository as `ADD` takes it: flags and address must not say different things.
+fn repository(
+    mut address: GitAddress,
+    keep_git_dir: Option<bool>,
+    checksum: Option<&str>,
+) -> Result<RepositorySource, String> {
+    if let (Some(flag), Some(query)) = (keep_git_dir, address.keep_git_dir)
+        && flag != query
+    {
+        return Err("inconsistent keep-git-dir configuration".to_owned());
+    }
+    match (checksum, &address.checksum) {
+        (Some(flag), Some(query)) if flag != query => {
+            return Err(format!("checksum mismatch \"{flag}\" != \"{query}\""));
+        }
+        (Some(flag), _) => address.checksum = Some(flag.to_owned()),
+        (None, _) => {}
+    }
+    if let Some(checksum) = &address.checksum
+        && !checksum.bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
+        return Err(format!(
+            "invalid checksum \"{checksum}\" for a git source, expected hex commit hash"
+        ));
+    }
+    Ok(RepositorySource {
+        keep_git_dir: keep_git_dir.or(address.keep_git_dir).unwrap_or(false),
+        address,
+    })
 }
 
-/// Whether a source names a git repository, by the rules of `docker build` contexts.
-fn is_git(path: &str) -> bool {
-    if path.starts_with("git://") || path.starts_with("git@") || path.starts_with("ssh://") {
-        return true;
-    }
-    let web = path.starts_with("http://") || path.starts_with("https://");
-    web && path
-        .split(['#', '?'])
-        .next()
-        .is_some_and(|address| address.ends_with(".git"))
+/// Whether a source is a file on a web server.
+fn is_on_the_web(path: &str) -> bool {
+    path.starts_with("http://") || path.starts_with("https://")
 }
 
 /// Makes a path absolute and clean: no `.`, `..` or double slashes, no slash at the end.
@@ -223,10 +261,22 @@ mod tests {
     }
 
     #[test]
-    fn git_addresses_are_told_from_files() {
-        assert!(is_git("https://host/a/b.git#main:dir"));
-        assert!(is_git("git@host:a/b"));
-        assert!(!is_git("https://host/a/b.tar.gz"));
-        assert!(!is_remote("dir/file.git"));
+    fn flags_and_address_of_a_repository_agree() {
+        let address = |text: &str| GitAddress::parse(text).unwrap().unwrap();
+        let plain = || address("https://host/a.git#v1");
+        let kept = address("https://host/a.git?keep-git-dir=1");
+        assert!(!repository(plain(), None, None).unwrap().keep_git_dir);
+        assert!(repository(plain(), Some(true), None).unwrap().keep_git_dir);
+        assert!(repository(kept.clone(), None, None).unwrap().keep_git_dir);
+        assert!(repository(kept, Some(false), None).is_err());
+        let known = address("https://host/a.git?commit=abcd");
+        assert!(repository(known.clone(), None, Some("abce")).is_err());
+        assert!(
+            repository(plain(), None, Some("foobar"))
+                .unwrap_err()
+                .contains("hex commit hash")
+        );
+        let one = repository(plain(), None, Some("abcd")).unwrap();
+        assert_eq!(one.address.checksum, known.checksum);
     }
 }

@@ -5,6 +5,7 @@ use cairn_store::{LayeredView, SnapshotId};
 
 use super::exec::{accounts, adopt_root, commit_changes};
 use super::{Step, now};
+use crate::context::SourceTree;
 use crate::copy::{CopyOptions, CopySet, CopyTarget, GivenContent, GivenFile, apply};
 use crate::failure::StepError;
 use crate::graph::CopyOp;
@@ -35,12 +36,21 @@ pub(super) fn run(step: &Step<'_>, copy: &CopyOp) -> Result<Option<SnapshotId>, 
         .taker
         .selection(step.engine, step.id, copy, step.result_of)?;
     let given = given(step, copy)?;
+    let repositories = copy
+        .repositories
+        .iter()
+        .map(|source| step.taker.check_out(step.engine, source, &copy.exclude))
+        .collect::<Result<Vec<_>, _>>()?;
     let active = store.begin_snapshot()?;
     adopt_root(&view, &active)?;
     with_tree(step.engine, copy.from, step.result_of, |tree| {
         let set = CopySet {
             tree,
             selection: &selection,
+            further: repositories
+                .iter()
+                .map(|(tree, selection)| (tree as &dyn SourceTree, selection))
+                .collect(),
             given,
         };
         let options = CopyOptions {
@@ -85,8 +95,8 @@ fn given(step: &Step<'_>, copy: &CopyOp) -> Result<Vec<GivenFile>, StepError> {
             name: file_name(&remote.url),
             content: GivenContent::File(path),
             mode: 0o600,
-            mtime: fetched.last_modified,
-            unpack: false,
+            mtime: Some(fetched.last_modified.unwrap_or(0)),
+            unpack: remote.unpack,
         });
     }
     Ok(files)
@@ -100,11 +110,27 @@ fn file_name(url: &str) -> String {
         .trim_end_matches('/')
         .rsplit_once('/')
         .map_or("", |(_, name)| name);
-    if name.is_empty() {
-        "download".to_owned()
-    } else {
-        name.to_owned()
+    match percent_decoded(name) {
+        // A slash or nothing is no name; BuildKit's word for that.
+        name if name.is_empty() || name.contains('/') || name == "." || name == ".." => {
+            "__unnamed__".to_owned()
+        }
+        name => name,
     }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let number = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
+        (rest, _) = match (first, number) {
+            (b'%', Some(number)) => (&after[2..], bytes.push(number)),
+            (byte, _) => (after, bytes.push(*byte)),
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -114,7 +140,10 @@ mod tests {
     #[test]
     fn downloads_are_called_as_their_address_ends() {
         assert_eq!(file_name("https://host/a/b.tar.gz?x=1#y"), "b.tar.gz");
+        assert_eq!(file_name("https://host/a%20b/c%20d"), "c d");
+        assert_eq!(file_name("https://host/a/100%"), "100%");
         assert_eq!(file_name("https://host/a/"), "a");
-        assert_eq!(file_name("https://host"), "download");
+        assert_eq!(file_name("https://host"), "__unnamed__");
+        assert_eq!(file_name("https://host/a/..%2Fb"), "__unnamed__");
     }
 }

@@ -161,6 +161,7 @@ impl Bench {
         let set = CopySet {
             tree,
             selection,
+            further: Vec::new(),
             given: copy.given.to_vec(),
         };
         let options = CopyOptions {

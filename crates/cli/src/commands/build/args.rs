@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use cairn_stack::contexts::is_remote;
 use clap::{Args, ValueEnum};
 
 use super::secrets::Secret;
@@ -61,8 +62,8 @@ pub struct LoneArgs {
     /// Set a label (can be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub label: Vec<(String, String)>,
-    /// Give a name in FROM or COPY --from a meaning: a directory, `docker-image://NAME`,
-    /// `oci-layout://DIR` (can be repeated)
+    /// Give a name in FROM or COPY --from a meaning: a directory, an archive, a repository,
+    /// `https://...`, `docker-image://NAME`, `oci-layout://DIR[:TAG][@DIGEST]` (can be repeated)
     #[arg(long, value_name = "NAME=SOURCE", value_parser = pair)]
     pub build_context: Vec<(String, String)>,
     /// Give RUN --mount=type=secret a value: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`
@@ -175,7 +176,7 @@ impl LoneArgs {
 
 /// Whether a word means a context rather than an image.
 fn is_context(word: &str) -> bool {
-    matches!(word, "." | ".." | "-") || word.contains('/')
+    matches!(word, "." | ".." | "-") || word.contains('/') || is_remote(word)
 }
 
 #[cfg(test)]
@@ -216,6 +217,7 @@ mod tests {
         assert_eq!(wanted("-t x .."), context(".."));
         assert_eq!(wanted("images/base"), context("images/base"));
         assert_eq!(wanted("-"), context("-"));
+        assert_eq!(wanted("git@host:app"), context("git@host:app"));
         assert_eq!(wanted("-f other base"), context("base"));
     }
 

@@ -1,8 +1,8 @@
 //! `cairn build CONTEXT`: one Dockerfile, with docker's habits.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use crate::stack_run::milliseconds_now;
 use cairn_build::engine::Engine;
@@ -11,10 +11,12 @@ use cairn_build::image::pack::pack;
 use cairn_build::image::source::StoreImages;
 use cairn_build::run::prepare;
 use cairn_oci::{Descriptor, Reference};
+use cairn_stack::contexts::{Opener, is_remote, looks_like_archive};
 use cairn_stack::history::{self, RunNote};
 use cairn_stack::run::{RunReport, run};
 use cairn_stack::single::{
-    ContextSource, SingleBuild, SingleError, SingleRequest, dockerfile_path, request,
+    ContextSource, DockerfileSource, SingleBuild, SingleError, SingleRequest, dockerfile_path,
+    request,
 };
 use serde_json::json;
 use tempfile::NamedTempFile;
@@ -50,7 +52,13 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     means.settings.ssh = secrets::agents(&args.lone.ssh, &session.settings.environment)?;
     means.settings.hosts.clone_from(&args.lone.add_host);
     let single = single(args, context, &input, &names, session)?;
-    let request = request(&means.store, &single, &means.cancel)?;
+    let opener = Opener {
+        store: &means.store,
+        fetcher: &means.fetcher,
+        cancel: &means.cancel,
+        platform: &single.platform,
+    };
+    let request = request(&single, &opener)?;
     let report = solve(args, session, &means, &request, &names)?;
     let Some(record) = report.record(&request.image.name) else {
         return Err(CommandError::told(Kind::Work));
@@ -191,51 +199,57 @@ fn name_of(context: &str) -> String {
     )
 }
 
-/// Context and Dockerfile as paths; what came by standard input lies in a file for the while.
+/// Context and Dockerfile; what came by standard input lies in a file for the while.
 struct Input {
     context: ContextSource,
-    dockerfile: Option<PathBuf>,
+    dockerfile: DockerfileSource,
     /// Removed with this value.
     _spooled: Option<NamedTempFile>,
 }
 
 impl Input {
     fn new(context: &str, file: Option<&Path>, session: &Session) -> Result<Self, CommandError> {
-        let is_stdin = |path: &Path| path == Path::new("-");
-        if context == "-" && file.is_some_and(is_stdin) {
+        let file_is_stdin = file == Some(Path::new("-"));
+        if context == "-" && file_is_stdin {
             return Err(CommandError::usage(
                 "standard input cannot be both the context and the Dockerfile",
             ));
         }
+        let named = match file {
+            Some(path) => DockerfileSource::Named(path.to_owned()),
+            None => DockerfileSource::Default,
+        };
         if context == "-" {
             let (spooled, is_archive) = spool(session)?;
             let path = spooled.path().to_owned();
-            return Ok(match is_archive {
-                true => Self {
-                    context: ContextSource::Archive(path),
-                    dockerfile: file.map(Path::to_owned),
-                    _spooled: Some(spooled),
-                },
-                false => Self {
-                    context: ContextSource::Empty,
-                    dockerfile: Some(path),
-                    _spooled: Some(spooled),
-                },
-            });
-        }
-        let context = ContextSource::Directory(context.into());
-        if file.is_some_and(is_stdin) {
-            let (spooled, _) = spool(session)?;
+            let (context, dockerfile) = match is_archive {
+                true => (ContextSource::Archive(path), named),
+                false => (ContextSource::Empty, DockerfileSource::File(path)),
+            };
             return Ok(Self {
                 context,
-                dockerfile: Some(spooled.path().to_owned()),
+                dockerfile,
                 _spooled: Some(spooled),
             });
         }
+        let context = match is_remote(context) {
+            true => ContextSource::Remote(context.to_owned()),
+            false => ContextSource::Directory(context.into()),
+        };
+        let (dockerfile, spooled) = match file_is_stdin {
+            true => {
+                let (spooled, _) = spool(session)?;
+                (
+                    DockerfileSource::File(spooled.path().to_owned()),
+                    Some(spooled),
+                )
+            }
+            false => (named, None),
+        };
         Ok(Self {
             context,
-            dockerfile: file.map(Path::to_owned),
-            _spooled: None,
+            dockerfile,
+            _spooled: spooled,
         })
     }
 }
@@ -248,21 +262,9 @@ fn spool(session: &Session) -> Result<(NamedTempFile, bool), CommandError> {
     };
     let directory = session.settings.temporary_dir();
     let mut file = NamedTempFile::new_in(directory).map_err(failed)?;
-    let mut stdin = io::stdin().lock();
-    let mut start = Vec::new();
-    stdin
-        .by_ref()
-        .take(512)
-        .read_to_end(&mut start)
-        .map_err(failed)?;
-    file.write_all(&start).map_err(failed)?;
-    io::copy(&mut stdin, &mut file).map_err(failed)?;
+    io::copy(&mut io::stdin().lock(), &mut file).map_err(failed)?;
     file.flush().map_err(failed)?;
-    let is_archive = start.contains(&0)
-        || std::str::from_utf8(&start).is_err_and(|error| {
-            // A character that is cut at the end is still text.
-            error.error_len().is_some()
-        });
+    let is_archive = looks_like_archive(file.path())?;
     Ok((file, is_archive))
 }
 

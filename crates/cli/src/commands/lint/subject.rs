@@ -82,7 +82,7 @@ impl Subject {
             target: build.target.clone(),
             ignore: match &build.context {
                 ContextSource::Directory(context) => ignore_file(context, Some(dockerfile))?,
-                ContextSource::Archive(_) | ContextSource::Empty => None,
+                ContextSource::Archive(_) | ContextSource::Remote(_) | ContextSource::Empty => None,
             },
             pinned: BTreeSet::new(),
             platform: build.platform.clone(),

@@ -1,0 +1,87 @@
+//! A web server for one test: the files of a directory, over plain HTTP, on loopback.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// The time that every file claims, in seconds since 1970 and as HTTP writes it.
+pub(crate) const MODIFIED: i64 = 1_000_000_000;
+const MODIFIED_TEXT: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
+
+/// A running server. Dropping it ends it.
+pub(crate) struct Web {
+    address: SocketAddr,
+    is_over: Arc<AtomicBool>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Web {
+    /// Serves what is in a directory, now and later.
+    pub(crate) fn of(directory: &Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let web = Self {
+            address: listener.local_addr().expect("an address"),
+            is_over: Arc::default(),
+            requests: Arc::default(),
+        };
+        let directory = directory.to_owned();
+        let (is_over, requests) = (web.is_over.clone(), web.requests.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (directory, requests) = (directory.clone(), requests.clone());
+                if let Ok(stream) = stream {
+                    std::thread::spawn(move || answer(&stream, &directory, &requests));
+                }
+            }
+        });
+        web
+    }
+
+    /// The address of a file.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// How many files were asked for.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        // Wakes the server up, so that it sees it is over.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// Answers one request and hangs up.
+fn answer(mut stream: &TcpStream, directory: &Path, requests: &AtomicUsize) {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let Some(request) = lines.next() else { return };
+    while lines.next().is_some_and(|line| !line.is_empty()) {}
+    requests.fetch_add(1, Ordering::SeqCst);
+    let path = request.split_whitespace().nth(1).unwrap_or("/");
+    let path = path.split('?').next().unwrap_or(path);
+    let file: PathBuf = directory.join(path.trim_start_matches('/'));
+    let (status, body) = match fs::read(file) {
+        Ok(body) => ("200 OK", body),
+        Err(_) => ("404 Not Found", Vec::new()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nLast-Modified: {MODIFIED_TEXT}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all(head.as_bytes());
+    if !request.starts_with("HEAD") {
+        let _ = stream.write_all(&body);
+    }
+}
