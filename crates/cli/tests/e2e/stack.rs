@@ -114,6 +114,35 @@ fn the_same_inputs_give_the_same_digest_elsewhere() {
     assert_eq!(digest(&workshop), first);
 }
 
+/// Another day, another clock: a cached result of an earlier commit, a fresh checkout, and a clock
+/// that is behind the commit's time give what a build from nothing gives.
+#[test]
+fn when_it_was_built_does_not_show() {
+    let Some(mut workshop) = stack() else { return };
+    let export = |workshop: &Workshop| {
+        workshop.cairn(&["build"]).success();
+        let export = ["export", "--format", "oci", "model:cloud", "out/"];
+        workshop.cairn(&export).success();
+        let index = workshop.read("out/index.json");
+        std::fs::remove_dir_all(workshop.path().join("out")).expect("gone");
+        index
+    };
+    let earlier = export(&workshop);
+    let spec = workshop.read("cairn.toml");
+    workshop.write("cairn.toml", &spec.replace("1700000000", "4000000000"));
+    let cached = export(&workshop);
+    assert_ne!(cached, earlier);
+
+    workshop.move_to_store("another");
+    let base = ["load", "-t", "base", "tar:base.tar"];
+    workshop.cairn(&base).success();
+    // Times are told in seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let model = workshop.read("model/model.txt");
+    workshop.write("model/model.txt", &model);
+    assert_eq!(export(&workshop), cached);
+}
+
 /// An image from outside stays the one that was locked until somebody says otherwise.
 #[test]
 fn an_external_base_is_locked_by_its_digest() {
