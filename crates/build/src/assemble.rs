@@ -51,6 +51,7 @@ pub fn assemble(
         history,
         annotations: image.annotations.clone(),
         packed: None,
+        pulled: None,
     })
 }
 

@@ -108,6 +108,24 @@ pub enum ResolveError {
         /// Names in the store that look like it.
         near: Vec<String>,
     },
+    /// Not in the store, and its registry must not be asked.
+    #[error("image `{reference}` is not in the store, and `--offline` forbids to pull it")]
+    Offline {
+        /// What was asked for.
+        reference: String,
+        /// Names in the store that look like it.
+        near: Vec<String>,
+    },
+    /// Not in the store, and not to be had from its registry.
+    #[error("image `{reference}` is not in the store, and cannot be pulled: {}", whole(source.as_ref()))]
+    Pull {
+        /// What was asked for.
+        reference: String,
+        /// Names in the store that look like it.
+        near: Vec<String>,
+        /// Why not.
+        source: Arc<cairn_registry::RegistryError>,
+    },
     /// There, but for another platform.
     #[error("image `{reference}` is for {found}, not for {wanted}")]
     OtherPlatform {
@@ -126,4 +144,18 @@ pub enum ResolveError {
         /// What happened.
         source: cairn_store::StoreError,
     },
+}
+
+/// An error with its causes on one line, each told once.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
 }

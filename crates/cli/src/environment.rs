@@ -38,6 +38,14 @@ impl Environment {
         path.is_absolute().then_some(path)
     }
 
+    /// Gives all variables, for a program that is run in this environment.
+    pub fn all(&self) -> Vec<(OsString, OsString)> {
+        let pairs = self.variables.iter();
+        pairs
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
     /// Gives all variables that are text.
     pub fn texts(&self) -> BTreeMap<String, String> {
         let text = |text: &OsString| text.to_str().map(str::to_owned);

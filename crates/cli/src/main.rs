@@ -3,6 +3,7 @@
 //! - [`commands`]: one file per command; each gets a [`session::Session`].
 //! - [`environment`], [`settings`], [`host_trust`]: what the surroundings say, read once.
 //! - [`printer`], [`sanitize`], [`style`], [`table`], [`quantity`]: how words get out.
+//! - [`registries`]: logins, certificates and mirrors of the surroundings.
 //! - [`means`]: what a run needs; [`stack_run`]: a run over a stack; [`progress`]: a run as it is shown while it lasts;
 //!   [`failures`], [`warnings`]: what is shown of failed steps, and of Dockerfiles, afterwards.
 //! - [`error`], [`exit`]: why a command stopped, and the exit code that follows.
@@ -22,6 +23,7 @@ mod means;
 mod printer;
 mod progress;
 mod quantity;
+mod registries;
 mod sanitize;
 mod session;
 mod settings;

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use cairn_build::engine::Settings as EngineSettings;
-use cairn_registry::{FetchOptions, Fetcher, Proxies};
+use cairn_build::event::EventSink;
+use cairn_build::image::external::{Externals, PullFailures, PullPolicy};
+use cairn_diagnostic::Diagnostic;
+use cairn_oci::Platform;
+use cairn_registry::{FetchOptions, Fetcher, Proxies, RegistryClient};
 use cairn_sandbox::{Cancel, interrupt};
 use cairn_store::Store;
 
 use crate::commands::options::BuildOptions;
-use crate::error::CommandError;
+use crate::error::{CommandError, Kind};
+use crate::registries;
 use crate::session::Session;
 
 /// Size of `/dev/shm` in steps, as docker has it.
@@ -23,6 +28,12 @@ pub struct Means {
     pub settings: EngineSettings,
     /// How files come from the network.
     pub fetcher: Fetcher,
+    /// How images come from registries.
+    pub registry: RegistryClient,
+    /// Whether registries are asked.
+    pub pull: PullPolicy,
+    /// What could not be pulled.
+    pub pull_failures: PullFailures,
     /// Made by Ctrl-C.
     pub cancel: Cancel,
 }
@@ -55,12 +66,49 @@ impl Means {
             shm_bytes: SHM_BYTES,
             run: run_name(),
         };
+        let http = fetch_options(session);
         Ok(Self {
             store,
             settings,
-            fetcher: fetcher(session),
+            registry: registries::client(&session.settings.environment, http.clone())?,
+            fetcher: Fetcher::new(http),
+            pull: match (options.pull, options.offline) {
+                (true, _) => PullPolicy::Always,
+                (_, true) => PullPolicy::Never,
+                _ => PullPolicy::Missing,
+            },
+            pull_failures: PullFailures::default(),
             cancel,
         })
+    }
+
+    /// The images from outside a run for this platform.
+    pub fn externals<'a>(
+        &'a self,
+        platform: &'a Platform,
+        events: &'a dyn EventSink,
+    ) -> Externals<'a> {
+        Externals {
+            store: &self.store,
+            client: &self.registry,
+            platform,
+            policy: self.pull,
+            cancel: &self.cancel,
+            events,
+            failures: &self.pull_failures,
+        }
+    }
+
+    /// The end of a run that could not begin because of what its Dockerfiles say or need.
+    pub fn unprepared(&self, findings: Vec<Diagnostic>) -> CommandError {
+        let kind = match self.pull_failures.has_trouble() {
+            true => Kind::Environment,
+            false => Kind::Usage,
+        };
+        match self.cancel.is_cancelled() {
+            true => CommandError::interrupted(),
+            false => CommandError::from_findings(kind, findings),
+        }
     }
 
     /// Ends a run: what was built outlives a power cut from here on.
@@ -70,7 +118,7 @@ impl Means {
 }
 
 /// How files come from the network: by the proxies and certificates of the environment.
-fn fetcher(session: &Session) -> Fetcher {
+pub fn fetch_options(session: &Session) -> FetchOptions {
     let environment = &session.settings.environment;
     let variable = |name: &str| {
         let lower = environment.text(name);
@@ -82,7 +130,7 @@ fn fetcher(session: &Session) -> Fetcher {
             .or_else(|| environment.text(&upper).filter(|_| is_trusted))
             .map(str::to_owned)
     };
-    Fetcher::new(FetchOptions {
+    FetchOptions {
         user_agent: concat!("cairn/", env!("CARGO_PKG_VERSION")).to_owned(),
         proxies: Proxies {
             http: variable("http_proxy"),
@@ -95,7 +143,7 @@ fn fetcher(session: &Session) -> Fetcher {
             .into_iter()
             .collect(),
         ..FetchOptions::default()
-    })
+    }
 }
 
 fn cpus() -> usize {

@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 
+use cairn_build::event::{Event, EventSink};
 use cairn_diagnostic::{Diagnostic, Severity};
 use serde::Serialize;
 
@@ -22,6 +23,20 @@ pub struct Printer {
     color_stderr: bool,
     /// Standard error speaks JSON lines: messages become events, too.
     json_events: bool,
+}
+
+/// Where nothing is drawn, of all events only remarks are told.
+impl EventSink for Printer {
+    fn emit(&self, event: Event) {
+        match event {
+            Event::Notice {
+                warning: true,
+                text,
+            } => self.warning(&text),
+            Event::Notice { text, .. } => self.note(&text),
+            _ => {}
+        }
+    }
 }
 
 impl Printer {

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cairn_build::engine::Engine;
 use cairn_build::event::{Event, EventSink};
 use cairn_build::graph::Op;
-use cairn_build::image::source::StoreImages;
+use cairn_build::image::external::Externals;
 use cairn_build::plan::Decision;
 use cairn_build::run::{Prepared, prepare};
 use cairn_debian::{DebianError, ResolveProgress};
@@ -129,17 +129,22 @@ impl StackRun {
     pub fn lock(
         &self,
         mode: LockMode,
-        tell: &dyn Fn(&str, ResolveProgress),
+        events: &dyn EventSink,
     ) -> Result<LockOutcome, CommandError> {
+        let tell = |image: &str, step| note(events, locking_step(image, &step));
         let mut locks = LockFile::read(&self.loaded.directory)?;
         let ids = self.loaded.graph.with_ancestors(&self.selected);
-        let outcome = locks.ensure(&self.loaded, &ids, mode, &self.locker(tell))?;
-        let external = locks.ensure_external(&self.loaded, &ids, mode, &self.means.store)?;
+        let outcome = locks.ensure(&self.loaded, &ids, mode, &self.locker(&tell))?;
+        let external = locks.ensure_external(&self.loaded, &ids, mode, &self.externals(events))?;
         Ok(LockOutcome {
             locks,
             images: outcome,
             external,
         })
+    }
+
+    fn externals<'a>(&'a self, events: &'a dyn EventSink) -> Externals<'a> {
+        self.means.externals(&self.options.platform, events)
     }
 
     fn locker<'a>(&'a self, tell: &'a dyn Fn(&str, ResolveProgress)) -> Locker<'a> {
@@ -159,13 +164,18 @@ impl StackRun {
             true => LockMode::Locked,
             false => LockMode::AsNeeded,
         };
-        let tell = |image: &str, step| note(events, locking_step(image, &step));
         let LockOutcome {
             locks,
             images,
             external,
-        } = self.lock(mode, &tell)?;
+        } = self.lock(mode, events)?;
         self.tell_moved(&images, events);
+        for change in &external {
+            if let Some(old) = &change.old {
+                let (name, new) = (&change.name, &change.new);
+                note(events, format!("{name} moved from {old} to {new}"));
+            }
+        }
         let is_changed = images.values().any(|locking| *locking != Locking::Kept);
         if keep == Keep::Write && (is_changed || !external.is_empty()) {
             locks.write(&self.loaded.directory)?;
@@ -266,11 +276,9 @@ impl StackRun {
         requests: &Requests,
         engine: &Engine<'a>,
     ) -> Result<Prepared<'a>, CommandError> {
-        let images = StoreImages {
-            store: &self.means.store,
-        };
+        let images = self.externals(engine.events);
         let prepared = prepare(&requests.images, &images, engine);
-        prepared.map_err(|findings| CommandError::from_findings(Kind::Usage, findings))
+        prepared.map_err(|findings| self.means.unprepared(findings))
     }
 
     /// Runs what must run, names the images, and writes the run down if anything happened.
@@ -440,7 +448,12 @@ impl From<LockFileError> for CommandError {
                 Self::from_error(Kind::Usage, &error).hint("`cairn lock` brings it up to date")
             }
             LockFileError::ExternalMoved { .. } => Self::from_error(Kind::Usage, &error)
-                .hint("load the locked image, or accept the new one with `cairn lock --update`"),
+                .hint("load the locked image, or take the new one with `cairn lock --update`"),
+            LockFileError::Registry { name, source } => {
+                let told = Self::from(source.as_ref());
+                told.while_doing(format!("cannot find out what `{name}` is now"))
+            }
+            LockFileError::Digest { .. } => Self::from_error(Kind::Usage, &error),
             LockFileError::Store(_) => Self::from_error(Kind::Environment, &error),
             LockFileError::Damaged { .. } | LockFileError::Architecture(_) => {
                 Self::from_error(Kind::Usage, &error)

@@ -16,6 +16,8 @@ mod failing;
 mod leaving;
 #[path = "e2e/linting.rs"]
 mod linting;
+#[path = "e2e/registries.rs"]
+mod registries;
 #[path = "e2e/sources.rs"]
 mod sources;
 #[path = "e2e/stack.rs"]

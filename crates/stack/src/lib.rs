@@ -11,6 +11,7 @@
 
 pub mod check;
 pub mod contexts;
+pub mod external;
 pub mod git;
 pub mod history;
 pub mod load;

@@ -10,15 +10,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cairn_build::image::source::StoreImages;
+use cairn_build::image::external::{Externals, PullPolicy, Settled};
 use cairn_build::resolve::DebianBase;
 use cairn_debian::trust::Keyring;
 use cairn_debian::{
     Change, DebianError, Fetching, Lock, Request, ResolveOptions, ResolveProgress,
     SNAPSHOT_ARCHIVE, Sources, Variant, debian_arch, fetch, resolve,
 };
-use cairn_oci::Platform;
-use cairn_registry::Fetcher;
+use cairn_oci::{Digest, DigestError, Platform, Reference};
+use cairn_registry::{Fetcher, RegistryError};
 use cairn_sandbox::Cancel;
 use cairn_spec::stack::DebianSource;
 use cairn_spec::{ImageId, ImageSource, PackageSet};
@@ -101,14 +101,32 @@ pub enum LockFileError {
         reasons: Vec<String>,
     },
     /// An image from outside is another one than was locked.
-    #[error("`{name}` is locked to {locked}, and the store has {found} under that name")]
+    #[error("`{name}` is locked to {locked}, which cannot be had; the name means {found} now")]
     ExternalMoved {
         /// The name that Dockerfiles use.
         name: String,
         /// The locked digest.
         locked: String,
-        /// The digest in the store.
+        /// The digest that it has now.
         found: String,
+    },
+    /// What an image from outside is locked to is no digest.
+    #[error("`{name}` in {FILE_NAME} is locked to something else than a digest")]
+    Digest {
+        /// The name that Dockerfiles use.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: DigestError,
+    },
+    /// The registry of an image from outside was to be asked.
+    #[error("cannot find out what `{name}` is now")]
+    Registry {
+        /// The name that Dockerfiles use.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Arc<RegistryError>,
     },
     /// The store cannot be read.
     #[error(transparent)]
@@ -285,62 +303,80 @@ impl LockFile {
 }
 
 impl LockFile {
-    /// Makes sure that images from outside the stack are those that were locked.
+    /// Makes sure that images from outside the stack are those that were locked, and has them in
+    /// the store if they can be had.
     ///
-    /// An image that the store does not have is passed over: lowering says so with its place.
+    /// An image that cannot be had is passed over: lowering says so with its place.
     pub fn ensure_external(
         &mut self,
         loaded: &LoadedStack,
         images: &[ImageId],
         mode: LockMode,
-        store: &Store,
+        externals: &Externals<'_>,
     ) -> Result<Vec<ExternalChange>, LockFileError> {
-        let known = StoreImages { store };
         let names: BTreeSet<&String> = images
             .iter()
             .filter_map(|id| loaded.external.get(id))
             .flatten()
             .collect();
-        let mut changes = Vec::new();
+        let mut wanted = Vec::new();
         for name in names {
-            let record = known.find(name)?;
-            let Some(packed) = record.and_then(|record| record.packed) else {
-                continue;
+            wanted.push((name.clone(), self.locked_digest(name)?));
+        }
+        let renews = mode == LockMode::Update;
+        let may_move = renews || externals.policy == PullPolicy::Always;
+        let settled = externals.settle_all(&wanted, renews)?;
+        let mut changes = Vec::new();
+        for ((name, locked), settled) in wanted.into_iter().zip(settled) {
+            let new = match settled {
+                Settled::Open => continue,
+                Settled::At(new) => new,
+                // Taken over on demand only.
+                Settled::Moved(new) => new,
+                Settled::Failed(source) => return Err(LockFileError::Registry { name, source }),
             };
-            let new = packed.digest.to_string();
-            let old = self.external.get(name).cloned();
-            if old.as_ref() == Some(&new) {
+            // A digest in the name itself needs no lock.
+            let is_pinned = name
+                .parse::<Reference>()
+                .is_ok_and(|r| r.digest().is_some());
+            if locked.as_ref() == Some(&new) || is_pinned {
                 continue;
             }
+            let (old, new) = (locked.map(|digest| digest.to_string()), new.to_string());
             match (&old, mode) {
                 (None, LockMode::Locked) => {
                     let reasons = vec![format!("`{name}` has no locked digest")];
                     return Err(LockFileError::Stale {
-                        image: name.clone(),
+                        image: name,
                         reasons,
                     });
                 }
-                (Some(locked), LockMode::AsNeeded | LockMode::Locked) => {
-                    // The locked one may still be there under another name.
-                    if known.find(&format!("{name}@{locked}"))?.is_some() {
-                        continue;
-                    }
+                (Some(locked), LockMode::AsNeeded | LockMode::Locked)
+                    if mode == LockMode::Locked || !may_move =>
+                {
                     return Err(LockFileError::ExternalMoved {
-                        name: name.clone(),
+                        name,
                         locked: locked.clone(),
                         found: new,
                     });
                 }
-                (None, _) | (Some(_), LockMode::Update) => {}
+                _ => {}
             }
             self.external.insert(name.clone(), new.clone());
-            changes.push(ExternalChange {
-                name: name.clone(),
-                old,
-                new,
-            });
+            changes.push(ExternalChange { name, old, new });
         }
         Ok(changes)
+    }
+
+    fn locked_digest(&self, name: &str) -> Result<Option<Digest>, LockFileError> {
+        let Some(text) = self.external.get(name) else {
+            return Ok(None);
+        };
+        let digest = text.parse().map_err(|source| LockFileError::Digest {
+            name: name.to_owned(),
+            source,
+        })?;
+        Ok(Some(digest))
     }
 }
 

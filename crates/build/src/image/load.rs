@@ -294,6 +294,7 @@ impl Loader<'_> {
             history: config.history,
             annotations,
             packed: Some(packed),
+            pulled: None,
         })
     }
 

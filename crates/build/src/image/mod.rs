@@ -7,17 +7,20 @@
 //!
 //! - [`record`]: [`ImageRecord`], its blob, `open(store, name)`.
 //! - `pack`: an [`ImageRecord`] to config + manifest blobs.
+//! - `pull`, [`external`]: images from registries, and what names from outside a run mean.
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
 
 mod bundle;
 mod docker_archive;
 pub mod export;
+pub mod external;
 #[cfg(test)]
 mod format_tests;
 pub mod load;
 mod oci_layout;
 pub mod pack;
+pub mod pull;
 pub mod record;
 mod root_fs;
 pub mod source;

@@ -31,6 +31,9 @@ pub struct ImageRecord {
     /// The manifest it came with, if it was loaded: kept so that its digest stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<Descriptor>,
+    /// Where it was pulled from: the reference, and the digest that it named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulled: Option<Reference>,
 }
 
 /// One layer of an image record.

@@ -29,27 +29,38 @@ impl ImageSource for StoreImages<'_> {
             reference: reference.to_owned(),
             source,
         };
-        let record = self.find(reference).map_err(failed)?;
+        let record = self.find_for(reference, platform).map_err(failed)?;
         let Some(record) = record else {
             return Err(ResolveError::Unknown {
                 reference: reference.to_owned(),
                 near: self.near(reference),
             });
         };
-        if !platform.matches(&record.platform) {
-            return Err(ResolveError::OtherPlatform {
-                reference: reference.to_owned(),
-                found: record.platform.to_string(),
-                wanted: platform.to_string(),
-            });
-        }
-        Ok(Arc::new(base_image(reference, record)))
+        self.fitting(reference, record, platform)
     }
 }
 
 impl StoreImages<'_> {
-    /// Finds a record by name; a digest in the reference must be the manifest's it came with.
+    /// Finds a record by name; a digest in the reference must be that of the manifest or index it
+    /// came with.
     pub fn find(&self, reference: &str) -> Result<Option<ImageRecord>, cairn_store::StoreError> {
+        self.find_best(reference, None)
+    }
+
+    /// As [`StoreImages::find`]; of several images under one digest, the one for the platform.
+    pub fn find_for(
+        &self,
+        reference: &str,
+        platform: &Platform,
+    ) -> Result<Option<ImageRecord>, cairn_store::StoreError> {
+        self.find_best(reference, Some(platform))
+    }
+
+    fn find_best(
+        &self,
+        reference: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Option<ImageRecord>, cairn_store::StoreError> {
         if let Some(record) = ImageRecord::open(self.store, reference)? {
             return Ok(Some(record));
         }
@@ -59,6 +70,7 @@ impl StoreImages<'_> {
         let Some(digest) = wanted.digest() else {
             return Ok(None);
         };
+        let mut best = None;
         for (name, descriptor) in self.store.list_refs()? {
             let same = name
                 .parse::<cairn_oci::Reference>()
@@ -67,15 +79,32 @@ impl StoreImages<'_> {
                 continue;
             }
             let record = ImageRecord::read(self.store, &descriptor)?;
-            if record
-                .packed
-                .as_ref()
-                .is_some_and(|packed| packed.digest == *digest)
-            {
+            if !came_as(&record, digest) {
+                continue;
+            }
+            if platform.is_none_or(|platform| platform.matches(&record.platform)) {
                 return Ok(Some(record));
             }
+            best.get_or_insert(record);
         }
-        Ok(None)
+        Ok(best)
+    }
+
+    /// The record as a base, if it is for the platform.
+    pub(super) fn fitting(
+        &self,
+        reference: &str,
+        record: ImageRecord,
+        platform: &Platform,
+    ) -> Result<Arc<BaseImage>, ResolveError> {
+        if !platform.matches(&record.platform) {
+            return Err(ResolveError::OtherPlatform {
+                reference: reference.to_owned(),
+                found: record.platform.to_string(),
+                wanted: platform.to_string(),
+            });
+        }
+        Ok(Arc::new(base_image(reference, record)))
     }
 
     /// Names of the store that end as the wanted one does, or nearly.
@@ -97,6 +126,13 @@ impl StoreImages<'_> {
             .map(|(_, name)| name)
             .collect()
     }
+}
+
+/// Whether an image came with this manifest, or out of this index.
+fn came_as(record: &ImageRecord, digest: &cairn_oci::Digest) -> bool {
+    let manifest = record.packed.as_ref().map(|packed| &packed.digest);
+    let top = record.pulled.as_ref().and_then(|from| from.digest());
+    manifest == Some(digest) || top == Some(digest)
 }
 
 /// An image record as a base.

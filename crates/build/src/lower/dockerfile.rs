@@ -308,7 +308,14 @@ impl FileLowering<'_, '_> {
         self.run.images.open(reference, platform).map_err(|error| {
             let finding = Diagnostic::error(error.to_string()).at(&self.file.source, span);
             Box::new(match error {
-                ResolveError::Unknown { near, .. } => unknown_image(finding, &near, &self.file),
+                ResolveError::Unknown { near, .. } | ResolveError::Offline { near, .. } => {
+                    unknown_image(finding, &near, &self.file)
+                }
+                ResolveError::Pull { near, source, .. } => {
+                    let hints = source.hints().into_iter();
+                    let finding = hints.fold(finding, Diagnostic::hint);
+                    unknown_image(finding, &near, &self.file)
+                }
                 _ => finding,
             })
         })
@@ -403,7 +410,7 @@ fn unknown_image(finding: Diagnostic, near: &[String], file: &Dockerfile) -> Dia
         finding = finding.hint(format!("Stages of this file: {}.", stages.join(", ")));
     }
     finding.hint(
-        "Load it first: `cairn load -t NAME oci:DIR|docker-archive:FILE|tar:FILE`; or give it \
-         with `--build-context NAME=...`. Pulling from a registry is not supported yet.",
+        "Without a registry, load it: `cairn load -t NAME oci:DIR|docker-archive:FILE|tar:FILE`; or give it \
+         with `--build-context NAME=...`.",
     )
 }

@@ -1,4 +1,4 @@
-//! `cairn lock`: the exact packages of a stack's bases, written to `cairn.lock`.
+//! `cairn lock`: the exact packages and external images of a stack, written to `cairn.lock`.
 
 use cairn_stack::lockfile::{ExternalChange, LockFile, LockMode, Locking};
 use clap::Args;
@@ -9,18 +9,18 @@ use crate::error::CommandError;
 use crate::progress::count;
 use crate::sanitize;
 use crate::session::Session;
-use crate::stack_run::{LockOutcome, StackRun, locking_step};
+use crate::stack_run::{LockOutcome, StackRun};
 use crate::style::{Line, Tone};
 
-/// Write the exact packages of a stack's bases to `cairn.lock`
+/// Write the exact packages and external images of a stack to `cairn.lock`
 ///
-/// Bases whose lock fits the spec stay as they are, unless `--update` is given.
+/// What has a lock that fits the spec stays as it is, unless `--update` is given.
 #[derive(Debug, Clone, Args)]
 pub struct LockArgs {
     /// Images of the stack [default: all]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-    /// Choose the newest packages again
+    /// Choose the newest packages again, and take what external images are now
     #[arg(long, conflicts_with = "locked")]
     update: bool,
     /// Change nothing; fail if a lock does not fit the spec
@@ -58,12 +58,11 @@ pub fn run(args: &LockArgs, session: &Session) -> Result<(), CommandError> {
         (_, true) => LockMode::Locked,
         _ => LockMode::AsNeeded,
     };
-    let tell = |image: &str, step| session.printer.note(&locking_step(image, &step));
     let LockOutcome {
         locks,
         images,
         external,
-    } = stack.lock(mode, &tell)?;
+    } = stack.lock(mode, &session.printer)?;
     if images.values().any(|locking| *locking != Locking::Kept) || !external.is_empty() {
         locks.write(&stack.loaded.directory)?;
         stack.means.make_durable()?;

@@ -14,6 +14,7 @@ mod man;
 pub mod options;
 mod output;
 mod plan;
+mod pull;
 mod run;
 mod schema;
 mod up;
@@ -63,6 +64,7 @@ enum Command {
     Run(run::RunArgs),
     Images(images::ImagesArgs),
     Inspect(inspect::InspectArgs),
+    Pull(pull::PullArgs),
     Load(load::LoadArgs),
     Export(export::ExportArgs),
     Lint(lint::LintArgs),
@@ -87,6 +89,7 @@ impl Cairn {
             Command::Run(args) => run::run(args, session),
             Command::Images(args) => images::run(args, session),
             Command::Inspect(args) => inspect::run(args, session),
+            Command::Pull(args) => pull::run(args, session),
             Command::Load(args) => load::run(args, session),
             Command::Export(args) => export::run(args, session),
             Command::Lint(args) => lint::run(args, session),

@@ -46,6 +46,12 @@ pub struct BuildOptions {
     /// Fail if `cairn.lock` does not fit the spec, rather than lock again
     #[arg(long)]
     pub locked: bool,
+    /// Ask registries what the names of images from outside mean now, and move their locks
+    #[arg(long, conflicts_with_all = ["locked", "offline"])]
+    pub pull: bool,
+    /// Never ask a registry: images from outside must be in the store
+    #[arg(long)]
+    pub offline: bool,
     /// Build for this platform [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,

@@ -28,7 +28,7 @@ pub struct PlanArgs {
 
 pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     let stack = StackRun::look(session, &args.stack, &args.options, &args.images)?;
-    let locks = stack.locked(Keep::Forget, &NoEvents)?;
+    let locks = stack.locked(Keep::Forget, &session.printer)?;
     let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);
     let plan = report(&stack.prepare(&requests, &engine)?);

@@ -74,7 +74,7 @@ fn an_unknown_base_says_what_to_do() {
     };
     workshop.write("app/Dockerfile", "FROM bsae\nRUN true\n");
     workshop
-        .cairn(&["build", "./app"])
+        .cairn(&["build", "--offline", "./app"])
         .code(2)
         .err_has("bsae")
         .err_has("base");

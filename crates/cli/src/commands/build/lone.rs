@@ -7,11 +7,12 @@ use std::path::Path;
 use crate::stack_run::milliseconds_now;
 use cairn_build::engine::Engine;
 use cairn_build::image::ImageRecord;
+use cairn_build::image::external::Settled;
 use cairn_build::image::pack::pack;
-use cairn_build::image::source::StoreImages;
 use cairn_build::run::prepare;
 use cairn_oci::{Descriptor, Reference};
 use cairn_stack::contexts::{Opener, is_remote, looks_like_archive};
+use cairn_stack::external::external;
 use cairn_stack::history::{self, RunNote};
 use cairn_stack::run::{RunReport, run};
 use cairn_stack::single::{
@@ -109,14 +110,24 @@ fn solve(
         events: &progress,
         cancel: &means.cancel,
     };
-    let images = StoreImages {
-        store: &means.store,
-    };
-    let prepared = match prepare(std::slice::from_ref(&request.image), &images, &engine) {
+    let images = means.externals(&request.image.platform, &progress);
+    let wanted: Vec<_> = external(request)
+        .into_iter()
+        .map(|name| (name, None))
+        .collect();
+    let prepared = images
+        .settle_all(&wanted, false)
+        .map_err(CommandError::from)
+        .and_then(|settled| refused(&settled))
+        .and_then(|()| {
+            prepare(std::slice::from_ref(&request.image), &images, &engine)
+                .map_err(|findings| means.unprepared(findings))
+        });
+    let prepared = match prepared {
         Ok(prepared) => prepared,
-        Err(findings) => {
+        Err(error) => {
             progress.finish();
-            return Err(CommandError::from_findings(Kind::Usage, findings));
+            return Err(error);
         }
     };
     let started_ms = milliseconds_now();
@@ -152,6 +163,15 @@ fn solve(
             Err(failures::tell(&session.printer, &report.failures, shown))
         }
     }
+}
+
+/// With `--pull`, what a registry does not say ends the build.
+fn refused(settled: &[Settled]) -> Result<(), CommandError> {
+    let failure = settled.iter().find_map(|settled| match settled {
+        Settled::Failed(failure) => Some(failure),
+        _ => None,
+    });
+    failure.map_or(Ok(()), |failure| Err(CommandError::from(failure.as_ref())))
 }
 
 fn single(

@@ -1,0 +1,315 @@
+//! Images from outside a run: found in the store, or pulled from their registries.
+//!
+//! A name means the same image for a whole run. In this order: the image that the store has under
+//! that very name, the digest that the lock gives, what the registry says now. What was pulled is
+//! in the store under a name of its own, so that the next run finds it without asking anybody:
+//! under the name itself if a tag was pulled, under its manifest's digest if a digest was.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use cairn_oci::{Digest, Platform, Reference};
+use cairn_registry::{RegistryClient, RegistryError, Watch};
+use cairn_sandbox::Cancel;
+use cairn_store::{Store, StoreError};
+
+use super::pull::pull;
+use super::record::ImageRecord;
+use super::source::{StoreImages, base_image};
+use crate::event::{Event, EventSink};
+use crate::resolve::{BaseImage, ImageSource, ResolveError};
+
+const NAMES_AT_ONCE: usize = 4;
+
+/// Whether registries are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// For what the store and the lock do not have.
+    Missing,
+    /// For what every name from outside means now.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The images from outside a run.
+pub struct Externals<'a> {
+    /// Holds what was pulled.
+    pub store: &'a Store,
+    /// Asks registries.
+    pub client: &'a RegistryClient,
+    /// The platform of the run.
+    pub platform: &'a Platform,
+    /// Whether registries are asked.
+    pub policy: PullPolicy,
+    /// Asks to stop.
+    pub cancel: &'a Cancel,
+    /// Hears what is pulled.
+    pub events: &'a dyn EventSink,
+    /// What could not be pulled: it is not tried twice in a run.
+    pub failures: &'a PullFailures,
+}
+
+/// What could not be pulled in a run, and why.
+#[derive(Debug, Default)]
+pub struct PullFailures {
+    known: Mutex<HashMap<Wanted, Arc<RegistryError>>>,
+}
+
+impl PullFailures {
+    /// Whether a registry failed, rather than not having what was asked for.
+    pub fn has_trouble(&self) -> bool {
+        let is_trouble = |failure: &Arc<RegistryError>| {
+            matches!(**failure, RegistryError::Request { .. }) && !failure.is_missing()
+        };
+        self.lock().values().any(is_trouble)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Wanted, Arc<RegistryError>>> {
+        self.known.lock().expect("no panics while held")
+    }
+}
+
+type Wanted = (String, Platform);
+
+/// What the name of an image from outside has come to.
+#[derive(Debug, Clone)]
+pub enum Settled {
+    /// This digest, and the store has the image.
+    At(Digest),
+    /// Another digest than the lock's, which cannot be had.
+    Moved(Digest),
+    /// An image without a manifest, or none: there is nothing to lock.
+    Open,
+    /// The registry was to be asked and did not answer well.
+    Failed(Arc<RegistryError>),
+}
+
+impl Externals<'_> {
+    /// Decides what names mean, several at a time; see [`Externals::settle`].
+    pub fn settle_all(
+        &self,
+        names: &[(String, Option<Digest>)],
+        renews: bool,
+    ) -> Result<Vec<Settled>, StoreError> {
+        let mut settled = Vec::new();
+        for few in names.chunks(NAMES_AT_ONCE) {
+            let done: Vec<_> = thread::scope(|scope| {
+                let begun: Vec<_> = few
+                    .iter()
+                    .map(|(name, locked)| {
+                        scope.spawn(move || self.settle(name, locked.as_ref(), renews))
+                    })
+                    .collect();
+                let ended = begun.into_iter().map(|one| {
+                    one.join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                });
+                ended.collect()
+            });
+            for one in done {
+                settled.push(one?);
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Decides what a name means, and has the image in the store afterwards if it can be had.
+    ///
+    /// `renews` asks the registry anew for what came from one; what was loaded by hand stays.
+    pub fn settle(
+        &self,
+        name: &str,
+        locked: Option<&Digest>,
+        renews: bool,
+    ) -> Result<Settled, StoreError> {
+        let Ok(reference) = name.parse::<Reference>() else {
+            return Ok(Settled::Open);
+        };
+        let known = self.in_store(&reference, self.platform)?;
+        let is_loaded = known.as_ref().is_some_and(|record| record.pulled.is_none());
+        let asks = match self.policy {
+            PullPolicy::Always => true,
+            PullPolicy::Missing => renews && !is_loaded,
+            PullPolicy::Never => false,
+        };
+        if asks && reference.digest().is_none() {
+            return self.renewed(&reference);
+        }
+        if let (true, Some(record)) = (renews, &known) {
+            return Ok(digest_of(record).map_or(Settled::Open, Settled::At));
+        }
+        if let Some(locked) = locked {
+            let pinned = reference.with_digest(locked.clone());
+            if self.have(&pinned, false)? {
+                return Ok(Settled::At(locked.clone()));
+            }
+            // The failure is told where the image is used, unless the name has another image.
+            return Ok(match known.as_ref().and_then(digest_of) {
+                Some(found) => Settled::Moved(found),
+                None => Settled::At(locked.clone()),
+            });
+        }
+        if let Some(record) = known {
+            return Ok(digest_of(&record).map_or(Settled::Open, Settled::At));
+        }
+        if !self.have(&reference, true)? {
+            return Ok(Settled::Open);
+        }
+        let found = self.in_store(&reference, self.platform)?;
+        let digest = found.as_ref().and_then(digest_of);
+        Ok(digest.map_or(Settled::Open, Settled::At))
+    }
+
+    /// What the registry has under a name now.
+    fn renewed(&self, reference: &Reference) -> Result<Settled, StoreError> {
+        let watch = Watch {
+            is_stopped: &|| self.cancel.is_cancelled(),
+            moved: &|_| {},
+        };
+        // Where it gives none, its manifest is asked for below, for an answer in words.
+        if let Ok(Some(now)) = self.client.look_up(reference, watch) {
+            let pinned = reference.with_digest(now.digest.clone());
+            if let Some(record) = self.in_store(&pinned, self.platform)? {
+                record.save(self.store, &[reference.to_string()])?;
+                return Ok(Settled::At(now.digest));
+            }
+        }
+        match self.pull(reference, self.platform, &[reference.to_string()]) {
+            Ok(record) => Ok(digest_of(&record).map_or(Settled::Open, Settled::At)),
+            Err(failure) => Ok(Settled::Failed(failure)),
+        }
+    }
+
+    /// Whether the store has an image, pulling it if it may.
+    fn have(&self, reference: &Reference, moves_name: bool) -> Result<bool, StoreError> {
+        if self.in_store(reference, self.platform)?.is_some() {
+            return Ok(true);
+        }
+        if self.policy == PullPolicy::Never {
+            return Ok(false);
+        }
+        let names: Vec<String> = match moves_name && reference.digest().is_none() {
+            true => vec![reference.to_string()],
+            false => Vec::new(),
+        };
+        Ok(self.pull(reference, self.platform, &names).is_ok())
+    }
+
+    /// Pulls an image once a run, and names it.
+    fn pull(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        names: &[String],
+    ) -> Result<ImageRecord, Arc<RegistryError>> {
+        let wanted = (reference.to_string(), platform.clone());
+        if let Some(failure) = self.failures.lock().get(&wanted) {
+            return Err(failure.clone());
+        }
+        let familiar = reference.familiar();
+        self.tell(format!("pulling {familiar}"));
+        let began = Instant::now();
+        let moved = Mutex::new(0_u64);
+        let watch = Watch {
+            is_stopped: &|| self.cancel.is_cancelled(),
+            moved: &|bytes| *moved.lock().expect("no panics while held") += bytes,
+        };
+        let pulled = pull(self.store, self.client, reference, platform, true, watch);
+        let named = pulled.and_then(|record| {
+            let names = match (names, &record.packed) {
+                ([], Some(packed)) => vec![pin(reference, &packed.digest)],
+                (names, _) => names.to_vec(),
+            };
+            record.save(self.store, &names)?;
+            Ok(record)
+        });
+        match named {
+            Ok(record) => {
+                let layers = record.layers.len();
+                let bytes = *moved.lock().expect("no panics while held");
+                let seconds = began.elapsed().as_secs_f64();
+                let megabytes = bytes as f64 / 1e6;
+                self.tell(format!(
+                    "pulled {familiar}: {layers} layer{}, {megabytes:.1} MB in {seconds:.1} s",
+                    if layers == 1 { "" } else { "s" }
+                ));
+                Ok(record)
+            }
+            Err(error) => {
+                let failure = Arc::new(error);
+                self.failures.lock().insert(wanted, failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    fn in_store(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<ImageRecord>, StoreError> {
+        let images = StoreImages { store: self.store };
+        let found = images.find_for(&reference.to_string(), platform)?;
+        // One that was pulled for another platform is no reason not to pull it for this one.
+        Ok(found.filter(|record| record.pulled.is_none() || platform.matches(&record.platform)))
+    }
+
+    fn tell(&self, text: String) {
+        self.events.emit(Event::Notice {
+            warning: false,
+            text,
+        });
+    }
+}
+
+impl ImageSource for Externals<'_> {
+    fn open(&self, name: &str, platform: &Platform) -> Result<Arc<BaseImage>, ResolveError> {
+        let images = StoreImages { store: self.store };
+        let Ok(reference) = name.parse::<Reference>() else {
+            return images.open(name, platform);
+        };
+        let failed = |source| ResolveError::Store {
+            reference: name.to_owned(),
+            source,
+        };
+        if let Some(record) = self.in_store(&reference, platform).map_err(failed)? {
+            return images.fitting(name, record, platform);
+        }
+        if self.policy == PullPolicy::Never {
+            return Err(ResolveError::Offline {
+                reference: name.to_owned(),
+                near: images.near(name),
+            });
+        }
+        // The plain name is the image for the run's platform.
+        let names: &[String] = match reference.digest().is_none() && platform == self.platform {
+            true => &[reference.to_string()],
+            false => &[],
+        };
+        match self.pull(&reference, platform, names) {
+            Ok(record) => Ok(Arc::new(base_image(name, record))),
+            Err(source) => Err(ResolveError::Pull {
+                reference: name.to_owned(),
+                near: images.near(name),
+                source,
+            }),
+        }
+    }
+}
+
+/// What an image is locked to: what its reference named, an index for most.
+fn digest_of(record: &ImageRecord) -> Option<Digest> {
+    let pulled = record
+        .pulled
+        .as_ref()
+        .and_then(|from| from.digest().cloned());
+    pulled.or_else(|| Some(record.packed.as_ref()?.digest.clone()))
+}
+
+/// The name of an image that was pulled by its digest, or for another platform.
+fn pin(reference: &Reference, manifest: &Digest) -> String {
+    format!("{}@{manifest}", reference.name())
+}

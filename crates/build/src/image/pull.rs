@@ -1,0 +1,50 @@
+//! Images from registries into the store.
+
+use cairn_oci::{Platform, Reference, parse_rfc3339};
+use cairn_registry::{Pulled, RegistryClient, RegistryError, Watch};
+use cairn_store::Store;
+
+use super::record::{ImageRecord, RecordLayer};
+
+/// Pulls an image for a platform; it has no name in the store yet.
+///
+/// An image for one platform only is taken whatever its platform is, unless it is `required`.
+pub fn pull(
+    store: &Store,
+    client: &RegistryClient,
+    reference: &Reference,
+    platform: &Platform,
+    is_required: bool,
+    watch: Watch<'_>,
+) -> Result<ImageRecord, RegistryError> {
+    let pulled = client.pull(store, reference, platform, is_required, watch)?;
+    let layers = pulled.layers.iter().map(|layer| {
+        let content = store.snapshot_content(&layer.snapshot)?;
+        Ok(RecordLayer {
+            snapshot: layer.snapshot,
+            content,
+        })
+    });
+    let layers = layers.collect::<Result<_, RegistryError>>()?;
+    Ok(record(reference, pulled, layers))
+}
+
+/// Its manifest and its digests stay as they came.
+fn record(reference: &Reference, pulled: Pulled, layers: Vec<RecordLayer>) -> ImageRecord {
+    let config = pulled.config;
+    let platform = config.platform();
+    let created = config.created.as_deref().and_then(parse_rfc3339);
+    let mut packed = pulled.manifest;
+    packed.platform = Some(platform.clone());
+    ImageRecord {
+        platform,
+        config: config.config,
+        author: config.author,
+        epoch: created.unwrap_or(0),
+        layers,
+        history: config.history,
+        annotations: pulled.document.annotations,
+        packed: Some(packed),
+        pulled: Some(reference.with_digest(pulled.top.digest)),
+    }
+}

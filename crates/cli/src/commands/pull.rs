@@ -1,0 +1,81 @@
+//! `cairn pull`: images from registries into the store.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use cairn_build::image::pull::pull;
+use cairn_oci::Reference;
+use cairn_registry::Watch;
+use cairn_sandbox::{Cancel, interrupt};
+use clap::Args;
+
+use super::load::reference;
+use crate::error::CommandError;
+use crate::means::fetch_options;
+use crate::progress::count;
+use crate::registries;
+use crate::session::Session;
+
+/// Pull images from registries into the store
+///
+/// Prints each image's repository with the digest that its name means now. What the store has
+/// already is not transferred again.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  cairn pull busybox                        docker.io/library/busybox:latest
+  cairn pull ghcr.io/lab/base:1
+  cairn pull quay.io/lab/base@sha256:...    exactly this one
+
+Logins are those of `podman login` and `docker login`, with their credential helpers.
+CAIRN_MIRRORS names other places to ask first, CAIRN_INSECURE_REGISTRIES registries without TLS.")]
+pub struct PullArgs {
+    /// The images
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+    /// Take the image for this platform [default: this machine's, or the only one]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+}
+
+pub fn run(args: &PullArgs, session: &Session) -> Result<(), CommandError> {
+    let images = args
+        .images
+        .iter()
+        .map(|image| reference(image))
+        .collect::<Result<Vec<Reference>, _>>()?;
+    let platform = session.platform(args.platform.as_deref())?;
+    let client = registries::client(&session.settings.environment, fetch_options(session))?;
+    let store = session.open_store()?;
+    let cancel = Cancel::new();
+    interrupt::cancel_on_signals(&cancel)?;
+    for image in &images {
+        let (began, moved) = (Instant::now(), AtomicU64::new(0));
+        let watch = Watch {
+            is_stopped: &|| cancel.is_cancelled(),
+            moved: &|bytes| {
+                moved.fetch_add(bytes, Ordering::Relaxed);
+            },
+        };
+        session
+            .printer
+            .note(&format!("pulling {}", image.familiar()));
+        let is_required = args.platform.is_some();
+        let record = pull(&store, &client, image, &platform, is_required, watch)?;
+        let descriptor = record.save(&store, &[])?;
+        store.publish(&[(image.to_string(), descriptor)])?;
+        session.printer.note(&format!(
+            "{} for {}, {:.1} MB in {:.1} s",
+            count(record.layers.len(), "layer"),
+            record.platform,
+            moved.load(Ordering::Relaxed) as f64 / 1e6,
+            began.elapsed().as_secs_f64()
+        ));
+        if let Some(digest) = record.pulled.as_ref().and_then(Reference::digest) {
+            session
+                .printer
+                .data(&format!("{}@{digest}\n", image.name()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Images that come from registries and go there, with Debian's `docker-registry`.
+
+use std::process::Command;
+
+use cairn_testkit::{DockerRegistry, Guard, needs};
+
+use crate::workshop::Workshop;
+
+/// A workshop, and a registry that has its image `made` as `lab/base:1`.
+fn with_registry() -> Option<(Workshop, DockerRegistry, String)> {
+    let workshop = Workshop::with_base()?;
+    workshop.write("made/Dockerfile", "FROM base\nENV MADE=here\n");
+    workshop.cairn(&["build", "-t", "made", "./made"]).success();
+    let registry = DockerRegistry::start(Guard::Open)?;
+    let name = format!("{}/lab/base:1", registry.host());
+    put(&workshop, "made", &name).then_some((workshop, registry, name))
+}
+
+/// Puts an image of the workshop into a registry with another tool.
+fn put(workshop: &Workshop, image: &str, name: &str) -> bool {
+    workshop.cairn(&["export", image, "out.tar"]).success();
+    let ran = Command::new("skopeo")
+        .args([
+            "copy",
+            "--preserve-digests",
+            "--dest-tls-verify=false",
+            "oci-archive:out.tar",
+        ])
+        .arg(format!("docker://{name}"))
+        .current_dir(workshop.path())
+        .output();
+    std::fs::remove_file(workshop.path().join("out.tar")).unwrap();
+    let is_there = needs("skopeo", ran.is_ok());
+    if let Ok(ran) = ran {
+        assert!(ran.status.success(), "{ran:?}");
+    }
+    is_there
+}
+
+#[test]
+fn a_pulled_image_runs_and_goes_out_as_it_came() {
+    let Some((mut workshop, _registry, name)) = with_registry() else {
+        return;
+    };
+    let digest = workshop
+        .cairn(&["export", "made", "first.tar"])
+        .success()
+        .out;
+    workshop.move_to_store("fresh");
+    let pulled = workshop.cairn(&["pull", &name]).success();
+    let repository = name.trim_end_matches(":1");
+    assert_eq!(pulled.out, format!("{repository}@{digest}"));
+    let ran = workshop.cairn(&["run", &name, "echo", "here"]).success();
+    assert_eq!(ran.out, "here\n");
+    let again = workshop.cairn(&["export", &name, "again.tar"]).success();
+    assert_eq!(again.out, digest);
+    workshop
+        .cairn(&["pull", "--platform", "linux/arm64", &name])
+        .code(2)
+        .err_has("has no image for linux/arm64; it has linux/amd64");
+    workshop
+        .cairn(&["pull", &format!("{repository}:2")])
+        .code(2)
+        .err_has("/manifests/2: the server answered 404")
+        .err_has("check the registry");
+}
+
+#[test]
+fn a_stack_locks_what_it_pulls_and_stays_with_it() {
+    let Some((mut workshop, mut registry, name)) = with_registry() else {
+        return;
+    };
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"s\"\n[image.app]\ncontext = \"app\"\n",
+    );
+    workshop.write(
+        "app/Dockerfile",
+        &format!("FROM {name}\nCOPY --from={name} /bin/sh /again\n"),
+    );
+    let is = |workshop: &Workshop, arguments: &[&str]| {
+        let ran = workshop.cairn(&[&["run", "app"], arguments].concat());
+        ran.success().out
+    };
+    workshop.move_to_store("one");
+    workshop
+        .cairn(&["up"])
+        .success()
+        .err_has("pulled 127.0.0.1");
+    let lock = workshop.read("cairn.lock");
+    assert!(lock.contains(&format!("\"{name}\" = \"sha256:")), "{lock}");
+    workshop.cairn(&["up"]).success().err_lacks("pull");
+
+    // The tag moves: a store that has the image, and one that has the lock, stay where they were.
+    workshop.write("other/Dockerfile", &format!("FROM {name}\nENV MOVED=yes\n"));
+    workshop
+        .cairn(&["build", "-t", "other", "./other"])
+        .success();
+    assert!(put(&workshop, "other", &name));
+    workshop.cairn(&["up", "--locked"]).success();
+    workshop.move_to_store("two");
+    workshop.cairn(&["build", "--locked"]).success();
+    assert_eq!(is(&workshop, &["sh", "-c", "echo $MOVED"]), "\n");
+    assert_eq!(workshop.read("cairn.lock"), lock);
+
+    // On demand it moves, and says so.
+    let moved = workshop.cairn(&["lock", "--update"]).success();
+    assert!(
+        moved.out.contains("moved") && moved.out.contains(" -> sha256:"),
+        "{}",
+        moved.out
+    );
+    workshop.cairn(&["build"]).success();
+    assert_eq!(is(&workshop, &["sh", "-c", "echo $MOVED"]), "yes\n");
+    assert_ne!(workshop.read("cairn.lock"), lock);
+
+    // Without the registry, what is there is enough, and what is not says why.
+    registry.stop();
+    workshop.cairn(&["build"]).success();
+    workshop
+        .cairn(&["build", "--pull"])
+        .code(3)
+        .err_has("the connection failed");
+    workshop.move_to_store("three");
+    workshop
+        .cairn(&["plan"])
+        .code(3)
+        .err_has("app/Dockerfile:1")
+        .err_has("the connection failed");
+    workshop
+        .cairn(&["plan", "--offline"])
+        .code(2)
+        .err_has("`--offline` forbids to pull it");
+}
+
+#[test]
+fn a_lone_build_pulls_what_it_names_and_keeps_the_layers_as_they_are() {
+    let Some((mut workshop, registry, name)) = with_registry() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        &format!("ARG B=nothing\nFROM $B\nRUN --mount=from={name},target=/m test -x /m/bin/sh\n"),
+    );
+    workshop.move_to_store("fresh");
+    let b = format!("B={name}");
+    workshop
+        .cairn(&["build", "--build-arg", &b, "-t", "app", "./app"])
+        .success();
+    workshop.cairn(&["export", "app", "layout"]).success();
+    workshop.cairn(&["pull", &name]).success();
+    workshop.cairn(&["export", &name, "base"]).success();
+    let base = std::fs::read_dir(workshop.path().join("base/blobs/sha256")).unwrap();
+    let largest = base
+        .map(|entry| entry.unwrap())
+        .max_by_key(|entry| entry.metadata().unwrap().len())
+        .unwrap();
+    let same = workshop
+        .path()
+        .join("layout/blobs/sha256")
+        .join(largest.file_name());
+    assert!(same.is_file(), "the base's layer goes out as it came");
+    let lines = registry.log();
+    let blob = format!("/blobs/sha256:{}", largest.file_name().display());
+    let fetched = lines.lines().filter(|line| {
+        line.contains(&blob) && line.contains("GET") && line.contains("response completed")
+    });
+    assert_eq!(fetched.count(), 1, "{lines}");
+}

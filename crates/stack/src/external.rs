@@ -1,0 +1,32 @@
+//! Which images from outside a lone Dockerfile needs, as far as its text tells.
+
+use std::collections::BTreeSet;
+
+use cairn_build::lower::names::external_names;
+use cairn_build::request::{Named, Recipe};
+
+use crate::single::SingleRequest;
+
+/// The names of images from outside that stand in a request's Dockerfile, where the target needs
+/// them. What is wrong with the Dockerfile is said, with its place, when it is lowered.
+pub fn external(request: &SingleRequest) -> Vec<String> {
+    let Recipe::Dockerfile(recipe) = &request.image.recipe else {
+        return Vec::new();
+    };
+    let used = external_names(
+        &recipe.dockerfile,
+        recipe.target.as_deref(),
+        &recipe.args,
+        &request.image.platform,
+    );
+    let names: BTreeSet<String> = used
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|used| match recipe.names.get(&used.name) {
+            None => Some(used.name),
+            Some(Named::Image(other)) => Some(other.clone()),
+            Some(_) => None,
+        })
+        .collect();
+    names.into_iter().collect()
+}
