@@ -1,11 +1,12 @@
 //! Why a step failed, and what to tell people about it.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_diagnostic::Diagnostic;
 use cairn_sandbox::{Exit, SandboxError};
-use cairn_store::StoreError;
+use cairn_store::{StoreError, write_advice};
 
 use crate::account::AccountError;
 use crate::copy::{CopyError, SelectError};
@@ -22,6 +23,8 @@ pub enum StepError {
         command: String,
         /// How it ended.
         exit: Exit,
+        /// Whether the disk of the store was full at its end.
+        disk_full: bool,
     },
     /// Its process could not be started.
     #[error(transparent)]
@@ -93,6 +96,7 @@ impl StepError {
         match self {
             Self::Store(_) | Self::Io { .. } | Self::Fetch(_) => true,
             Self::Git(error) => error.is_environment(),
+            Self::Process { disk_full, .. } => *disk_full,
             Self::Sandbox(SandboxError::Exec(_)) => false,
             Self::Sandbox(_) => true,
             Self::Copy(error) => matches!(error, CopyError::Store(_) | CopyError::Write { .. }),
@@ -103,7 +107,16 @@ impl StepError {
     /// Advice on the likely cause.
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::Process {
+                disk_full: true, ..
+            } => write_advice(&io::Error::from(io::ErrorKind::StorageFull))
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
             Self::Process { exit, .. } => exit_hint(*exit).into_iter().collect(),
+            Self::Store(_) | Self::Io { .. } | Self::Copy(_) => {
+                write_advice(self).map(str::to_owned).into_iter().collect()
+            }
             Self::Select(SelectError::NotFound {
                 near, hidden_by, ..
             }) => missing_file_hints(near, hidden_by.is_some()),

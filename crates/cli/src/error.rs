@@ -11,7 +11,7 @@ use cairn_build::image::export::ExportError;
 use cairn_build::image::load::LoadError;
 use cairn_diagnostic::Diagnostic;
 use cairn_sandbox::{SandboxError, interrupt};
-use cairn_store::StoreError;
+use cairn_store::{StoreError, write_advice};
 
 use crate::exit;
 
@@ -183,7 +183,10 @@ impl From<StoreError> for CommandError {
         match error {
             StoreError::NoStore { .. } => told
                 .hint("`--home DIR` or `CAIRN_HOME` names another; building or loading makes one"),
-            _ => told,
+            _ => match write_advice(&error) {
+                Some(advice) => told.hint(advice),
+                None => told,
+            },
         }
     }
 }

@@ -5,7 +5,8 @@
 //! - [`printer`], [`sanitize`], [`style`], [`table`], [`quantity`]: how words get out.
 //! - [`registries`]: logins, certificates and mirrors of the surroundings.
 //! - [`means`]: what a run needs; [`stack_run`]: a run over a stack; [`progress`]: a run as it is shown while it lasts;
-//!   [`failures`], [`warnings`]: what is shown of failed steps, and of Dockerfiles, afterwards.
+//!   [`failures`], [`warnings`]: what is shown of failed steps, and of Dockerfiles, afterwards; [`bookkeeping`]: what is
+//!   kept of it.
 //! - [`error`], [`exit`]: why a command stopped, and the exit code that follows.
 
 #![allow(
@@ -13,6 +14,7 @@
     reason = "a program has no outside: `pub` means for its other modules"
 )]
 
+mod bookkeeping;
 mod commands;
 mod environment;
 mod error;

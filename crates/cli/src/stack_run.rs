@@ -16,7 +16,6 @@ use cairn_oci::Reference;
 use cairn_sandbox::{CaTrust, Network};
 use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
 use cairn_stack::check::{Checker, ImageCheck, TestError};
-use cairn_stack::history::{self, RunNote};
 use cairn_stack::load::{LoadError, LoadedStack, load};
 use cairn_stack::lockfile::{
     ExternalChange, LockFile, LockFileError, LockMode, Locker, Locking, bases,
@@ -27,6 +26,7 @@ use cairn_stack::structure::{CheckError, Conditions};
 use cairn_store::Store;
 use tempfile::TempDir;
 
+use crate::bookkeeping::write_down;
 use crate::commands::options::{BuildOptions, StackOption};
 use crate::error::{CommandError, Kind};
 use crate::means::Means;
@@ -291,18 +291,8 @@ impl StackRun {
     ) -> Result<RunReport, CommandError> {
         let started_ms = milliseconds_now();
         let report = run(prepared, engine, &self.names(requests))?;
-        for context in &requests.contexts {
-            context.save_digests()?;
-        }
-        if report.ran > 0 || !report.failures.is_empty() {
-            let note = RunNote {
-                run: self.means.settings.run.clone(),
-                command: command.to_owned(),
-                stack: Some(self.loaded.stack.name.clone()),
-                started_ms,
-            };
-            history::record(&self.means.store, &note, prepared, &report)?;
-        }
+        let stack = Some(self.loaded.stack.name.as_str());
+        write_down(command, stack, started_ms, prepared, &report, engine);
         self.means.make_durable()?;
         Ok(report)
     }

@@ -56,6 +56,7 @@ mod cache;
 mod cache_mount;
 mod check;
 mod collect;
+mod disk;
 mod durability;
 mod error;
 mod files;
@@ -86,6 +87,7 @@ pub use cache_mount::{CacheMount, CacheMountClaims, CacheMountSharing, CacheMoun
 pub use cairn_oci::Compression;
 pub use check::{Finding, Severity};
 pub use collect::{GcItem, GcKind, GcOptions, GcReason, GcReport, collect};
+pub use disk::{Room, write_advice};
 pub use error::StoreError;
 pub use files::{FileDigestCache, FileIdentity};
 pub use filesystem_kind::network_filesystem;

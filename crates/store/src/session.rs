@@ -41,7 +41,11 @@ impl Session {
                 continue;
             }
             let directory = tmp.join(name);
-            fs::create_dir(&directory).at("create", &directory)?;
+            if let Err(error) = fs::create_dir(&directory) {
+                // A full disk: a lock without a directory would look left over.
+                let _ = fs::remove_file(&lock_path);
+                return Err(error).at("create", &directory);
+            }
             return Ok(Self {
                 directory,
                 lock_path,

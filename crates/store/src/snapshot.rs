@@ -31,6 +31,8 @@ use crate::side::{Device, OWNER_ATTRIBUTE, SideTable};
 use crate::store::{Ownership, Store};
 
 const KIND: &str = "snapshot/1";
+/// The file without which a snapshot is absent.
+pub(crate) const RECORD: &str = "snapshot";
 
 /// What is known of a committed snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -151,7 +153,7 @@ impl Store {
 
 /// Reads what is known of the snapshot in a directory; `None` if it is no whole snapshot.
 pub(crate) fn read_record(directory: &Path) -> Result<Option<SnapshotRecord>, StoreError> {
-    let bytes = read_if_there(&directory.join("snapshot"))?;
+    let bytes = read_if_there(&directory.join(RECORD))?;
     Ok(bytes.and_then(|bytes| record_file::parse(KIND, &bytes)))
 }
 

@@ -98,14 +98,20 @@ impl Export<'_> {
             Form::OciDirectory => self.layout_directory(store, path),
             Form::Directory => root_fs::write_directory(store, self.record, path),
             Form::OciArchive | Form::DockerArchive | Form::Tar if is_special(path) => {
-                let mut file = File::options().write(true).open(path).map_err(|source| {
-                    ExportError::Write {
-                        doing: "open",
-                        path: path.to_owned(),
+                let failed = |doing| {
+                    let path = path.to_owned();
+                    move |source| ExportError::Write {
+                        doing,
+                        path,
                         source,
                     }
-                })?;
-                self.to_stream(store, &mut file)
+                };
+                let file = File::options().write(true).open(path);
+                let mut file = file.map_err(failed("open"))?;
+                match self.to_stream(store, &mut file) {
+                    Err(ExportError::Stream(source)) => Err(failed("write")(source)),
+                    exported => exported,
+                }
             }
             Form::OciArchive | Form::DockerArchive | Form::Tar => {
                 // A link stays one: the file that it names is replaced.
@@ -113,7 +119,12 @@ impl Export<'_> {
                 let beside = Beside::new(path)?;
                 let file = File::create_new(&beside.temporary).map_err(beside.failed("create"))?;
                 let mut out = BufWriter::with_capacity(1 << 20, file);
-                let exported = self.to_stream(store, &mut out)?;
+                let exported = match self.to_stream(store, &mut out) {
+                    Err(ExportError::Stream(source)) => {
+                        return Err(beside.failed("write")(source));
+                    }
+                    exported => exported?,
+                };
                 out.flush().map_err(beside.failed("write"))?;
                 beside.rename()?;
                 Ok(exported)

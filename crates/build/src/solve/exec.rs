@@ -5,7 +5,7 @@ use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use cairn_sandbox::{Exit, Network, Sandbox, Security, Writable};
-use cairn_store::{ActiveSnapshot, EntryKind, LayeredView, SnapshotId};
+use cairn_store::{ActiveSnapshot, EntryKind, LayeredView, Room, SnapshotId};
 
 use super::Step;
 use super::lines::{Lines, Secrets};
@@ -77,6 +77,8 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
             return Err(StepError::Process {
                 command: shown(&exec.argv),
                 exit,
+                // Asked while what the step wrote is still there.
+                disk_full: store.room().is_ok_and(Room::is_full),
             });
         }
     }

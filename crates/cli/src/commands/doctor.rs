@@ -1,15 +1,17 @@
 //! `cairn doctor`: what this host can do, and whether the store is sound.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cairn_sandbox::{Ability, Verdict, probe};
-use cairn_store::{Finding, Severity};
+use cairn_store::{Finding, Room, Severity, write_advice};
 use clap::Args;
 use serde::Serialize;
 
 use super::options::JsonOption;
 use crate::error::{CommandError, Kind};
 use crate::host_trust::HostTrust;
+use crate::quantity::bytes;
 use crate::session::Session;
 use crate::style::{Line, Tone};
 use crate::table::{Align, Cell, Table};
@@ -47,7 +49,19 @@ struct Certificates {
 struct StoreReport {
     home: PathBuf,
     exists: bool,
+    /// What this user may still write on its disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_bytes: Option<u64>,
+    /// Why it cannot be used as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<Trouble>,
     findings: Vec<Finding>,
+}
+
+#[derive(Debug, Serialize)]
+struct Trouble {
+    problem: String,
+    hints: Vec<String>,
 }
 
 pub fn run(args: &DoctorArgs, session: &Session) -> Result<(), CommandError> {
@@ -70,10 +84,6 @@ fn examine(args: &DoctorArgs, session: &Session) -> Result<Report, CommandError>
         false => probe("/proc/self/exe".as_ref(), existing(&home))?.abilities,
     };
     let trust = HostTrust::discover("/".as_ref(), &session.settings.environment);
-    let (exists, findings) = match session.store_if_there()? {
-        Some(store) => (true, store.check(args.repair)?),
-        None => (false, Vec::new()),
-    };
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         host,
@@ -81,12 +91,63 @@ fn examine(args: &DoctorArgs, session: &Session) -> Result<Report, CommandError>
             bundle: trust.bundle,
             local: trust.local,
         },
-        store: StoreReport {
-            home,
-            exists,
-            findings,
-        },
+        store: examine_store(home, args.repair, session),
     })
+}
+
+/// What is wrong with the store is the report, not a reason to have none.
+fn examine_store(home: PathBuf, repair: bool, session: &Session) -> StoreReport {
+    let exists = home.exists();
+    let mut report = StoreReport {
+        home,
+        exists,
+        free_bytes: None,
+        trouble: None,
+        findings: Vec::new(),
+    };
+    let store = match session.store_if_there() {
+        Ok(Some(store)) => store,
+        Ok(None) => {
+            report.exists = false;
+            return report;
+        }
+        Err(error) => {
+            report.trouble = Some(error.into());
+            return report;
+        }
+    };
+    let room = store.room().ok();
+    report.free_bytes = room.map(|room| room.free_bytes);
+    if let Err(error) = store.try_writing() {
+        report.trouble = Some(CommandError::from(error).into());
+    } else if room.is_some_and(Room::is_full) {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        report.trouble = Some(Trouble {
+            problem: full.to_string(),
+            hints: write_advice(&full).map(str::to_owned).into_iter().collect(),
+        });
+    }
+    // Somebody else's files are seen here under owners that are not theirs.
+    if !store.is_of_another_user() {
+        match store.check(repair) {
+            Ok(findings) => report.findings = findings,
+            // Looking needs a little room, too: that there is none says more.
+            Err(error) => {
+                let trouble = || CommandError::from(error).into();
+                report.trouble.get_or_insert_with(trouble);
+            }
+        }
+    }
+    report
+}
+
+impl From<CommandError> for Trouble {
+    fn from(error: CommandError) -> Self {
+        Self {
+            problem: error.messages.join(": "),
+            hints: error.hints,
+        }
+    }
 }
 
 /// The nearest directory that is there: a store that was never used is not made by looking.
@@ -101,6 +162,7 @@ impl Report {
         self.host
             .iter()
             .any(|ability| ability.verdict == Verdict::Missing)
+            || self.store.trouble.is_some()
             || self
                 .store
                 .findings
@@ -170,10 +232,21 @@ fn store_lines(store: &StoreReport) -> Vec<Line> {
             "not there yet; the first build makes it",
         )];
     }
-    if store.findings.is_empty() {
-        return vec![Line::new(Tone::Good, "sound")];
-    }
     let mut lines = Vec::new();
+    if let Some(free) = store.free_bytes {
+        lines.push(Line::new(
+            Tone::Plain,
+            format!("{} free on its disk", bytes(free)),
+        ));
+    }
+    if let Some(trouble) = &store.trouble {
+        let problem = crate::sanitize::name(&trouble.problem);
+        lines.push(Line::new(Tone::Bad, "error").with(Tone::Plain, format!(": {problem}")));
+        let hints = trouble.hints.iter();
+        lines.extend(hints.map(|hint| Line::new(Tone::Busy, format!("hint: {hint}"))));
+    } else if store.findings.is_empty() {
+        lines.push(Line::new(Tone::Good, "sound"));
+    }
     for finding in &store.findings {
         let (word, tone) = match finding.severity {
             Severity::Note => ("note", Tone::Plain),

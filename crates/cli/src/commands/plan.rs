@@ -5,6 +5,7 @@ use cairn_stack::plan::{ImageDecision, ImagePlan, PlanReport, StepAction, StepPl
 use clap::Args;
 
 use super::options::{BuildOptions, JsonOption, StackOption};
+use crate::bookkeeping::keep_digests;
 use crate::error::CommandError;
 use crate::progress::count;
 use crate::sanitize;
@@ -32,9 +33,7 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);
     let plan = report(&stack.prepare(&requests, &engine)?);
-    for context in &requests.contexts {
-        context.save_digests()?;
-    }
+    keep_digests(&engine);
     match args.json.json {
         true => session.printer.json(&plan)?,
         false => session.printer.lines(&lines(&plan))?,

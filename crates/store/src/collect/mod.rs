@@ -14,7 +14,7 @@
 //!
 //! Collecting takes the store's exclusive lock: it waits for everybody who uses it, or gives up.
 //! It is safe to be killed at any moment: records go before what they name, and a snapshot leaves
-//! its place by one rename.
+//! its place by one rename, or, where a full disk has no room for that, begins with its record.
 
 pub(crate) mod inventory;
 mod plan;
@@ -30,6 +30,7 @@ use crate::error::{At, StoreError};
 use crate::home::{Home, remove_if_there};
 use crate::remove::remove_tree;
 use crate::session::{Session, sweep};
+use crate::snapshot;
 use crate::store::{OpenOptions, Ownership, Store};
 use inventory::Inventory;
 
@@ -169,12 +170,22 @@ fn remove_all(tmp: &Path, removals: &[Removal]) -> Result<(), StoreError> {
     if removals.is_empty() {
         return Ok(());
     }
-    let session = Session::begin(tmp)?;
+    // On a full disk there is no room for a session either.
+    let session = Session::begin(tmp);
     for path in removals.iter().flat_map(|removal| &removal.paths) {
         if path.is_dir() {
-            let aside = session.fresh_path();
-            fs::rename(path, &aside).at("remove", path)?;
-            remove_tree(&aside).at("remove", &aside)?;
+            match &session {
+                Ok(session) => {
+                    let aside = session.fresh_path();
+                    fs::rename(path, &aside).at("remove", path)?;
+                    remove_tree(&aside).at("remove", &aside)?;
+                }
+                Err(_) => {
+                    // Without its record a snapshot is absent, however much of it is left.
+                    remove_if_there(&path.join(snapshot::RECORD))?;
+                    remove_tree(path).at("remove", path)?;
+                }
+            }
         } else {
             remove_if_there(path)?;
         }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::stack_run::milliseconds_now;
 use cairn_build::engine::Engine;
 use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Settled;
@@ -13,7 +12,6 @@ use cairn_build::run::prepare;
 use cairn_oci::{Descriptor, Reference};
 use cairn_stack::contexts::{Opener, is_remote, looks_like_archive};
 use cairn_stack::external::external;
-use cairn_stack::history::{self, RunNote};
 use cairn_stack::run::{RunReport, run};
 use cairn_stack::single::{
     ContextSource, DockerfileSource, SingleBuild, SingleError, SingleRequest, dockerfile_path,
@@ -24,6 +22,7 @@ use tempfile::NamedTempFile;
 
 use super::args::{BuildArgs, NetworkChoice};
 use super::secrets;
+use crate::bookkeeping::write_down;
 use crate::commands::export::{export, tell_skipped};
 use crate::commands::lint::{self, Subject};
 use crate::commands::load::reference;
@@ -34,6 +33,7 @@ use crate::means::Means;
 use crate::progress::Progress;
 use crate::session::{Session, host_platform};
 use crate::settings::ProgressChoice;
+use crate::stack_run::milliseconds_now;
 use crate::warnings;
 
 /// Builds a Dockerfile.
@@ -132,24 +132,11 @@ fn solve(
     };
     let started_ms = milliseconds_now();
     let report = run(&prepared, &engine, &names);
-    let noted = match &report {
-        Ok(report) if report.ran > 0 || !report.failures.is_empty() => {
-            let note = RunNote {
-                run: means.settings.run.clone(),
-                command: "build".to_owned(),
-                stack: None,
-                started_ms,
-            };
-            history::record(&means.store, &note, &prepared, report)
-        }
-        _ => Ok(()),
-    };
-    progress.finish();
-    for context in &request.contexts {
-        context.save_digests()?;
+    if let Ok(report) = &report {
+        write_down("build", None, started_ms, &prepared, report, &engine);
     }
+    progress.finish();
     let report = report?;
-    noted?;
     if means.cancel.is_cancelled() {
         return Err(CommandError::interrupted());
     }
