@@ -34,6 +34,7 @@ mod style;
 mod table;
 mod warnings;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use cairn_sandbox::interrupt;
@@ -61,6 +62,7 @@ fn cairn() -> u8 {
             let _ = error.print();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::DONE,
+                _ if asks_to_run(std::env::args_os().skip(1)) => exit::RUN_NOT_STARTED,
                 _ => exit::USAGE,
             };
         }
@@ -84,5 +86,33 @@ fn cairn() -> u8 {
             session.printer.error(&error);
             error.kind.exit_code()
         }
+    }
+}
+
+/// Whether a command line that could not be read is one of `cairn run`, whose code 2 is the
+/// command's in the container.
+fn asks_to_run(mut arguments: impl Iterator<Item = OsString>) -> bool {
+    while let Some(argument) = arguments.next() {
+        if argument == "--home" || argument == "--color" {
+            arguments.next();
+        } else if !argument.as_encoded_bytes().starts_with(b"-") {
+            return argument == "run";
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_recognised_behind_global_flags() {
+        let asks = |line: &str| asks_to_run(line.split_whitespace().map(OsString::from));
+        assert!(asks("run --no-such-flag image"));
+        assert!(asks("--home run --color=never run"));
+        assert!(!asks("build --target run"));
+        assert!(!asks("--home run build"));
+        assert!(!asks("--no-such-flag"));
     }
 }

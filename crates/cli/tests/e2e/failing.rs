@@ -68,6 +68,28 @@ fn wrong_usage_and_wrong_files_end_with_2() {
 }
 
 #[test]
+fn a_container_that_cannot_be_started_ends_with_dockers_codes() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let run = |arguments: &[&str]| workshop.cairn(&[&["run"], arguments].concat());
+    run(&["--no-such-flag", "base"]).code(125);
+    run(&["no-such-image"]).code(125).err_has("no-such-image");
+    run(&["-v", "./nowhere:/x", "base", "true"])
+        .code(125)
+        .err_has("there is no `./nowhere`");
+    for target in ["/", "/proc", "/proc/sys", "/dev"] {
+        let volume = format!(".:{target}");
+        run(&["-v", &volume, "base", "true"])
+            .code(125)
+            .err_has(&format!("nothing can be mounted on `{target}`"));
+    }
+    run(&["base", "no-such-program"]).code(127);
+    run(&["base", "/etc/passwd"]).code(126);
+    run(&["base", "sh", "-c", "exit 125"]).code(125);
+}
+
+#[test]
 fn an_unknown_base_says_what_to_do() {
     let Some(workshop) = Workshop::with_base() else {
         return;

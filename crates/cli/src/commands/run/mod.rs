@@ -47,7 +47,8 @@ pub struct RunArgs {
     /// Give the command a terminal
     #[arg(long, short)]
     tty: bool,
-    /// Mount a file or directory of the host: `SOURCE:TARGET[:ro]` (can be repeated)
+    /// Mount a file or directory of the host, which must exist: `SOURCE:TARGET[:ro]` (can be
+    /// repeated)
     #[arg(long, short, value_name = "VOLUME", value_parser = Volume::parse)]
     volume: Vec<Volume>,
     /// Mount an empty directory in memory (can be repeated)

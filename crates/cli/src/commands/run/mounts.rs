@@ -41,9 +41,7 @@ impl Volume {
             [source, target, options] => (Some(*source), *target, *options),
             _ => return Err(format!("`{text}` is not SOURCE:TARGET[:ro]")),
         };
-        if !Path::new(target).is_absolute() {
-            return Err(format!("the target `{target}` is not an absolute path"));
-        }
+        let target = self::target(target)?;
         let source = source.map(host_path).transpose()?;
         let mut read_only = false;
         for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -55,10 +53,36 @@ impl Volume {
         }
         Ok(Self {
             source,
-            target: target.into(),
+            target,
             read_only,
         })
     }
+}
+
+/// Where something is mounted: not over what makes a container one.
+fn target(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if !path.is_absolute() {
+        return Err(format!("the target `{text}` is not an absolute path"));
+    }
+    let mut target = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => target.push(name),
+            Component::ParentDir => drop(target.pop()),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    let reason = if target == Path::new("/") {
+        "it would hide the whole image"
+    } else if target.starts_with("/proc") {
+        "it holds the container's own processes"
+    } else if target == Path::new("/dev") {
+        "it holds the container's own devices; what is below it can be mounted"
+    } else {
+        return Ok(target);
+    };
+    Err(format!("nothing can be mounted on `{text}`: {reason}"))
 }
 
 /// A path of the host. Docker takes a bare word for the name of a volume that it keeps.
@@ -86,12 +110,8 @@ pub fn mounts(volumes: &[Volume], tmpfs: &[PathBuf]) -> Result<Vec<Mount>, Comma
     for target in tmpfs {
         // `--tmpfs TARGET:OPTIONS` as docker has it: the size and mode stay the default.
         let text = target.to_string_lossy();
-        let target = PathBuf::from(text.split(':').next().unwrap_or(&text));
-        if !target.is_absolute() {
-            let target = target.display();
-            let text = format!("the target `{target}` is not an absolute path");
-            return Err(CommandError::usage(text));
-        }
+        let target = self::target(text.split(':').next().unwrap_or(&text));
+        let target = target.map_err(CommandError::usage)?;
         mounts.push((target.clone(), empty_directory(target, 0o1777)));
     }
     mounts.sort_by_key(|(target, _)| target.components().count());
@@ -143,12 +163,21 @@ mod tests {
         );
         assert_eq!(Volume::parse(".:/b:rw"), volume(Some("."), "/b", false));
         assert_eq!(Volume::parse("/cache"), volume(None, "/cache", false));
+        assert_eq!(
+            Volume::parse("/a:/dev/shm"),
+            volume(Some("/a"), "/dev/shm", false)
+        );
         for (text, part) in [
             ("data:/b", "./data"),
             ("/a:b", "absolute"),
             ("a", "absolute"),
             ("/a:/b:rx", "rx"),
             ("/a:/b:ro:x", "SOURCE:TARGET"),
+            ("/a:/", "the whole image"),
+            ("/a:/x/..", "the whole image"),
+            ("/a:/proc", "processes"),
+            ("/a:/proc/sys:ro", "processes"),
+            ("/a:/dev/", "devices"),
         ] {
             let error = Volume::parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
