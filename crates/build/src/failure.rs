@@ -128,6 +128,7 @@ impl StepError {
                     "Give it with `--secret id={name},src=FILE` or `,env=VARIABLE`."
                 )]
             }
+            Self::Fetch(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Debian(error) => error.hint().into_iter().collect(),
             Self::Account(_) => {
                 vec!["Names are looked up in the image's own /etc/passwd and /etc/group.".into()]

@@ -68,6 +68,21 @@ fn wrong_usage_and_wrong_files_end_with_2() {
 }
 
 #[test]
+fn a_host_without_an_address_is_one_line_and_a_hint() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let text = "FROM base\nADD http://no-such-host.invalid/x /x\n";
+    workshop.write("app/Dockerfile", text);
+    workshop
+        .cairn(&["build", "./app"])
+        .code(3)
+        .err_has("the name `no-such-host.invalid` cannot be resolved")
+        .err_has("hint: check the spelling")
+        .err_lacks("query_type");
+}
+
+#[test]
 fn a_container_that_cannot_be_started_ends_with_dockers_codes() {
     let Some(workshop) = Workshop::with_base() else {
         return;

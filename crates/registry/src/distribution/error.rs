@@ -67,7 +67,10 @@ impl RegistryError {
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Request { failure, .. }
-            if matches!(failure.problem, FetchProblem::Connection(_)))
+        if matches!(
+            failure.problem,
+            FetchProblem::Connection(_) | FetchProblem::UnknownHost { .. }
+        ))
     }
 
     /// Whether the caller stopped it.

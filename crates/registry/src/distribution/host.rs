@@ -135,7 +135,7 @@ impl Host {
     fn ping(&self, base: Url) -> Result<StatusCode, FetchProblem> {
         let url = base.join("v2/").unwrap_or(base);
         let response = self.client.get(url).send();
-        let response = response.map_err(|e| FetchProblem::Connection(e.without_url()))?;
+        let response = response.map_err(FetchProblem::of_request)?;
         self.note_challenge(&response);
         Ok(response.status())
     }
@@ -213,8 +213,7 @@ impl Host {
         if let Some(timeout) = request.timeout {
             sent = sent.timeout(timeout);
         }
-        sent.send()
-            .map_err(|e| FetchProblem::Connection(e.without_url()))
+        sent.send().map_err(FetchProblem::of_request)
     }
 }
 

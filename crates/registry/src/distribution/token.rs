@@ -224,9 +224,7 @@ impl Service<'_> {
                 }
             }
         };
-        let sent = request
-            .send()
-            .map_err(|e| FetchProblem::Connection(e.without_url()))?;
+        let sent = request.send().map_err(FetchProblem::of_request)?;
         read_token(accepted(sent)?)
     }
 }

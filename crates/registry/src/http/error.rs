@@ -39,6 +39,14 @@ pub enum FetchProblem {
     /// No answer, or the connection broke and stayed broken.
     #[error("the connection failed")]
     Connection(#[source] reqwest::Error),
+    /// The host's name leads nowhere.
+    #[error("the name `{host}` cannot be resolved: {reason}")]
+    UnknownHost {
+        /// The host.
+        host: String,
+        /// What the resolver made of it.
+        reason: &'static str,
+    },
     /// Reading the answer failed and went on failing.
     #[error("the transfer broke off after {received} bytes")]
     Broken {
@@ -168,6 +176,10 @@ impl FetchError {
             FetchProblem::Status { status: 407, .. } => "the proxy wants credentials",
             FetchProblem::Status { status: 429, .. } => "the server limits requests; try later",
             FetchProblem::Status { status: 500.., .. } => "the server has a problem; try later",
+            FetchProblem::UnknownHost { .. } => {
+                "check the spelling of the address, and whether this machine has a name server \
+                 (/etc/resolv.conf) or needs a proxy"
+            }
             FetchProblem::Connection(source) if source.is_connect() => {
                 "check the network, the proxy settings and, behind a company proxy, the CA file"
             }
@@ -191,8 +203,49 @@ impl FetchProblem {
                 matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529)
             }
             FetchProblem::Connection(source) => !source.is_builder() && !source.is_redirect(),
+            // A name server that was slow may have an answer the next time; "no such name" is one.
+            FetchProblem::UnknownHost { reason, .. } => *reason == NO_ANSWER,
             FetchProblem::Broken { .. } | FetchProblem::Short { .. } => true,
             _ => false,
         }
     }
+
+    /// Why a request got no answer, in as few words as there are for it.
+    pub(crate) fn of_request(error: reqwest::Error) -> Self {
+        match unresolved(&error) {
+            Some((host, reason)) => FetchProblem::UnknownHost { host, reason },
+            None => FetchProblem::Connection(error.without_url()),
+        }
+    }
+}
+
+const NO_SUCH_NAME: &str = "there is no such host";
+const NO_ANSWER: &str = "no name server answers";
+
+/// The name that could not be resolved and why, if that is what failed. The resolver's errors have
+/// no type that we could see.
+fn unresolved(error: &reqwest::Error) -> Option<(String, &'static str)> {
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    let mut is_about_names = false;
+    let mut innermost = String::new();
+    while let Some(error) = next {
+        innermost = error.to_string();
+        is_about_names |= innermost.starts_with("dns error");
+        next = error.source();
+    }
+    if !is_about_names {
+        return None;
+    }
+    let reason = match innermost.contains("no records found") {
+        true => NO_SUCH_NAME,
+        false => NO_ANSWER,
+    };
+    // Behind a proxy it is the proxy's name.
+    let named = innermost.split("Name(\"").nth(1);
+    let named = named.and_then(|rest| rest.split('"').next());
+    let host = match named {
+        Some(name) => name.trim_end_matches('.'),
+        None => error.url()?.host_str()?,
+    };
+    Some((host.to_owned(), reason))
 }

@@ -201,6 +201,6 @@ impl Origin for Plain<'_> {
 
     fn get(&self, headers: HeaderMap) -> Result<Response, FetchProblem> {
         let sent = self.client.get(self.url).headers(headers).send();
-        sent.map_err(|e| FetchProblem::Connection(e.without_url()))
+        sent.map_err(FetchProblem::of_request)
     }
 }

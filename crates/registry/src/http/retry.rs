@@ -132,10 +132,11 @@ pub(crate) fn persist<T>(
             FetchProblem::Status { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let is_unreachable = matches!(
-            &failed.problem,
-            FetchProblem::Connection(source) if source.is_connect()
-        );
+        let is_unreachable = match &failed.problem {
+            FetchProblem::Connection(source) => source.is_connect(),
+            FetchProblem::UnknownHost { .. } => true,
+            _ => false,
+        };
         if is_unreachable && backoff.attempts() + 1 >= policy.connect_attempts {
             return Err((failed.problem, backoff.attempts() + 1));
         }
