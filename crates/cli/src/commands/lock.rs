@@ -72,6 +72,15 @@ pub fn run(args: &LockArgs, session: &Session) -> Result<(), CommandError> {
         .map(|(id, locking)| locked(stack.loaded.stack[id].name.to_string(), locking, &locks))
         .chain(external.into_iter().map(locked_external))
         .collect();
+    if locked.is_empty() {
+        session.printer.note(match locks.external.is_empty() {
+            true => {
+                "there is nothing to lock: these images have no `debian` base and none from \
+                 outside the stack"
+            }
+            false => "nothing moved: all is as cairn.lock has it",
+        });
+    }
     match args.json.json {
         true => session.printer.json(&locked)?,
         false => session.printer.lines(&lines(&locked))?,

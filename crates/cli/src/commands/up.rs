@@ -102,6 +102,12 @@ pub fn test(args: &TestArgs, session: &mut Session) -> Result<(), CommandError> 
     if args.json.json {
         session.printer.json(&done.checks)?;
     }
+    if done.run.is_success() && !done.has_tests() {
+        session.printer.note(
+            "there is nothing to test: no image of this run has `tests = { structure = \"FILE\" }` \
+             in cairn.toml",
+        );
+    }
     done.verdict(session, choice)
 }
 
@@ -221,6 +227,11 @@ impl Done {
                 Err(CommandError::new(Kind::Work, text))
             }
         }
+    }
+
+    fn has_tests(&self) -> bool {
+        let checks = self.checks.iter().flatten();
+        checks.flat_map(ImageCheck::tests).next().is_some()
     }
 
     fn report(&self) -> Report<'_> {

@@ -180,3 +180,22 @@ fn an_external_base_is_locked_by_its_digest() {
     workshop.cairn(&["lock", "--update"]).success();
     workshop.cairn(&["build"]).success();
 }
+
+#[test]
+fn nothing_to_test_and_nothing_to_lock_is_said() {
+    let workshop = Workshop::empty();
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"s\"\n[image.a]\ncontext = \"a\"\n",
+    );
+    workshop.write("a/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    workshop
+        .cairn(&["lock"])
+        .success()
+        .err_has("nothing to lock");
+    workshop
+        .cairn(&["test"])
+        .success()
+        .err_has("nothing to test");
+}
+
