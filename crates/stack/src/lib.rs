@@ -21,3 +21,4 @@ pub mod request;
 pub mod run;
 pub mod single;
 pub mod structure;
+pub mod unused_args;

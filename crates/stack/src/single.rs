@@ -19,6 +19,7 @@ use crate::contexts::{Fetched, NamedContext, Opener};
 use crate::git;
 use crate::load::read_dockerfile;
 use crate::request::DEFAULT_EPOCH;
+use crate::unused_args::{UnusedArg, unused_args};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -79,6 +80,8 @@ pub struct SingleRequest {
     pub image: ImageRequest,
     /// The contexts.
     pub contexts: Vec<Context>,
+    /// Build arguments that no `ARG` takes.
+    pub unused_args: Vec<UnusedArg>,
 }
 
 /// Why a lone build cannot begin.
@@ -155,6 +158,7 @@ impl SingleError {
 /// Makes the request for a lone Dockerfile.
 pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest, SingleError> {
     let opened = open(build, opener)?;
+    let unused_args = unused_args(&opened.dockerfile, &build.args);
     let mut contexts = vec![opened.context];
     let mut names = BTreeMap::new();
     for (name, source) in &build.contexts {
@@ -185,7 +189,11 @@ pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest
         annotations: BTreeMap::new(),
         epoch: build.epoch.or(opened.time).unwrap_or(DEFAULT_EPOCH),
     };
-    Ok(SingleRequest { image, contexts })
+    Ok(SingleRequest {
+        image,
+        contexts,
+        unused_args,
+    })
 }
 
 /// The main context and its Dockerfile.

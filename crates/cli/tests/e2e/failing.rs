@@ -68,6 +68,34 @@ fn wrong_usage_and_wrong_files_end_with_2() {
 }
 
 #[test]
+fn an_argument_that_no_arg_takes_is_warned_of_with_the_likely_one() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "ARG TOP\nFROM base\nARG VERSION\nRUN true\n",
+    );
+    let build = |arg: &str| {
+        workshop
+            .cairn(&["build", "--build-arg", arg, "./app"])
+            .success()
+    };
+    build("version=1")
+        .err_has("build-args [version] were not consumed")
+        .err_has("`VERSION`");
+    build("VERSIN=1").err_has("`VERSION`");
+    for known in [
+        "VERSION=1",
+        "TOP=1",
+        "HTTP_PROXY=http://x",
+        "TARGETARCH=amd64",
+    ] {
+        build(known).err_lacks("not consumed");
+    }
+}
+
+#[test]
 fn a_host_without_an_address_is_one_line_and_a_hint() {
     let Some(workshop) = Workshop::with_base() else {
         return;

@@ -17,6 +17,7 @@ use cairn_stack::single::{
     ContextSource, DockerfileSource, SingleBuild, SingleError, SingleRequest, dockerfile_path,
     request,
 };
+use cairn_stack::unused_args::UnusedArg;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -30,6 +31,7 @@ use crate::commands::output::Destination;
 use crate::error::{CommandError, Kind};
 use crate::failures;
 use crate::means::Means;
+use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::session::{Session, host_platform};
 use crate::settings::ProgressChoice;
@@ -60,6 +62,7 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
         platform: &single.platform,
     };
     let request = request(&single, &opener)?;
+    tell_unused(&session.printer, &request.unused_args);
     let report = solve(args, session, &means, &request, &names)?;
     let Some(record) = report.record(&request.image.name) else {
         return Err(CommandError::told(Kind::Work));
@@ -159,6 +162,24 @@ fn refused(settled: &[Settled]) -> Result<(), CommandError> {
         _ => None,
     });
     failure.map_or(Ok(()), |failure| Err(CommandError::from(failure.as_ref())))
+}
+
+/// BuildKit's words, with what was probably meant.
+fn tell_unused(printer: &Printer, unused: &[UnusedArg]) {
+    if unused.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = unused.iter().map(|arg| arg.name.as_str()).collect();
+    let mut text = format!(
+        "one or more build-args [{}] were not consumed: no ARG declares them",
+        names.join(" ")
+    );
+    for arg in unused {
+        if let Some(near) = &arg.near {
+            text.push_str(&format!("; for `{}` there is `{near}`", arg.name));
+        }
+    }
+    printer.warning(&text);
 }
 
 fn single(
