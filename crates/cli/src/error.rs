@@ -210,11 +210,17 @@ impl From<LoadError> for CommandError {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Store(error) => error.into(),
-            LoadError::Read { ref source, .. } if source.kind() != io::ErrorKind::NotFound => {
-                Self::from_error(Kind::Environment, &error)
-            }
-            LoadError::Document { .. } | LoadError::Inconsistent { .. } => {
-                Self::from_error(Kind::Work, &error)
+            // A file that ends early or makes no sense is one thing, a disk that fails another.
+            LoadError::Read { ref source, .. } => {
+                let kind = match source.kind() {
+                    io::ErrorKind::NotFound
+                    | io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::Other => Kind::Usage,
+                    _ => Kind::Environment,
+                };
+                Self::from_error(kind, &error)
             }
             error => Self::from_error(Kind::Usage, &error),
         }

@@ -175,8 +175,8 @@ fn index(file: &File) -> io::Result<Option<HashMap<String, Member>>> {
     let length = file.metadata()?.len();
     let mut members = HashMap::new();
     let mut archive = tar::Archive::new(BufReader::new(file));
-    for entry in archive.entries_with_seek()? {
-        let entry = entry?;
+    for entry in archive.entries_with_seek().map_err(no_tar)? {
+        let entry = entry.map_err(no_tar)?;
         let Ok(name) = String::from_utf8(entry.path_bytes().into_owned()) else {
             continue;
         };
@@ -206,6 +206,19 @@ fn index(file: &File) -> io::Result<Option<HashMap<String, Member>>> {
         }
     }
     Ok(Some(members))
+}
+
+/// The reader of headers quotes what it cannot read, and that may be anything.
+fn no_tar(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is no tar archive, or a damaged one",
+            )
+        }
+        _ => error,
+    }
 }
 
 /// The one spelling of a member's name: no `./`, no leading or double slashes.

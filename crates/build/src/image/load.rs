@@ -41,6 +41,8 @@ pub enum Source {
     RootFs(PathBuf),
     /// A bare path: what it is, it shows itself.
     Unknown(PathBuf),
+    /// The same, in a file that standard input was kept in.
+    Kept(PathBuf),
 }
 
 impl Source {
@@ -67,9 +69,10 @@ impl Source {
         }
     }
 
-    /// The path it names.
-    pub fn path(&self) -> &Path {
+    /// What messages call it.
+    fn name(&self) -> &Path {
         match self {
+            Self::Kept(_) => Path::new("standard input"),
             Self::Oci { path, .. }
             | Self::DockerArchive(path)
             | Self::RootFs(path)
@@ -119,6 +122,15 @@ pub enum LoadError {
         /// What is wrong.
         #[source]
         source: JsonError,
+    },
+    /// Its bytes are not what they should be.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// The source.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: Box<StoreError>,
     },
     /// Its parts do not fit together.
     #[error("{}: {reason}", path.display())]
@@ -179,18 +191,37 @@ pub fn load(
 ) -> Result<Vec<Loaded>, LoadError> {
     let loader = Loader {
         store,
-        path: source.path().to_owned(),
+        path: source.name().to_owned(),
         options,
     };
-    match source {
+    let loaded = match source {
         Source::Oci { path, tag } => {
             let bundle = loader.bundle(path)?;
             oci_layout::load(&loader, &bundle, tag.as_deref())
         }
         Source::DockerArchive(path) => docker_archive::load(&loader, &loader.bundle(path)?),
         Source::RootFs(path) => loader.root_fs(path).map(|image| vec![image]),
-        Source::Unknown(path) => loader.recognise(path),
-    }
+        Source::Unknown(path) | Source::Kept(path) => loader.recognise(path),
+    };
+    loaded.map_err(|error| match error {
+        LoadError::Store(source) if is_about_content(&source) => LoadError::Damaged {
+            path: loader.path,
+            source: Box::new(source),
+        },
+        error => error,
+    })
+}
+
+/// Whether the bytes that came are at fault rather than the store they went to.
+fn is_about_content(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Input { .. }
+            | StoreError::DigestMismatch { .. }
+            | StoreError::DiffIdMismatch { .. }
+            | StoreError::Layer { .. }
+            | StoreError::Tar { .. }
+    )
 }
 
 /// What loading one source needs.

@@ -1,11 +1,12 @@
 //! `cairn load`: images from files into the store.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use cairn_build::image::load::{LoadOptions, Loaded, Source, load};
 use cairn_oci::Reference;
-use cairn_store::Store;
+use cairn_store::{Store, write_advice};
 use clap::Args;
 
 use crate::error::{CommandError, Kind};
@@ -33,8 +34,8 @@ pub struct LoadArgs {
     /// Read from a file; the same as SOURCE
     #[arg(long, short, value_name = "FILE", conflicts_with = "source")]
     input: Option<PathBuf>,
-    /// Where the image is
-    #[arg(value_name = "SOURCE", required_unless_present = "input")]
+    /// Where the image is [default: standard input]
+    #[arg(value_name = "SOURCE")]
     source: Option<String>,
 }
 
@@ -81,17 +82,20 @@ fn load_stdin(
         return Err(CommandError::usage("an image cannot be typed in")
             .hint("pipe an archive in, or name a file"));
     }
-    let spooled = tempfile::NamedTempFile::new_in(store.home())
-        .and_then(|mut file| io::copy(&mut io::stdin().lock(), &mut file).map(|_| file))
-        .map_err(|error| {
-            CommandError::from_error(Kind::Environment, &error)
-                .while_doing("cannot read standard input")
-        })?;
-    Ok(load(
-        store,
-        &Source::Unknown(spooled.path().to_owned()),
-        options,
-    )?)
+    let mut kept = tempfile::tempfile_in(store.home()).map_err(not_kept)?;
+    io::copy(&mut io::stdin().lock(), &mut kept).map_err(not_kept)?;
+    // The file has no name, so that nothing of it can be left behind.
+    let path = format!("/proc/self/fd/{}", kept.as_raw_fd());
+    Ok(load(store, &Source::Kept(path.into()), options)?)
+}
+
+fn not_kept(error: io::Error) -> CommandError {
+    let told = CommandError::from_error(Kind::Environment, &error)
+        .while_doing("cannot keep standard input in the store");
+    match write_advice(&error) {
+        Some(advice) => told.hint(advice),
+        None => told,
+    }
 }
 
 /// Decides what each image is called.

@@ -133,6 +133,20 @@ fn a_container_that_cannot_be_started_ends_with_dockers_codes() {
 }
 
 #[test]
+fn a_damaged_archive_is_named_with_what_is_wrong() {
+    let workshop = Workshop::empty();
+    workshop.write("junk", &"no archive at all\n".repeat(200));
+    for source in ["junk", "tar:junk", "docker-archive:junk", "oci:junk"] {
+        workshop
+            .cairn(&["load", "-t", "x", source])
+            .code(2)
+            .err_has("junk");
+    }
+    workshop.cairn(&["load", "-t", "x", "absent"]).code(2);
+    assert_eq!(workshop.cairn(&["images", "-q"]).out, "");
+}
+
+#[test]
 fn an_unknown_base_says_what_to_do() {
     let Some(workshop) = Workshop::with_base() else {
         return;
