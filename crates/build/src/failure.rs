@@ -118,6 +118,14 @@ impl StepError {
                 write_advice(self).map(str::to_owned).into_iter().collect()
             }
             Self::Select(SelectError::NotFound {
+                dangling: Some(link),
+                ..
+            }) => vec![format!(
+                "`{}` is a link to `{}`: links are followed inside the source only, where that is \
+                 not. Put the file there, or name its directory with `--build-context`.",
+                link.path, link.target
+            )],
+            Self::Select(SelectError::NotFound {
                 near, hidden_by, ..
             }) => missing_file_hints(near, hidden_by.is_some()),
             Self::NotGiven {

@@ -19,6 +19,8 @@ pub enum SelectError {
         near: Vec<String>,
         /// The line of the ignore file that hides it, if it is there.
         hidden_by: Option<HiddenBy>,
+        /// The link on the way to it that leads to nothing in the source.
+        dangling: Option<Box<DanglingLink>>,
     },
     /// A wildcard that means nothing.
     #[error("invalid pattern \"{pattern}\": {reason}")]
@@ -45,6 +47,15 @@ pub enum SelectError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// A symbolic link whose target is not in its tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DanglingLink {
+    /// Where it is.
+    pub path: String,
+    /// What it says.
+    pub target: String,
 }
 
 fn hidden(by: &Option<HiddenBy>) -> String {

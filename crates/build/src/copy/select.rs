@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use cairn_dockerfile::ignore::Matched;
 use cairn_sandbox::Cancel;
 
-use super::error::SelectError;
+use super::error::{DanglingLink, SelectError};
 use super::hash::digest_files;
 use super::patterns::{Hiding, has_wildcards, name_pattern};
 use super::resolve::{ResolveError, clean, resolve};
 use super::selection::{Item, Role, Selection, Source, below};
-use crate::context::{SourceEntry, SourceTree};
+use crate::context::{Kind, SourceEntry, SourceTree};
 
 /// The sources of one instruction, as written and expanded.
 #[derive(Debug)]
@@ -193,6 +193,7 @@ impl Selector<'_> {
             path: path.display().to_string(),
             near: near(self.tree, path),
             hidden_by: self.tree.hidden_by(path),
+            dangling: dangling_link(self.tree, path).map(Box::new),
         }
     }
 }
@@ -277,6 +278,27 @@ fn unresolved(path: &Path) -> impl FnOnce(ResolveError) -> SelectError {
         ResolveError::Loop => SelectError::LinkLoop { path },
         ResolveError::Io(path, source) => SelectError::Read { path, source },
     }
+}
+
+/// The first link on a path that leads nowhere.
+fn dangling_link(tree: &dyn SourceTree, path: &Path) -> Option<DanglingLink> {
+    let mut above: Vec<&Path> = path.ancestors().collect();
+    above.reverse();
+    let lost = above
+        .into_iter()
+        .find(|path| !matches!(resolve(tree, path), Ok(Some(_))))?;
+    // What is above it can be reached; what it is itself is asked for where it lies.
+    let (parent, _) = resolve(tree, lost.parent()?).ok()??;
+    let place = parent.join(lost.file_name()?);
+    let entry = tree.lookup(&place).ok()??;
+    if entry.kind != Kind::Symlink {
+        return None;
+    }
+    let target = tree.read_link(&place, &entry).ok()?;
+    Some(DanglingLink {
+        path: lost.display().to_string(),
+        target: target.display().to_string(),
+    })
 }
 
 /// Names in the deepest directory of a path that exists which look like the missing one.

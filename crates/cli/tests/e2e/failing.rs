@@ -1,5 +1,7 @@
 //! What goes wrong is said where it went wrong, with the exit code of its kind.
 
+use std::os::unix::fs::symlink;
+
 use crate::workshop::Workshop;
 
 #[test]
@@ -65,6 +67,20 @@ fn wrong_usage_and_wrong_files_end_with_2() {
         .code(2)
         .err_has("contxt")
         .err_has("context");
+}
+
+#[test]
+fn a_link_out_of_the_context_is_told_with_its_target() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/Dockerfile", "FROM base\nCOPY notes /\n");
+    symlink("/etc/hostname", workshop.path().join("app/notes")).expect("a link");
+    workshop
+        .cairn(&["build", "./app"])
+        .code(1)
+        .err_has("\"/notes\": not found")
+        .err_has("`notes` is a link to `/etc/hostname`");
 }
 
 #[test]

@@ -251,6 +251,24 @@ fn missing_sources_are_errors_that_name_what_is_near() {
 }
 
 #[test]
+fn a_link_out_of_the_source_is_named_with_its_target() {
+    let bench = Bench::new();
+    bench.write(&["out>/etc/passwd", "up>../../x", "dir/in>../out"]);
+    let link = |path| match bench.select(&bench.context(), &Copy::new(&[path], "/")) {
+        Err(SelectError::NotFound { dangling, .. }) => {
+            dangling.map(|link| (link.path, link.target))
+        }
+        other => panic!("{other:?}"),
+    };
+    let named = |path: &str, target: &str| Some((path.to_owned(), target.to_owned()));
+    assert_eq!(link("out"), named("out", "/etc/passwd"));
+    assert_eq!(link("up"), named("up", "../../x"));
+    assert_eq!(link("dir/in"), named("dir/in", "../out"));
+    assert_eq!(link("out/below"), named("out", "/etc/passwd"));
+    assert_eq!(link("missing"), None);
+}
+
+#[test]
 fn a_bad_wildcard_is_an_error() {
     let bench = Bench::new();
     bench.write(&["f=1"]);
