@@ -249,6 +249,17 @@ impl Graph {
         (0u32..).map(VertexId).zip(&self.vertices)
     }
 
+    /// Whether a vertex is a step to people: something is done there. An image that is in the
+    /// store already is where steps begin.
+    pub fn is_step(&self, id: VertexId) -> bool {
+        !matches!(self.vertex(id).op, Op::Image(_))
+    }
+
+    /// How many vertices are steps.
+    pub fn steps(&self) -> usize {
+        self.iter().filter(|(id, _)| self.is_step(*id)).count()
+    }
+
     /// How many vertices there are.
     pub fn len(&self) -> usize {
         self.vertices.len()

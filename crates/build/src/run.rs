@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::event::{Event, VertexId, VertexInfo};
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
-use crate::graph::{Graph, Op};
+use crate::graph::Graph;
 use crate::image::record::ImageRecord;
 use crate::lint::{self, Warnings};
 use crate::lower::{Lowered, LoweredImage, lower};
@@ -97,12 +97,11 @@ impl Prepared<'_> {
     }
 }
 
-/// What readers of events need to know of the graph. External images are no steps.
+/// What readers of events need to know of the graph's steps.
 fn infos(graph: &Graph) -> Vec<VertexInfo> {
-    let is_step = |id: VertexId| !matches!(graph.vertex(id).op, Op::Image(_));
     graph
         .iter()
-        .filter(|(id, _)| is_step(*id))
+        .filter(|(id, _)| graph.is_step(*id))
         .map(|(id, vertex)| VertexInfo {
             id,
             image: vertex.origin.image.clone(),
@@ -118,7 +117,7 @@ fn infos(graph: &Graph) -> Vec<VertexInfo> {
             inputs: vertex
                 .inputs()
                 .into_iter()
-                .filter(|input| is_step(*input))
+                .filter(|input| graph.is_step(*input))
                 .collect(),
         })
         .collect()

@@ -88,12 +88,10 @@ pub fn report(prepared: &Prepared<'_>) -> PlanReport {
         plan
     });
     let images = images.collect();
+    let graph = &prepared.lowered.graph;
     let count = |is: fn(&Decision) -> bool| {
-        prepared
-            .plan
-            .iter()
-            .filter(|(_, decision)| is(decision))
-            .count()
+        let steps = prepared.plan.iter().filter(|(id, _)| graph.is_step(*id));
+        steps.filter(|(_, decision)| is(decision)).count()
     };
     PlanReport {
         images,

@@ -99,7 +99,7 @@ pub fn run(
         });
     }
     let ran = count(&solved, |outcome| matches!(outcome, Outcome::Done { .. }));
-    let all = prepared.lowered.graph.len();
+    let all = prepared.lowered.graph.steps();
     let missing = solved.failures.len() + solved.skipped.len();
     let report = RunReport {
         images,
@@ -156,7 +156,9 @@ fn finish_image(
         digest: record.content().to_string(),
         cached: ran == 0,
     });
-    let cached = vertices.len() - ran;
+    let graph = &prepared.lowered.graph;
+    let steps = vertices.iter().filter(|id| graph.is_step(**id)).count();
+    let cached = steps - ran;
     Ok(ImageState::Ready {
         record: Box::new(record),
         ran,

@@ -74,7 +74,7 @@ pub(crate) fn solve(
         match decision {
             Decision::Reuse(filesystem) => {
                 solved.results.insert(id, filesystem.clone());
-                if !matches!(graph.vertex(id).op, Op::Image(_)) {
+                if graph.is_step(id) {
                     emit_finished(engine, id, Outcome::Cached, Duration::ZERO);
                 }
             }

@@ -199,3 +199,24 @@ fn nothing_to_test_and_nothing_to_lock_is_said() {
         .err_has("nothing to test");
 }
 
+/// An image from outside the stack is where steps begin, and none itself.
+#[test]
+fn steps_are_counted_alike_everywhere() {
+    let Some(workshop) = stack() else { return };
+    workshop.cairn(&["up"]).success().err_has("steps: 6 ran");
+    let json = |command: &[&str]| {
+        let said = workshop.cairn(command).success();
+        serde_json::from_str::<serde_json::Value>(&said.out).expect("JSON")
+    };
+    assert_eq!(json(&["plan", "--json"])["reuse"], 6);
+    workshop.cairn(&["up"]).success().err_has("steps: 6 cached");
+    let report = json(&["up", "--json"]);
+    let cached = |image: &str| {
+        let images = report["images"].as_array().expect("a list");
+        let found = images.iter().find(|line| line["image"] == image);
+        found.expect("an image")["steps_cached"].clone()
+    };
+    assert_eq!(cached("runtime"), 1);
+    assert_eq!(cached("model:local"), 4);
+    assert_eq!(cached("other"), 1);
+}
