@@ -178,12 +178,15 @@ fn exit_hint(exit: Exit) -> Option<String> {
                 .to_owned()
         }
         Exit::Code(137) | Exit::Signal(9) => {
-            "137 is SIGKILL, most often the kernel's answer to too little memory: give the \
-             machine more, or lower what the step needs (fewer parallel jobs)."
+            "137 is signal 9 (SIGKILL): something ended the process at once. The kernel counted \
+             no kill for want of memory meanwhile, so it was a program of the step or of this \
+             machine that sent it."
                 .to_owned()
         }
         Exit::OutOfMemory => {
-            "The memory limit was reached: raise it, or lower what the step needs.".to_owned()
+            "137 is signal 9 (SIGKILL), which the kernel sent for want of memory: give the \
+             machine more, or lower what the step needs (fewer parallel jobs)."
+                .to_owned()
         }
         Exit::TimedOut => "Raise the time limit, or make the step faster.".to_owned(),
         _ => return None,
@@ -236,5 +239,26 @@ impl Failure {
             log,
             elapsed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only what is known is said: the sandbox counts the kernel's kills.
+    #[test]
+    fn memory_is_blamed_only_when_the_kernel_says_so() {
+        let hint = |exit| exit_hint(exit).unwrap_or_default();
+        assert!(hint(Exit::OutOfMemory).contains("sent for want of memory"));
+        for exit in [Exit::Code(137), Exit::Signal(9)] {
+            assert!(hint(exit).contains("signal 9"), "{exit:?}");
+            assert!(
+                hint(exit).contains("no kill for want of memory"),
+                "{exit:?}"
+            );
+        }
+        assert!(hint(Exit::TimedOut).contains("time limit"));
+        assert_eq!(hint(Exit::Code(1)), "");
     }
 }
