@@ -42,16 +42,7 @@ impl FileLowering<'_, '_> {
         copy: &Copy,
     ) -> Lowered {
         let from = match &copy.from {
-            Some(name) => {
-                if name.value.contains('$') {
-                    return Err(self.error(
-                        "variable expansion is not supported for --from, define a new stage \
-                         with FROM using ARG from global scope as a workaround",
-                        name.span,
-                    ));
-                }
-                self.file_source(name.as_str(), place.stage, name.span)?
-            }
+            Some(name) => self.file_source(name.as_str(), place.stage, name.span)?,
             None => FileSource::Context(self.recipe.context),
         };
         let mut op = self.files(state, &copy.files, from)?;
