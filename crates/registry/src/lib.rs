@@ -16,8 +16,8 @@ pub mod git;
 pub mod http;
 
 pub use distribution::{
-    CredentialSources, Document, Mirror, Pulled, PulledLayer, RegistryClient, RegistryError,
-    RegistryOptions, Watch,
+    CredentialSources, Document, Mirror, Places, Pulled, PulledLayer, Pushed, RegistryClient,
+    RegistryError, RegistryOptions, Sent, Watch,
 };
 pub use http::{
     Download, FetchError, FetchOptions, FetchProblem, Fetched, Fetcher, Proxies, RetryPolicy,

@@ -7,6 +7,7 @@
 //!
 //! - [`record`]: [`ImageRecord`], its blob, `open(store, name)`.
 //! - `pack`: an [`ImageRecord`] to config + manifest blobs.
+//! - [`push`]: an image to a registry.
 //! - `pull`, [`external`]: images from registries, and what names from outside a run mean.
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
@@ -21,6 +22,7 @@ pub mod load;
 mod oci_layout;
 pub mod pack;
 pub mod pull;
+pub mod push;
 pub mod record;
 mod root_fs;
 pub mod source;

@@ -15,6 +15,7 @@ pub mod options;
 mod output;
 mod plan;
 mod pull;
+mod push;
 mod run;
 mod schema;
 mod up;
@@ -65,6 +66,7 @@ enum Command {
     Images(images::ImagesArgs),
     Inspect(inspect::InspectArgs),
     Pull(pull::PullArgs),
+    Push(push::PushArgs),
     Load(load::LoadArgs),
     Export(export::ExportArgs),
     Lint(lint::LintArgs),
@@ -90,6 +92,7 @@ impl Cairn {
             Command::Images(args) => images::run(args, session),
             Command::Inspect(args) => inspect::run(args, session),
             Command::Pull(args) => pull::run(args, session),
+            Command::Push(args) => push::run(args, session),
             Command::Load(args) => load::run(args, session),
             Command::Export(args) => export::run(args, session),
             Command::Lint(args) => lint::run(args, session),

@@ -167,3 +167,50 @@ fn a_lone_build_pulls_what_it_names_and_keeps_the_layers_as_they_are() {
     });
     assert_eq!(fetched.count(), 1, "{lines}");
 }
+
+#[test]
+fn a_pushed_image_is_pulled_by_others_and_sent_once() {
+    let Some((workshop, registry, name)) = with_registry() else {
+        return;
+    };
+    let host = registry.host();
+    workshop.write(
+        "app/Dockerfile",
+        &format!("FROM {name}\nRUN echo word > /word\n"),
+    );
+    workshop.cairn(&["build", "-t", "app", "./app"]).success();
+    let there = format!("{host}/lab/app:2");
+    let pushed = workshop.cairn(&["push", "app", &there]).success();
+    assert!(
+        pushed.err.contains("1 from other repositories"),
+        "{}",
+        pushed.err
+    );
+    let again = workshop
+        .cairn(&["push", "app", &there])
+        .success()
+        .err_has("the registry has it already");
+    assert_eq!(again.out, pushed.out);
+    let copied = Command::new("skopeo")
+        .args(["copy", "--src-tls-verify=false"])
+        .args([&format!("docker://{there}"), "dir:copied"])
+        .current_dir(workshop.path())
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{copied:?}");
+    let manifest = std::fs::read(workshop.path().join("copied/manifest.json")).unwrap();
+    let digest = cairn_oci::Digest::sha256(&manifest);
+    assert_eq!(pushed.out, format!("{host}/lab/app@{digest}\n"));
+    workshop
+        .cairn(&["push", "app", &format!("{host}/lab/app@{digest}")])
+        .code(2)
+        .err_has("name a tag instead");
+    workshop
+        .cairn(&["push", "app", "127.0.0.1:1/app"])
+        .code(3)
+        .err_has("the connection failed");
+    workshop
+        .cairn(&["push", "nothing"])
+        .code(2)
+        .err_has("no image `nothing`");
+}

@@ -59,7 +59,7 @@ impl RegistryClient {
         watch: Watch<'_>,
     ) -> Result<Option<Descriptor>, RegistryError> {
         let origin = self.origin(reference)?;
-        let found = match head(&origin, reference, watch) {
+        let found = match head(&origin, reference, "pull", watch) {
             Ok(found) => found,
             Err(error) if error.is_missing() => return Ok(None),
             Err(error) => return Err(error),
@@ -68,6 +68,19 @@ impl RegistryClient {
             Some(descriptor) => Ok(Some(descriptor)),
             // An old registry does not tell the digest: then the document must.
             None => document(&origin, reference, watch).map(|found| Some(found.descriptor)),
+        }
+    }
+
+    /// As [`RegistryClient::look_up`], with a token that will serve for pushing, too.
+    pub(crate) fn look_up_to_push(
+        &self,
+        reference: &Reference,
+        watch: Watch<'_>,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        let origin = self.origin(reference)?;
+        match head(&origin, reference, "pull,push", watch) {
+            Err(error) if error.is_missing() => Ok(None),
+            found => found,
         }
     }
 
@@ -96,7 +109,7 @@ fn document(
 ) -> Result<Document, RegistryError> {
     let path = path(source, reference);
     source.persist("GET", &path, watch.is_stopped, || {
-        let response = ask(source, Method::GET, &path, watch)?;
+        let response = ask(source, Method::GET, &path, "pull", watch)?;
         let told = told_type(&response)?;
         let promised = reference
             .digest()
@@ -123,11 +136,12 @@ fn document(
 fn head(
     source: &Endpoint,
     reference: &Reference,
+    actions: &str,
     watch: Watch<'_>,
 ) -> Result<Option<Descriptor>, RegistryError> {
     let path = path(source, reference);
     source.persist("HEAD", &path, watch.is_stopped, || {
-        let response = ask(source, Method::HEAD, &path, watch)?;
+        let response = ask(source, Method::HEAD, &path, actions, watch)?;
         let size = header_text(&response, &reqwest::header::CONTENT_LENGTH);
         let size = size.and_then(|size| size.parse().ok());
         let (Some(told), Some(digest), Some(size)) =
@@ -150,6 +164,7 @@ fn ask(
     source: &Endpoint,
     method: Method,
     path: &str,
+    actions: &str,
     watch: Watch<'_>,
 ) -> Result<Response, FetchProblem> {
     let accept = ACCEPTED.map(|kind| kind.as_str().to_owned()).join(", ");
@@ -164,7 +179,7 @@ fn ask(
         url: source.host.url(path)?,
         headers,
         repository: &source.repository,
-        scopes: &source.scopes("pull"),
+        scopes: &source.scopes(actions),
         body: NO_BODY,
         timeout: None,
         is_stopped: watch.is_stopped,

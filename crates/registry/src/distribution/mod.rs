@@ -6,6 +6,7 @@
 //! 401       --login----->  auth.json, config.json, helpers        credentials, credential_helper
 //! answer    --document-->  manifest or index, verified            manifest
 //! blob      --stream---->  store and unpacker at once             blob, pull
+//! store     --push------>  blobs, manifests by digest, then tags  upload, push
 //! ```
 //!
 //! Nothing here reads the environment: where credentials, certificates and mirrors are is told by
@@ -22,7 +23,9 @@ mod host;
 mod manifest;
 mod options;
 mod pull;
+mod push;
 mod token;
+mod upload;
 
 pub use client::RegistryClient;
 pub use credentials::CredentialSources;
@@ -30,3 +33,5 @@ pub use error::RegistryError;
 pub use manifest::Document;
 pub use options::{Mirror, RegistryOptions, Watch};
 pub use pull::{Pulled, PulledLayer};
+pub use push::{Places, Pushed};
+pub use upload::Sent;

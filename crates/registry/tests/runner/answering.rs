@@ -72,16 +72,24 @@ impl Reply {
 impl Answering {
     /// Starts a server; it ends with the test process.
     pub(crate) fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Answering {
+        Self::start_cutting(answer, |_| None)
+    }
+
+    /// Starts a server that reads only so many bytes of some bodies.
+    pub(crate) fn start_cutting(
+        answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        cut: impl Fn(&Asked) -> Option<u64> + Send + Sync + 'static,
+    ) -> Answering {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (seen, answer) = (asked.clone(), Arc::new(answer));
+        let (seen, answer, cut) = (asked.clone(), Arc::new(answer), Arc::new(cut));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, answer) = (seen.clone(), answer.clone());
+                let (seen, answer, cut) = (seen.clone(), answer.clone(), cut.clone());
                 std::thread::spawn(move || {
                     // A client that has seen enough may be gone.
-                    let _ = serve(stream, &seen, &*answer);
+                    let _ = serve(stream, &seen, &*answer, &*cut);
                 });
             }
         });
@@ -104,6 +112,7 @@ fn serve(
     mut stream: TcpStream,
     seen: &Mutex<Vec<Asked>>,
     answer: &dyn Fn(&Asked) -> Reply,
+    cut: &dyn Fn(&Asked) -> Option<u64>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut first = String::new();
@@ -128,6 +137,7 @@ fn serve(
         asked.headers.insert(name, value.trim().to_owned());
     }
     let length = asked.header("content-length").parse().unwrap_or(0);
+    let length = cut(&asked).unwrap_or(length);
     reader.take(length).read_to_end(&mut asked.body)?;
     let reply = answer(&asked);
     let is_head = asked.method == "HEAD";

@@ -3,5 +3,6 @@
 mod answering;
 mod fetch;
 mod pull;
+mod push;
 mod real;
 mod server;

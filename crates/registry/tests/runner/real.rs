@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use cairn_oci::{ImageConfig, Platform, Reference};
-use cairn_registry::{RegistryClient, RegistryOptions, Watch};
-use cairn_testkit::{DockerRegistry, Guard, LayerTar, OciLayout, TempStore, needs};
+use cairn_oci::{Compression, Descriptor, ImageConfig, Manifest, MediaType, Platform, Reference};
+use cairn_registry::{Document, Places, RegistryClient, RegistryOptions, Watch};
+use cairn_testkit::{DockerRegistry, Guard, LayerTar, OciLayout, TempStore, gzip, needs};
 
 use crate::answering::options;
 
@@ -64,6 +64,52 @@ fn what_skopeo_pushes_is_pulled_in_every_form() {
         ]);
         assert_eq!(pulled_word(&options(), &name), "one");
     }
+}
+
+#[test]
+fn what_is_pushed_is_there_once_and_mounted_elsewhere() {
+    let Some(registry) = DockerRegistry::start(Guard::Open) else {
+        return;
+    };
+    let store = TempStore::new();
+    // Larger than what goes in one request.
+    let noise: Vec<u8> = (0..1_500_000_u32)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    let layer = gzip(&LayerTar::new().file("noise", &noise).finish());
+    let config = ImageConfig::new(&Platform::new("linux", "amd64")).to_json_bytes();
+    let mut blobs = Vec::new();
+    for (kind, bytes) in [
+        (MediaType::OciConfig, &config),
+        (MediaType::OciLayer(Compression::Gzip), &layer),
+    ] {
+        store.put_blob_bytes(bytes).unwrap();
+        blobs.push(Descriptor::of(kind, bytes));
+    }
+    let bytes = Manifest::new(blobs[0].clone(), vec![blobs[1].clone()]).to_json_bytes();
+    let document = Document {
+        descriptor: Descriptor::of(MediaType::OciManifest, &bytes),
+        bytes,
+    };
+    let client = RegistryClient::new(options());
+    let push = |name: &str, places: &Places| {
+        let name: Reference = format!("{}/{name}", registry.host()).parse().unwrap();
+        let pushed = client.push_image(&store, &name, &document, &blobs, places, Watch::NONE);
+        client.put_manifest(&name, &document, Watch::NONE).unwrap();
+        let found = client.look_up(&name, Watch::NONE).unwrap().unwrap();
+        assert_eq!(found.digest, document.descriptor.digest);
+        pushed.unwrap()
+    };
+    let first = push("lab/one:1", &Places::new());
+    assert_eq!((first.sent, first.there, first.mounted), (3, 0, 0));
+    let again = push("lab/one:2", &Places::new());
+    assert_eq!((again.sent, again.bytes), (0, 0));
+    let places = blobs
+        .iter()
+        .map(|blob| (blob.digest.clone(), vec!["lab/one".to_owned()]));
+    let elsewhere = push("lab/two:1", &places.collect());
+    assert_eq!((elsewhere.mounted, elsewhere.sent), (2, 1));
+    assert!(elsewhere.bytes < 10_000, "{elsewhere:?}");
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! Images of the store into registries.
+
+use cairn_oci::{Compression, Descriptor, Manifest, Reference};
+use cairn_registry::{Document, Places, Pushed, RegistryClient, RegistryError, Watch};
+use cairn_store::{Store, StoreError};
+
+use super::pack::{Packed, pack};
+use super::record::{ImageRecord, MEDIA_TYPE};
+
+/// An image that is ready to be sent: packed, with the bytes of its manifest.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    /// Its manifest.
+    pub manifest: Document,
+    /// Everything else it consists of.
+    pub blobs: Vec<Descriptor>,
+}
+
+impl Parcel {
+    /// Packs an image.
+    pub fn pack(
+        store: &Store,
+        record: &ImageRecord,
+        compression: Compression,
+    ) -> Result<Self, StoreError> {
+        let Packed {
+            manifest,
+            config,
+            layers,
+        } = pack(store, record, compression)?;
+        let bytes = store.read_blob(&manifest.digest)?;
+        let mut blobs = layers;
+        blobs.push(config);
+        Ok(Self {
+            manifest: Document {
+                descriptor: manifest,
+                bytes,
+            },
+            blobs,
+        })
+    }
+
+    /// Makes sure that a repository has the image, by its digest. No tag is moved.
+    pub fn send(
+        &self,
+        store: &Store,
+        client: &RegistryClient,
+        repository: &Reference,
+        places: &Places,
+        watch: Watch<'_>,
+    ) -> Result<Pushed, RegistryError> {
+        client.push_image(
+            store,
+            repository,
+            &self.manifest,
+            &self.blobs,
+            places,
+            watch,
+        )
+    }
+}
+
+/// Where at a registry the layers of images lie that were pulled from it: what is built on them
+/// need not be sent.
+pub fn places(store: &Store, registry: &str) -> Result<Places, StoreError> {
+    let mut places = Places::new();
+    for (_, descriptor) in store.list_refs()? {
+        if descriptor.media_type.as_str() != MEDIA_TYPE {
+            continue;
+        }
+        let record = ImageRecord::read(store, &descriptor)?;
+        let (Some(from), Some(packed)) = (record.pulled, record.packed) else {
+            continue;
+        };
+        if from.registry() != registry || !store.has_blob(&packed.digest) {
+            continue;
+        }
+        let bytes = store.read_blob(&packed.digest)?;
+        let Ok(manifest) = Manifest::from_json_bytes(&bytes) else {
+            continue;
+        };
+        for layer in manifest.layers {
+            let known: &mut Vec<String> = places.entry(layer.digest).or_default();
+            if !known.iter().any(|place| place == from.repository()) {
+                known.push(from.repository().to_owned());
+            }
+        }
+    }
+    Ok(places)
+}

@@ -1,0 +1,152 @@
+//! Images and indexes into a registry: blobs, then manifests by digest, then tags.
+//!
+//! A tag is moved only after everything it leads to is there, so a reader sees the old image or
+//! the new one and nothing between.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cairn_oci::{Descriptor, Digest, Reference};
+use cairn_store::Store;
+use reqwest::Method;
+use reqwest::blocking::Body;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+
+use super::client::RegistryClient;
+use super::error::RegistryError;
+use super::host::Request;
+use super::manifest::{CONTENT_DIGEST, Document};
+use super::options::Watch;
+use super::pull::in_parallel;
+use super::upload::Sent;
+use crate::http::error::FetchProblem;
+use crate::http::transfer::{accepted, header_text};
+
+const BLOBS_AT_ONCE: usize = 4;
+
+/// Repositories of one registry that probably have a blob.
+pub type Places = BTreeMap<Digest, Vec<String>>;
+
+/// What it took to have something in a registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Blobs and manifests that were there.
+    pub there: u64,
+    /// Blobs that the registry had in another repository.
+    pub mounted: u64,
+    /// Blobs and manifests that were sent.
+    pub sent: u64,
+    /// The bytes of those.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Pushed {
+    fn add_assign(&mut self, other: Pushed) {
+        self.there += other.there;
+        self.mounted += other.mounted;
+        self.sent += other.sent;
+        self.bytes += other.bytes;
+    }
+}
+
+impl RegistryClient {
+    /// Makes sure that a repository has a manifest, by its digest, and all its blobs.
+    ///
+    /// `blobs` are those of the manifest. A registry that has the manifest has checked that it
+    /// has them.
+    ///
+    /// # Errors
+    /// When the registry does not take one of them.
+    pub fn push_image(
+        &self,
+        store: &Store,
+        reference: &Reference,
+        manifest: &Document,
+        blobs: &[Descriptor],
+        places: &Places,
+        watch: Watch<'_>,
+    ) -> Result<Pushed, RegistryError> {
+        let by_digest = reference.with_digest(manifest.descriptor.digest.clone());
+        let mut pushed = Pushed::default();
+        if self.look_up_to_push(&by_digest, watch)?.is_some() {
+            pushed.there = 1 + blobs.len() as u64;
+            return Ok(pushed);
+        }
+        let mut distinct: Vec<&Descriptor> = Vec::new();
+        for blob in blobs {
+            if !distinct.iter().any(|known| known.digest == blob.digest) {
+                distinct.push(blob);
+            }
+        }
+        // The largest first: then the last ones to finish are small.
+        distinct.sort_by_key(|blob| std::cmp::Reverse(blob.size));
+        let moved = AtomicU64::new(0);
+        let counted = Watch {
+            is_stopped: watch.is_stopped,
+            moved: &|bytes| {
+                moved.fetch_add(bytes, Ordering::Relaxed);
+                (watch.moved)(bytes);
+            },
+        };
+        let sent = in_parallel(&distinct, BLOBS_AT_ONCE, |blob| {
+            let known = places.get(&blob.digest).map_or(&[][..], Vec::as_slice);
+            self.push_blob(store, reference, blob, known, counted)
+        })?;
+        for one in sent {
+            match one {
+                Sent::There => pushed.there += 1,
+                Sent::Mounted => pushed.mounted += 1,
+                Sent::Uploaded => pushed.sent += 1,
+            }
+        }
+        self.put_manifest(&by_digest, manifest, counted)?;
+        pushed.sent += 1;
+        pushed.bytes = moved.into_inner();
+        Ok(pushed)
+    }
+
+    /// Puts a manifest or index under a reference: a digest, which must be its own, or a tag,
+    /// which is moved.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub fn put_manifest(
+        &self,
+        reference: &Reference,
+        document: &Document,
+        watch: Watch<'_>,
+    ) -> Result<(), RegistryError> {
+        let target = self.origin(reference)?;
+        let digest = reference.digest().map(Digest::as_str);
+        let name = digest.or(reference.tag()).unwrap_or("latest");
+        let path = target.path(&format!("manifests/{name}"));
+        let scopes = target.scopes("pull,push");
+        let kind = document.descriptor.media_type.as_str();
+        target.persist("PUT", &path, watch.is_stopped, || {
+            let mut headers = HeaderMap::new();
+            let kind = HeaderValue::from_str(kind).ok();
+            headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+            let response = target.send(&Request {
+                method: Method::PUT,
+                url: target.host.url(&path)?,
+                headers,
+                repository: &target.repository,
+                scopes: &scopes,
+                body: &|| Ok(Some(Body::from(document.bytes.clone()))),
+                timeout: None,
+                is_stopped: watch.is_stopped,
+            })?;
+            let response = accepted(response)?;
+            (watch.moved)(document.bytes.len() as u64);
+            let told = header_text(&response, &CONTENT_DIGEST);
+            let expected = &document.descriptor.digest;
+            match told.and_then(|told| told.parse::<Digest>().ok()) {
+                Some(actual) if actual != *expected => Err(FetchProblem::WrongDigest {
+                    expected: expected.clone(),
+                    actual,
+                }),
+                _ => Ok(()),
+            }
+        })
+    }
+}
