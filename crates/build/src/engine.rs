@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_registry::Fetcher;
-use cairn_sandbox::{CaTrust, Cancel};
+use cairn_sandbox::{CaTrust, Cancel, Ulimit};
 use cairn_store::Store;
 
 use crate::context::Context;
@@ -52,6 +52,10 @@ pub struct Settings {
     pub scratch: PathBuf,
     /// How long one step may run.
     pub step_timeout: Option<Duration>,
+    /// Limits of the processes of steps, beside those of the machine.
+    pub ulimits: Vec<Ulimit>,
+    /// Whether `RUN --security=insecure` is allowed.
+    pub allow_insecure: bool,
     /// Size of `/dev/shm` in steps.
     pub shm_bytes: u64,
     /// Names this run in the store's logs.

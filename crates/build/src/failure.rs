@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_diagnostic::Diagnostic;
-use cairn_sandbox::{Exit, SandboxError};
+use cairn_sandbox::{ExecFailure, Exit, SandboxError};
 use cairn_store::{StoreError, write_advice};
 
 use crate::account::AccountError;
+use crate::clue::Clue;
 use crate::copy::{CopyError, SelectError};
 use crate::event::VertexId;
 use crate::graph::Vertex;
@@ -25,6 +26,8 @@ pub enum StepError {
         exit: Exit,
         /// Whether the disk of the store was full at its end.
         disk_full: bool,
+        /// What its output tells of the cause.
+        clue: Option<Clue>,
     },
     /// Its process could not be started.
     #[error(transparent)]
@@ -113,7 +116,11 @@ impl StepError {
                 .map(str::to_owned)
                 .into_iter()
                 .collect(),
+            Self::Process {
+                clue: Some(clue), ..
+            } => vec![clue.hint()],
             Self::Process { exit, .. } => exit_hint(*exit).into_iter().collect(),
+            Self::Sandbox(SandboxError::Exec(failure)) => exec_hint(failure).into_iter().collect(),
             Self::Store(_) | Self::Io { .. } | Self::Copy(_) => {
                 write_advice(self).map(str::to_owned).into_iter().collect()
             }
@@ -189,6 +196,22 @@ fn exit_hint(exit: Exit) -> Option<String> {
                 .to_owned()
         }
         Exit::TimedOut => "Raise the time limit, or make the step faster.".to_owned(),
+        _ => return None,
+    })
+}
+
+fn exec_hint(failure: &ExecFailure) -> Option<String> {
+    Some(match failure {
+        ExecFailure::NotInPath { .. } | ExecFailure::NoSuchFile { .. } => {
+            "Install it in this stage, or name the program by its path. The shell form (`RUN a b`) \
+             needs a /bin/sh in the stage."
+                .to_owned()
+        }
+        ExecFailure::NotExecutable { reason, .. } if reason.starts_with("it is built for") => {
+            "This machine cannot run it: register a binfmt handler (Debian: qemu-user-static), or \
+             build the stage with `FROM --platform=$BUILDPLATFORM`."
+                .to_owned()
+        }
         _ => return None,
     })
 }

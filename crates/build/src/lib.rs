@@ -14,6 +14,7 @@
 pub mod account;
 mod archive;
 pub mod assemble;
+mod clue;
 pub mod context;
 pub mod copy;
 pub mod engine;

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::event::{Event, VertexId, VertexInfo};
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
-use crate::graph::Graph;
+use crate::graph::{Graph, Op, Vertex};
 use crate::image::record::ImageRecord;
 use crate::lint::{self, Warnings};
 use crate::lower::{Lowered, LoweredImage, lower};
@@ -38,6 +38,10 @@ pub fn prepare<'a>(
     engine: &Engine<'a>,
 ) -> Result<Prepared<'a>, Vec<Diagnostic>> {
     let lowered = lower(requests, images)?;
+    let refused = refused(&lowered.graph, engine);
+    if !refused.is_empty() {
+        return Err(refused);
+    }
     let warnings = lint::check(requests, images, engine.contexts)?;
     let taker = Taker::new(engine);
     let plan = plan(&lowered.graph, engine, &taker);
@@ -47,6 +51,23 @@ pub fn prepare<'a>(
         warnings,
         taker,
     })
+}
+
+/// Steps that want more than they are allowed.
+fn refused(graph: &Graph, engine: &Engine<'_>) -> Vec<Diagnostic> {
+    let is_refused = |vertex: &Vertex| matches!(&vertex.op, Op::Exec(exec) if exec.insecure && !engine.settings.allow_insecure);
+    let vertices = graph.iter().map(|(_, vertex)| vertex);
+    vertices
+        .filter(|vertex| is_refused(vertex))
+        .map(|vertex| {
+            let mut finding = Diagnostic::error("security.insecure is not allowed").hint(
+                "The step wants all that the caller may do; allow it with `--allow \
+                 security.insecure` if you trust the Dockerfile.",
+            );
+            finding.label.clone_from(&vertex.origin.label);
+            finding
+        })
+        .collect()
 }
 
 impl Prepared<'_> {

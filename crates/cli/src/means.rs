@@ -12,7 +12,7 @@ use cairn_registry::{FetchOptions, Fetcher, Proxies, RegistryClient};
 use cairn_sandbox::{Cancel, interrupt};
 use cairn_store::Store;
 
-use crate::commands::options::BuildOptions;
+use crate::commands::options::{BuildOptions, Entitlement};
 use crate::error::{CommandError, Kind};
 use crate::registries;
 use crate::session::Session;
@@ -63,6 +63,8 @@ impl Means {
             ca: session.host_certificates(),
             scratch: session.scratch(&store)?,
             step_timeout: None,
+            ulimits: Vec::new(),
+            allow_insecure: options.allow.contains(&Entitlement::SecurityInsecure),
             shm_bytes: SHM_BYTES,
             run: run_name(),
         };

@@ -44,7 +44,8 @@ pub use enter::{Enter, Privilege, enter, privilege};
 pub use error::{ExecFailure, SandboxError, Step};
 pub use probe::{Ability, HostReport, Verdict, probe};
 pub use sandbox::{
-    Exit, Limits, Mount, Network, Resolver, Sandbox, Security, Stdin, Stream, Writable,
+    Exit, Limits, Mount, Network, Resolver, Sandbox, Security, Stdin, Stream, Ulimit, UlimitName,
+    Writable,
 };
 
 /// Carries out the role this process was executed in, if any, and then never returns.

@@ -242,6 +242,68 @@ pub struct Limits {
     pub processes_max: Option<u64>,
     /// Open files of one process (RLIMIT_NOFILE).
     pub open_files_max: Option<u64>,
+    /// Limits of each process, set as they are. Raising one above the caller's own fails unless
+    /// the caller is root.
+    pub ulimits: Vec<Ulimit>,
+}
+
+/// One limit of each process, as `ulimit` and docker's `--ulimit` know them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// What is limited.
+    pub what: UlimitName,
+    /// Where it begins to count; `None` for no limit.
+    pub soft: Option<u64>,
+    /// How far the process itself may raise it; `None` for no limit.
+    pub hard: Option<u64>,
+}
+
+/// What a [`Ulimit`] limits, by docker's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names are those of getrlimit(2)")]
+pub enum UlimitName {
+    Core,
+    Cpu,
+    Data,
+    Fsize,
+    Locks,
+    Memlock,
+    Msgqueue,
+    Nice,
+    Nofile,
+    Nproc,
+    Rss,
+    Rtprio,
+    Rttime,
+    Sigpending,
+    Stack,
+}
+
+impl UlimitName {
+    /// All of them.
+    pub const ALL: [UlimitName; 15] = [
+        UlimitName::Core,
+        UlimitName::Cpu,
+        UlimitName::Data,
+        UlimitName::Fsize,
+        UlimitName::Locks,
+        UlimitName::Memlock,
+        UlimitName::Msgqueue,
+        UlimitName::Nice,
+        UlimitName::Nofile,
+        UlimitName::Nproc,
+        UlimitName::Rss,
+        UlimitName::Rtprio,
+        UlimitName::Rttime,
+        UlimitName::Sigpending,
+        UlimitName::Stack,
+    ];
+
+    /// The name on command lines.
+    pub fn name(self) -> String {
+        format!("{self:?}").to_ascii_lowercase()
+    }
 }
 
 /// Which of the program's outputs some bytes came from.

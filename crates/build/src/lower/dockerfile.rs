@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cairn_diagnostic::{Diagnostic, Span};
 use cairn_dockerfile::ast::{Dockerfile, Stage};
 use cairn_dockerfile::expand::Expander;
+use cairn_dockerfile::suggest::nearest;
 use cairn_oci::{Platform, Reference};
 
 use super::env::EnvList;
@@ -81,6 +82,9 @@ pub(super) fn find_target<'a>(
     file.stage(wanted).ok_or_else(|| {
         let names: Vec<_> = file.stages.iter().filter_map(Stage::name).collect();
         let mut error = Diagnostic::error(format!("target stage \"{wanted}\" could not be found"));
+        if let Some(near) = nearest(wanted, names.iter().copied()) {
+            error = error.hint(format!("Did you mean `{near}`?"));
+        }
         if !names.is_empty() {
             error = error.hint(format!(
                 "Stages of {}: {}.",
@@ -309,12 +313,12 @@ impl FileLowering<'_, '_> {
             let finding = Diagnostic::error(error.to_string()).at(&self.file.source, span);
             Box::new(match error {
                 ResolveError::Unknown { near, .. } | ResolveError::Offline { near, .. } => {
-                    unknown_image(finding, &near, &self.file)
+                    unknown_image(finding, reference, &near, &self.file)
                 }
                 ResolveError::Pull { near, source, .. } => {
                     let hints = source.hints().into_iter();
                     let finding = hints.fold(finding, Diagnostic::hint);
-                    unknown_image(finding, &near, &self.file)
+                    unknown_image(finding, reference, &near, &self.file)
                 }
                 _ => finding,
             })
@@ -400,9 +404,17 @@ impl FileLowering<'_, '_> {
     }
 }
 
-fn unknown_image(finding: Diagnostic, near: &[String], file: &Dockerfile) -> Diagnostic {
+fn unknown_image(
+    finding: Diagnostic,
+    wanted: &str,
+    near: &[String],
+    file: &Dockerfile,
+) -> Diagnostic {
     let mut finding = finding;
     let stages: Vec<_> = file.stages.iter().filter_map(Stage::name).collect();
+    if let Some(stage) = nearest(wanted, stages.iter().copied()) {
+        return finding.hint(format!("Did you mean the stage `{stage}`?"));
+    }
     if !near.is_empty() {
         finding = finding.hint(format!("The store has {}.", near.join(", ")));
     }

@@ -1,5 +1,6 @@
 //! `RUN`: a process in the sandbox over the base, its changes committed as a snapshot.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use super::Step;
 use super::lines::{Lines, Secrets};
 use super::mounts::Mounts;
 use crate::account::{Accounts, Identity};
+use crate::clue::{Circumstances, Clue};
 use crate::engine::Engine;
 use crate::event::{Event, Stream, VertexId};
 use crate::failure::StepError;
@@ -20,6 +22,8 @@ use crate::graph::{ExecNetwork, ExecOp};
 const HOSTNAME: &str = "buildkitsandbox";
 /// `/etc/passwd` and `/etc/group` are read up to this size.
 const ACCOUNTS_MAX: u64 = 16 * 1024 * 1024;
+/// So many last lines of a step's output are looked at for the cause of its failure.
+const LAST_LINES: usize = 20;
 
 /// Runs a process; gives the snapshot of what it changed, or none if it changed nothing.
 pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, StepError> {
@@ -65,20 +69,33 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
     };
     sandbox.timeout = settings.step_timeout;
     sandbox.shm_bytes = settings.shm_bytes;
+    sandbox.limits.ulimits.clone_from(&settings.ulimits);
     sandbox.ca.clone_from(&settings.ca);
     sandbox.mounts = mounts.to_sandbox();
 
-    let exit = run_logged(step, &sandbox, &mounts.secrets())?;
+    let secrets = Secrets::new(settings.secrets.values().map(Vec::as_slice));
+    let (exit, last_lines) = run_logged(step, &sandbox, &secrets)?;
     drop(mounts);
     match exit {
         Exit::Code(0) => {}
         Exit::Cancelled => return Err(StepError::Cancelled),
         exit => {
+            let clue = match exit {
+                Exit::Code(code) => Clue::find(&Circumstances {
+                    code,
+                    last_lines: &last_lines,
+                    path: variable(&sandbox.env, "PATH"),
+                    user: &exec.user,
+                    uid: sandbox.uid,
+                }),
+                _ => None,
+            };
             return Err(StepError::Process {
-                command: shown(&exec.argv),
+                command: secrets.mask(&shown(&exec.argv)),
                 exit,
                 // Asked while what the step wrote is still there.
                 disk_full: store.room().is_ok_and(Room::is_full),
+                clue,
             });
         }
     }
@@ -187,17 +204,31 @@ fn environment(
     env
 }
 
-/// Runs the sandbox; every line goes to the events and to the step's log.
-fn run_logged(step: &Step<'_>, sandbox: &Sandbox, secrets: &Secrets) -> Result<Exit, StepError> {
+fn variable<'a>(env: &'a [(String, String)], name: &str) -> &'a str {
+    let found = env.iter().rev().find(|(known, _)| known == name);
+    found.map_or("", |(_, value)| value.as_str())
+}
+
+/// Runs the sandbox; every line goes to the events and to the step's log. Gives the last ones.
+fn run_logged(
+    step: &Step<'_>,
+    sandbox: &Sandbox,
+    secrets: &Secrets,
+) -> Result<(Exit, Vec<String>), StepError> {
     let engine = step.engine;
     let log = engine
         .store
         .log_writer(&engine.settings.run, &step.id.0.to_string())?;
     let mut log = BufWriter::new(log);
+    let mut last = VecDeque::with_capacity(LAST_LINES);
     let mut stdout = Lines::default();
     let mut stderr = Lines::default();
     let mut send = |stream: Stream, line: &str| {
         let line = secrets.mask(line);
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line.clone());
         // A full disk must not hide the step's own result; its commit will report it.
         let _ = writeln!(log, "{line}");
         engine.events.emit(Event::Output {
@@ -213,7 +244,7 @@ fn run_logged(step: &Step<'_>, sandbox: &Sandbox, secrets: &Secrets) -> Result<E
     stdout.finish(|line| send(Stream::Stdout, line));
     stderr.finish(|line| send(Stream::Stderr, line));
     let _ = log.flush();
-    Ok(exit?)
+    Ok((exit?, last.into()))
 }
 
 /// The log of a step of this run, if it wrote one.

@@ -3,7 +3,7 @@
 /// What stands in place of a secret's value.
 const MASK: &str = "***";
 /// Shorter values are not masked: they would hide half of every log.
-const SECRET_MIN: usize = 3;
+const SECRET_MIN: usize = 4;
 /// A line is cut here; programs that never end a line must not fill the memory.
 const LINE_MAX: usize = 64 * 1024;
 
@@ -48,7 +48,8 @@ fn last_written(line: &str) -> &str {
 pub(super) struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Takes the values of all secrets of a step. A value of several lines is masked by line.
+    /// Takes the values of all secrets of a run, for a step may have kept one where another finds
+    /// it. A value of several lines is masked by line.
     pub(super) fn new<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut parts: Vec<String> = values
             .flat_map(|value| {
@@ -111,10 +112,10 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_even_inside_each_other() {
-        let secrets = Secrets::new([b"tok".as_slice(), b"token-1\nsecond\n", b"x"].into_iter());
+        let secrets = Secrets::new([b"toke".as_slice(), b"token-1\nsecond\n", b"x"].into_iter());
         assert_eq!(
-            secrets.mask("a token-1 b second x tok"),
-            "a *** b *** x ***"
+            secrets.mask("a token-1 b second x tok token"),
+            "a *** b *** x tok ***n"
         );
     }
 }

@@ -7,7 +7,6 @@ use cairn_store::ActiveSnapshot;
 
 use super::Step;
 use super::caches::Caches;
-use super::lines::Secrets;
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
 use crate::graph::{ExecOp, FileSource, Fs};
@@ -17,7 +16,6 @@ use crate::mount::{MountKind, MountRequest};
 pub(super) struct Mounts {
     ready: Vec<Mount>,
     variables: Vec<(String, String)>,
-    secrets: Secrets,
     /// Context files laid out for this step only.
     _layouts: Vec<ActiveSnapshot>,
     caches: Caches,
@@ -29,20 +27,12 @@ impl Mounts {
         let mut mounts = Self {
             ready: Vec::new(),
             variables: Vec::new(),
-            secrets: Secrets::default(),
             _layouts: Vec::new(),
             caches: Caches::take(step, exec)?,
         };
-        let mut used = Vec::new();
         for request in &exec.mounts {
-            if let MountKind::Secret { name, .. } = &request.kind
-                && let Some(value) = step.engine.settings.secrets.get(name)
-            {
-                used.push(value.as_slice());
-            }
             mounts.one(step, request)?;
         }
-        mounts.secrets = Secrets::new(used.into_iter());
         Ok(mounts)
     }
 
@@ -54,11 +44,6 @@ impl Mounts {
     /// Variables that hold secrets.
     pub(super) fn variables(&self) -> &[(String, String)] {
         &self.variables
-    }
-
-    /// What must not be shown.
-    pub(super) fn secrets(&self) -> Secrets {
-        self.secrets.clone()
     }
 
     fn one(&mut self, step: &Step<'_>, request: &MountRequest) -> Result<(), StepError> {

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use cairn_sandbox::{Ulimit, UlimitName};
+use clap::{Args, ValueEnum};
 
 use crate::settings::ProgressChoice;
 
@@ -55,6 +56,64 @@ pub struct BuildOptions {
     /// Build for this platform [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
+    /// Allow steps what they do not get by themselves (can be repeated)
+    #[arg(long, value_enum, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub allow: Vec<Entitlement>,
+}
+
+/// What a step may be allowed beyond the usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Entitlement {
+    /// The host's network, which steps have anyway
+    #[value(name = "network.host")]
+    NetworkHost,
+    /// `RUN --security=insecure`: all that the caller may do
+    #[value(name = "security.insecure")]
+    SecurityInsecure,
+}
+
+/// Reads `NAME=SOFT[:HARD]`, as docker does; -1 is no limit.
+pub fn ulimit(text: &str) -> Result<Ulimit, String> {
+    let wrong = || format!("`{text}` is not NAME=SOFT[:HARD]");
+    let (name, values) = text.split_once('=').ok_or_else(wrong)?;
+    let names = UlimitName::ALL;
+    let what = names.into_iter().find(|known| known.name() == name);
+    let what = what.ok_or_else(|| {
+        let known: Vec<String> = names.into_iter().map(UlimitName::name).collect();
+        format!("`{name}` is not one of {}", known.join(", "))
+    })?;
+    let value = |text: &str| match text {
+        "-1" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| wrong()),
+    };
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let (soft, hard) = (value(soft)?, value(hard)?);
+    if hard.is_some_and(|hard| soft.is_none_or(|soft| soft > hard)) {
+        return Err(format!("`{text}`: the soft limit is above the hard one"));
+    }
+    Ok(Ulimit { what, soft, hard })
+}
+
+/// Reads a size as docker's flags have it: `64m` is 64 MiB.
+pub fn memory(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match lower[digits.len()..]
+        .trim_end_matches("ib")
+        .trim_end_matches('b')
+    {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        unit => return Err(format!("`{unit}` is not a unit of memory; try `64m`")),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("`{text}` is not a size; try `64m`"))?;
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| format!("`{text}` is too large"))
 }
 
 /// Splits `NAME=VALUE`; the name is not empty.
@@ -172,6 +231,23 @@ mod tests {
         for wrong in ["a", "a:b", ":10.0.0.1", "a b:10.0.0.1", "a:10.0.0.300"] {
             assert!(ip(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn ulimits_and_sizes_are_dockers() {
+        let limit = |text| ulimit(text).map(|limit| (limit.what, limit.soft, limit.hard));
+        let nofile = UlimitName::Nofile;
+        assert_eq!(limit("nofile=10"), Ok((nofile, Some(10), Some(10))));
+        assert_eq!(limit("nofile=10:-1"), Ok((nofile, Some(10), None)));
+        for wrong in ["nofile", "nofile=x", "files=1", "nofile=2:1", "nofile=-1:1"] {
+            assert!(limit(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(memory("64m"), Ok(64 << 20));
+        assert_eq!(memory("2GB"), Ok(2 << 30));
+        assert_eq!(memory("1kib"), Ok(1 << 10));
+        assert_eq!(memory("512"), Ok(512));
+        assert!(memory("m").is_err() && memory("1x").is_err() && memory("").is_err());
+        assert!(memory("99999999999g").is_err());
     }
 
     #[test]

@@ -154,3 +154,95 @@ fn a_users_bytes_and_mount_points_stay_out_of_layers() {
         );
     }
 }
+
+#[test]
+fn flags_for_steps_reach_them() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN ulimit -Sn; ulimit -Hn; cat /etc/hosts; grep /dev/shm /proc/mounts\n",
+    );
+    let build = [
+        "build",
+        "--progress",
+        "plain",
+        "--ulimit",
+        "nofile=100:200",
+        "--shm-size",
+        "10m",
+        "--add-host",
+        "peer:10.1.2.3",
+        "./app",
+    ];
+    workshop
+        .cairn(&build)
+        .success()
+        .err_has(" 100\n")
+        .err_has(" 200\n")
+        .err_has("10.1.2.3        peer")
+        .err_has("size=10240k");
+}
+
+#[test]
+fn what_is_dangerous_must_be_allowed() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN --security=insecure grep CapEff /proc/self/status\n",
+    );
+    workshop
+        .cairn(&["build", "./app"])
+        .code(2)
+        .err_has("Dockerfile:2")
+        .err_has("security.insecure is not allowed")
+        .err_has("--allow");
+    let allowed = [
+        "build",
+        "--progress",
+        "plain",
+        "--allow",
+        "security.insecure",
+        "./app",
+    ];
+    workshop.cairn(&allowed).success().err_has("CapEff:");
+}
+
+#[test]
+fn a_secret_shows_nowhere_even_when_the_step_fails() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("token", "first-line-of-it\nsecond-line-of-it\nab\n");
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN --mount=type=secret,id=token,target=/t cp /t /kept\n\
+         RUN cat /kept; rm /kept; echo; echo ab; exit 3\n",
+    );
+    for progress in ["plain", "json", "quiet"] {
+        let build = [
+            "build",
+            "--progress",
+            progress,
+            "--no-cache",
+            "--secret",
+            "id=token,src=token",
+            "./app",
+        ];
+        let said = workshop.cairn(&build).code(1).err_lacks("line-of-it");
+        assert!(!said.out.contains("line-of-it"), "{}", said.out);
+        assert!(
+            progress == "json" || said.err.contains("***"),
+            "{}",
+            said.err
+        );
+    }
+    // The step itself kept it in a layer, which nobody can prevent: that layer alone has it.
+    let steps_own = workshop
+        .store_holds(b"second-line-of-it")
+        .expect("the layer");
+    assert!(steps_own.ends_with("fs/kept"), "{}", steps_own.display());
+}

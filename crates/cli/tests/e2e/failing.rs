@@ -224,3 +224,37 @@ fn a_mistyped_home_makes_no_store() {
     workshop.cairn(&["build", "--stack", "nowhere"]).code(2);
     assert!(!workshop.path().join("mistyped").exists());
 }
+
+#[test]
+fn the_likely_cause_of_a_failed_step_is_named() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let fails = |lines: &str| {
+        workshop.write(
+            "app/Dockerfile",
+            &format!("FROM base AS builder\n{lines}\n"),
+        );
+        workshop.cairn(&["build", "--offline", "./app"])
+    };
+    fails("ENV PATH=/bin:/opt\nRUN gcc -v")
+        .code(1)
+        .err_has("`gcc` is in no directory of PATH, which is /bin:/opt");
+    fails("RUN [\"gcc\"]")
+        .code(1)
+        .err_has("no such program `gcc` in PATH")
+        .err_has("Install it");
+    fails("RUN chmod 700 /root\nUSER ann\nRUN touch /root/x")
+        .code(1)
+        .err_has("user `ann` (uid 1000)");
+    fails("FROM bulider")
+        .code(2)
+        .err_has("Did you mean the stage `builder`?");
+    fails("COPY --from=bulider /a /b")
+        .code(2)
+        .err_has("Did you mean the stage `builder`?");
+    workshop
+        .cairn(&["build", "--target", "biulder", "./app"])
+        .code(2)
+        .err_has("Did you mean `builder`?");
+}

@@ -17,7 +17,7 @@ use crate::channel::{Channel, Report};
 use crate::enter::Privilege;
 use crate::error::{At, Failure, Step};
 use crate::interrupt::last_errno;
-use crate::sandbox::{Sandbox, Security};
+use crate::sandbox::{Sandbox, Security, Ulimit, UlimitName};
 use crate::seccomp::{self, Ownership, Profile};
 
 /// Starts the program. `terminal` is its end of a terminal that is to become its own.
@@ -120,6 +120,9 @@ impl Becoming<'_> {
         }
         rustix::process::umask(Mode::from_raw_mode(0o022));
         self.limit_open_files().at(Step::Limits)?;
+        for limit in &self.sandbox.limits.ulimits {
+            set_ulimit(limit)?;
+        }
         let user = self.renumber();
         let needs_no_new_privileges = user != User::Set;
         if self.sandbox.no_new_privileges || needs_no_new_privileges {
@@ -234,6 +237,40 @@ impl Becoming<'_> {
             maximum: lower(now.maximum),
         };
         rustix::process::setrlimit(Resource::Nofile, limit)
+    }
+}
+
+fn set_ulimit(limit: &Ulimit) -> Result<(), Failure> {
+    let wanted = Rlimit {
+        current: limit.soft,
+        maximum: limit.hard,
+    };
+    rustix::process::setrlimit(resource(limit.what), wanted).map_err(|errno| {
+        let failure = Failure::new(Step::Limits, format!("`{}`", limit.what.name()), errno);
+        match errno {
+            Errno::PERM => failure.with_hint("only root may raise a limit above the caller's own"),
+            _ => failure,
+        }
+    })
+}
+
+fn resource(name: UlimitName) -> Resource {
+    match name {
+        UlimitName::Core => Resource::Core,
+        UlimitName::Cpu => Resource::Cpu,
+        UlimitName::Data => Resource::Data,
+        UlimitName::Fsize => Resource::Fsize,
+        UlimitName::Locks => Resource::Locks,
+        UlimitName::Memlock => Resource::Memlock,
+        UlimitName::Msgqueue => Resource::Msgqueue,
+        UlimitName::Nice => Resource::Nice,
+        UlimitName::Nofile => Resource::Nofile,
+        UlimitName::Nproc => Resource::Nproc,
+        UlimitName::Rss => Resource::Rss,
+        UlimitName::Rtprio => Resource::Rtprio,
+        UlimitName::Rttime => Resource::Rttime,
+        UlimitName::Sigpending => Resource::Sigpending,
+        UlimitName::Stack => Resource::Stack,
     }
 }
 

@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use cairn_sandbox::Ulimit;
 use cairn_stack::contexts::is_remote;
 use clap::{Args, ValueEnum};
 
 use super::secrets::Secret;
 use crate::commands::options::{
-    BuildOptions, JsonOption, ProgressOption, StackOption, host_line, pair, variable,
+    BuildOptions, JsonOption, ProgressOption, StackOption, host_line, memory, pair, ulimit,
+    variable,
 };
 use crate::commands::output::Output;
 use crate::error::CommandError;
@@ -79,6 +81,12 @@ pub struct LoneArgs {
     /// Add a line to the steps' /etc/hosts (can be repeated)
     #[arg(long, value_name = "HOST:IP", value_parser = host_line)]
     pub add_host: Vec<(String, IpAddr)>,
+    /// Limit the steps' processes: `nofile=1024:2048`, -1 for no limit (can be repeated)
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = ulimit)]
+    pub ulimit: Vec<Ulimit>,
+    /// Size of the steps' /dev/shm [default: 64m]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub shm_size: Option<u64>,
     /// Export the image: `type=oci|docker|tar|local,dest=PATH` (can be repeated)
     #[arg(long, short, value_name = "OUTPUT", value_parser = Output::parse)]
     pub output: Vec<Output>,

@@ -54,6 +54,10 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     means.settings.secrets = secrets::values(&args.lone.secret, &session.settings.environment)?;
     means.settings.ssh = secrets::agents(&args.lone.ssh, &session.settings.environment)?;
     means.settings.hosts.clone_from(&args.lone.add_host);
+    means.settings.ulimits.clone_from(&args.lone.ulimit);
+    if let Some(bytes) = args.lone.shm_size {
+        means.settings.shm_bytes = bytes;
+    }
     let single = single(args, context, &input, &names, session)?;
     let opener = Opener {
         store: &means.store,

@@ -1,0 +1,153 @@
+//! What a failed step's last words tell of the cause.
+//!
+//! An exit code says little; the line above it often says all. Read here are only the sentences of
+//! shells and of the C library, which are the same everywhere.
+
+/// The likely cause of a failure, read from its code and its output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clue {
+    /// A program was not found.
+    NoProgram {
+        /// Its name, as the shell tells it.
+        program: String,
+        /// Where it was looked for.
+        path: String,
+    },
+    /// Something was not allowed.
+    Denied {
+        /// The line that says so.
+        line: String,
+        /// `USER` as written; empty for root.
+        user: String,
+        /// The number of that user.
+        uid: u32,
+    },
+}
+
+/// What a step was, as far as its failure may come from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Circumstances<'a> {
+    pub(crate) code: i32,
+    /// The last lines of its output, oldest first.
+    pub(crate) last_lines: &'a [String],
+    pub(crate) path: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) uid: u32,
+}
+
+impl Clue {
+    /// Finds a clue, if there is one.
+    pub(crate) fn find(step: &Circumstances<'_>) -> Option<Self> {
+        let mut lines = step.last_lines.iter().rev();
+        if step.code == 127 {
+            let program = lines.find_map(|line| missing_program(line))?;
+            return Some(Clue::NoProgram {
+                program: program.to_owned(),
+                path: step.path.to_owned(),
+            });
+        }
+        let says_denied =
+            |line: &&String| line.contains("ermission denied") || line.contains("not permitted");
+        let line = lines.find(says_denied)?;
+        Some(Clue::Denied {
+            line: line.trim().to_owned(),
+            user: step.user.to_owned(),
+            uid: step.uid,
+        })
+    }
+
+    /// What to tell people.
+    pub fn hint(&self) -> String {
+        match self {
+            Clue::NoProgram { program, path } if program.contains('/') => {
+                format!(
+                    "`{program}` is not in this stage (PATH, which is not used for a name with a slash, is {path})."
+                )
+            }
+            Clue::NoProgram { program, path } => format!(
+                "`{program}` is in no directory of PATH, which is {path}. Install it in this \
+                 stage, or put its directory into PATH with ENV."
+            ),
+            Clue::Denied { user, uid: 0, .. } => format!(
+                "The step runs as {}: what denies it is the file's own attributes, a read-only \
+                 mount, or something that no build step may do.",
+                named(user, 0)
+            ),
+            Clue::Denied { user, uid, .. } => format!(
+                "The step runs as {}, who may change only what belongs to that user: COPY with \
+                 --chown, or do it before USER.",
+                named(user, *uid)
+            ),
+        }
+    }
+}
+
+fn named(user: &str, uid: u32) -> String {
+    match user {
+        "" => format!("root (uid {uid})"),
+        user => format!("user `{user}` (uid {uid})"),
+    }
+}
+
+/// The program in `sh: 1: x: not found`, `/bin/sh: x: not found`, `bash: line 1: x: command not
+/// found` and `env: 'x': No such file or directory`.
+fn missing_program(line: &str) -> Option<&str> {
+    let line = line.trim_end();
+    let before = [
+        ": command not found",
+        ": not found",
+        ": No such file or directory",
+    ]
+    .iter()
+    .find_map(|end| line.strip_suffix(end))?;
+    let (shell, program) = before.rsplit_once(": ")?;
+    let program = program.trim_matches(['\'', '"', '\u{2018}', '\u{2019}']);
+    let is_one_word = !program.is_empty() && !program.contains(char::is_whitespace);
+    (is_one_word && !shell.is_empty()).then_some(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clue(code: i32, lines: &[&str]) -> Option<Clue> {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        Clue::find(&Circumstances {
+            code,
+            last_lines: &lines,
+            path: "/bin:/opt",
+            user: "ann",
+            uid: 1000,
+        })
+    }
+
+    fn program(line: &str) -> Option<String> {
+        match clue(127, &[line])? {
+            Clue::NoProgram { program, .. } => Some(program),
+            Clue::Denied { .. } => None,
+        }
+    }
+
+    #[test]
+    fn shells_name_the_missing_program() {
+        let gcc = Some("gcc".to_owned());
+        assert_eq!(program("/bin/sh: gcc: not found"), gcc);
+        assert_eq!(program("/bin/sh: 1: gcc: not found"), gcc);
+        assert_eq!(program("bash: line 1: gcc: command not found"), gcc);
+        assert_eq!(program("env: 'gcc': No such file or directory"), gcc);
+        assert_eq!(program("page not found"), None);
+        assert_eq!(clue(1, &["/bin/sh: gcc: not found"]), None, "another code");
+        let hint = clue(127, &["sh: gcc: not found", "bye"]).unwrap().hint();
+        assert!(hint.contains("`gcc`") && hint.contains("/bin:/opt"));
+    }
+
+    #[test]
+    fn a_denial_names_the_user() {
+        let hint = clue(1, &["touch: /x: Permission denied", "done"])
+            .unwrap()
+            .hint();
+        assert!(hint.contains("`ann` (uid 1000)"));
+        assert!(clue(2, &["chown: Operation not permitted"]).is_some());
+        assert_eq!(clue(1, &["all is well"]), None);
+    }
+}
