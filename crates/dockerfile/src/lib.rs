@@ -29,6 +29,7 @@ mod lines;
 pub mod lint;
 pub mod mount;
 pub mod predefined;
+pub mod shell;
 pub mod signal;
 mod stages;
 pub mod suggest;
