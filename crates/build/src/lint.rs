@@ -64,6 +64,7 @@ fn check_one(
         target_platform: platform_parts(&request.platform),
         bases: &bases(request, recipe, images),
         pinned: &BTreeSet::new(),
+        package_files: &BTreeMap::new(),
         levels: &BTreeMap::new(),
         wants: |rule| rule.group == Group::BuildKit,
     };

@@ -223,6 +223,7 @@ fn said(case: &serde_json::Value) -> Said {
         target_platform: platform,
         bases: &BTreeMap::new(),
         pinned: &BTreeSet::new(),
+        package_files: &BTreeMap::new(),
         levels: &BTreeMap::new(),
         wants: |_| true,
     };

@@ -17,6 +17,8 @@ const MARKERS: [&str; 3] = ["check=skip", "cairn ignore", "hadolint ignore"];
 pub(super) struct Filter<'a> {
     options: &'a CheckOptions,
     levels: &'a BTreeMap<&'static str, Option<Level>>,
+    /// Rules that a comment at the top silences for the whole file.
+    globally: Vec<Selection>,
     /// Instructions that have such a comment, and the rules it names.
     ignored: Vec<(Span, Selection)>,
 }
@@ -41,9 +43,17 @@ impl<'a> Filter<'a> {
                 add(line.span, &line.comments);
             }
         }
+        let first = file.keywords().next();
+        let top = &file.source.text[..first.map_or(0, |keyword| keyword.span.start)];
+        let comments = top.lines().filter_map(|line| line.trim().strip_prefix('#'));
+        let global = |comment: &str| {
+            let (tool, rest) = comment.trim().split_once(" global ")?;
+            read(&format!("{tool} {rest}"))
+        };
         Self {
             options,
             levels,
+            globally: comments.filter_map(global).collect(),
             ignored,
         }
     }
@@ -55,6 +65,7 @@ impl<'a> Filter<'a> {
             true => self.options.experimental.has(rule) || given.is_some(),
             false => !self.options.skip.has(rule),
         };
+        let is_on = is_on && !self.globally.iter().any(|selection| selection.has(rule));
         let level = given.copied().unwrap_or(Some(rule.level));
         level.filter(|_| is_on)
     }

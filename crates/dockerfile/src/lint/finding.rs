@@ -45,6 +45,39 @@ pub struct Finding {
     pub span: Span,
     /// What is wrong, with names and values.
     pub detail: String,
+    /// What would mend it, where that is mechanical.
+    pub fix: Option<Fix>,
+}
+
+/// Changes of the text that mend a finding together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fix {
+    /// The changes; they do not overlap.
+    pub edits: Vec<Edit>,
+}
+
+/// A part of the text and what takes its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// The part; empty to insert.
+    pub span: Span,
+    /// The new text.
+    pub text: String,
+}
+
+impl Fix {
+    /// A single change.
+    pub(super) fn replace(span: Span, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            edits: vec![Edit { span, text }],
+        }
+    }
+
+    /// A text put in at a place.
+    pub(super) fn insert(at: usize, text: impl Into<String>) -> Self {
+        Self::replace(Span::new(at, at), text)
+    }
 }
 
 impl PartialEq for Finding {
@@ -94,7 +127,26 @@ impl Findings {
             level: self.level,
             span,
             detail: detail.into(),
+            fix: None,
         });
+    }
+
+    /// Reports what leaves no doubt: as an error, unless somebody asked for another level.
+    pub(super) fn certain(&mut self, span: Span, detail: impl Into<String>) {
+        let level = std::mem::replace(&mut self.level, Level::Error);
+        if self.is_level_given {
+            self.level = level;
+        }
+        self.at(span, detail);
+        self.level = level;
+    }
+
+    /// Reports the mistake with what would mend it.
+    pub(super) fn fixable(&mut self, span: Span, detail: impl Into<String>, fix: Option<Fix>) {
+        self.at(span, detail);
+        if let Some(last) = self.found.last_mut() {
+            last.fix = fix;
+        }
     }
 
     pub(super) fn take(self) -> Vec<Finding> {

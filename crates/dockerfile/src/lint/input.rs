@@ -45,6 +45,9 @@ pub struct Input<'a> {
     /// Names in `FROM` and `--from=` that mean one thing only though they have no tag: images of
     /// the same stack, locked ones, named contexts.
     pub pinned: &'a BTreeSet<String>,
+    /// Files of the context that say which packages are installed, by name: the rules that compare
+    /// versions read those that the Dockerfile names.
+    pub package_files: &'a BTreeMap<String, String>,
     /// Levels that differ from the rules' own, by name; `None` switches a rule off.
     pub levels: &'a BTreeMap<&'static str, Option<Level>>,
     /// Which rules are looked at at all.

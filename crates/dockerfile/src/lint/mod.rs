@@ -18,10 +18,13 @@ mod facts;
 mod filter;
 mod finding;
 mod input;
+mod installs;
 mod options;
+mod practice;
 mod reference;
 mod rule;
 mod rules;
+mod science;
 
 use cairn_diagnostic::Diagnostic;
 
@@ -30,7 +33,7 @@ use facts::Facts;
 use filter::Filter;
 use finding::Findings;
 
-pub use finding::{Finding, Level};
+pub use finding::{Edit, Finding, Fix, Level};
 pub use input::{BaseImage, Input, Reach};
 pub use options::{CheckOptions, OptionsError, Selection};
 pub use rule::{Group, Rule};

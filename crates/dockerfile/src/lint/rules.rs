@@ -4,7 +4,9 @@ use super::buildkit::{
     casing, commands, copy_ignored, definitions, deprecated, expose, from_args, from_platform,
     secrets, stage_names, variables, workdir,
 };
+use super::practice::{apt, apt_flags, caches, credentials, files, layers, order, pins};
 use super::rule::Rule;
+use super::science::{cuda, environment, failures, floating, musl, pipes};
 
 /// All rules, in the order in which findings at one place are listed.
 pub static RULES: &[&Rule] = &[
@@ -30,6 +32,28 @@ pub static RULES: &[&Rule] = &[
     &commands::JSON_ARGS_RECOMMENDED,
     &expose::EXPOSE_PROTO_CASING,
     &expose::EXPOSE_INVALID_FORMAT,
+    &floating::FLOATING_BASE,
+    &musl::MUSL_UNDER_NUMBERS,
+    &cuda::CUDA_MISMATCH,
+    &failures::HIDDEN_FAILURE,
+    &pipes::PIPE_HIDES_FAILURE,
+    &environment::OUTSIDE_ENVIRONMENT,
+    &pins::UNPINNED_PACKAGES,
+    &credentials::SECRET_IN_IMAGE,
+    &apt::APT_UPDATE_ALONE,
+    &apt::APT_LISTS_LEFT,
+    &apt_flags::APT_INSTALL_ASKS,
+    &apt_flags::APT_RECOMMENDS,
+    &apt_flags::SUDO,
+    &caches::PIP_CACHE_LEFT,
+    &caches::CONDA_CACHE_LEFT,
+    &caches::UV_CACHE_LEFT,
+    &caches::APK_CACHE_LEFT,
+    &caches::DNF_CACHE_LEFT,
+    &order::DEPENDENCIES_AFTER_APPLICATION,
+    &layers::LAYER_ONLY_DELETES,
+    &layers::LAYER_ONLY_CHANGES_MODES,
+    &files::ADD_FOR_FILES,
 ];
 
 /// Finds a rule by its name or one of its aliases, in any case.

@@ -11,7 +11,7 @@ use crate::predefined::PlatformParts;
 /// Checks a text with everything at its default, and gives `rule line` of each finding that
 /// people are shown.
 #[track_caller]
-fn found(text: &str) -> Vec<String> {
+pub(super) fn found(text: &str) -> Vec<String> {
     let none = BTreeMap::new();
     findings(text, &none)
 }
@@ -28,6 +28,17 @@ fn findings(text: &str, levels: &BTreeMap<&'static str, Option<Level>>) -> Vec<S
             format!("{} {line}", finding.rule.name)
         })
         .collect()
+}
+
+/// How often a rule is violated, at any level.
+#[track_caller]
+pub(super) fn count(rule: &str, text: &str) -> usize {
+    let file = crate::parse(&Source::new("Dockerfile", text)).unwrap();
+    let found = checked(&file, &BTreeMap::new()).findings;
+    found
+        .iter()
+        .filter(|finding| finding.rule.name == rule)
+        .count()
 }
 
 fn checked(file: &Dockerfile, levels: &BTreeMap<&'static str, Option<Level>>) -> Checked {
@@ -48,6 +59,7 @@ fn checked(file: &Dockerfile, levels: &BTreeMap<&'static str, Option<Level>>) ->
         target_platform: amd64,
         bases: &BTreeMap::from([("only-arm:1".to_owned(), only_arm)]),
         pinned: &BTreeSet::new(),
+        package_files: &BTreeMap::new(),
         levels,
         wants: |_| true,
     };
@@ -118,6 +130,8 @@ fn the_directive_skips_and_comments_do() {
     assert_eq!(found(commented), [""; 0]);
     let aliased = "FROM scratch AS base\n# hadolint ignore=DL3025\nCMD a\n";
     assert_eq!(found(aliased), [""; 0]);
+    let global = "# about\n# hadolint global ignore=DL3025\n\nFROM scratch AS base\nCMD a\n";
+    assert_eq!(found(global), [""; 0]);
     let distant = "FROM scratch AS base\n# hadolint ignore=DL3025\n\nCMD a\n";
     assert_eq!(found(distant), ["JSONArgsRecommended 4"]);
 }
@@ -173,6 +187,7 @@ fn options_that_mean_nothing_are_refused() {
         target_platform: PlatformParts::default(),
         bases: &BTreeMap::new(),
         pinned: &BTreeSet::new(),
+        package_files: &BTreeMap::new(),
         levels: &none,
         wants: |_| true,
     };

@@ -30,6 +30,7 @@ pub struct Subject {
     target: Option<String>,
     ignore: Option<Patterns>,
     pinned: BTreeSet<String>,
+    package_files: BTreeMap<String, String>,
     platform: Platform,
     wants: fn(&Rule) -> bool,
 }
@@ -85,6 +86,7 @@ impl Subject {
                 ContextSource::Archive(_) | ContextSource::Remote(_) | ContextSource::Empty => None,
             },
             pinned: BTreeSet::new(),
+            package_files: BTreeMap::new(),
             platform: build.platform.clone(),
             wants: |rule| rule.group == Group::BuildKit,
         })
@@ -107,6 +109,7 @@ impl Subject {
             target_platform: platform,
             bases: &BTreeMap::new(),
             pinned: &self.pinned,
+            package_files: &self.package_files,
             levels,
             wants: self.wants,
         };
@@ -184,6 +187,11 @@ fn lone(
                     true => BTreeSet::new(),
                     false => stack_around(path),
                 },
+                package_files: match (&args.context, is_input) {
+                    (Some(context), _) => package_files(context),
+                    (None, true) => BTreeMap::new(),
+                    (None, false) => package_files(directory_of(path)),
+                },
                 platform: host_platform(),
                 wants: |_| true,
             }),
@@ -236,6 +244,33 @@ fn ignore_file(
     let found = IgnoreFile::find(context, dockerfile)
         .map_err(|error| CommandError::from_error(Kind::Usage, &error))?;
     Ok(found.map(|file| file.patterns))
+}
+
+/// Files of a context that say which packages are installed.
+const PACKAGE_FILES: [&str; 9] = [
+    "conda-lock.yml",
+    "environment.yaml",
+    "environment.yml",
+    "pixi.lock",
+    "pixi.toml",
+    "pyproject.toml",
+    "requirements.in",
+    "requirements.txt",
+    "uv.lock",
+];
+
+/// Larger files are no lists of packages.
+const PACKAGE_FILE_MAX: u64 = 8 << 20;
+
+/// Reads those that are there.
+fn package_files(context: &Path) -> BTreeMap<String, String> {
+    let texts = PACKAGE_FILES.iter().filter_map(|name| {
+        let path = context.join(name);
+        let length = std::fs::metadata(&path).ok()?.len();
+        let text = (length <= PACKAGE_FILE_MAX).then(|| std::fs::read_to_string(&path).ok());
+        Some(((*name).to_owned(), text??))
+    });
+    texts.collect()
 }
 
 /// The names that mean images of the stack a file lies in, if it lies in one.
@@ -303,6 +338,7 @@ fn of_stack(
             target: spec.target.as_ref().map(|target| target.value.clone()),
             ignore: ignore_file(&dockerfile.context, Some(&dockerfile.path))?,
             pinned,
+            package_files: package_files(&dockerfile.context),
             platform: platform.clone(),
             wants: |_| true,
         });

@@ -7,18 +7,51 @@
 mod bases;
 mod stage;
 mod words;
+mod work;
 
 use std::collections::BTreeMap;
 
 use cairn_diagnostic::Diagnostic;
 
 use super::input::{Input, Reach};
-use crate::ast::{Dockerfile, InstructionKind, Stage};
+use crate::ast::{Dockerfile, InstructionKind, Run, Stage};
 use crate::expand::Expander;
+use crate::mount::Mount;
 use crate::predefined::platform_args;
 
 pub(super) use bases::Base;
 pub(super) use stage::{StageFacts, Step};
+pub(super) use work::{Found, PlacedScript, Work};
+
+/// A `RUN` in its stage.
+#[derive(Clone, Copy)]
+pub(super) struct RunStep<'f, 'a> {
+    /// The stage.
+    pub(super) stage: &'f StageFacts<'a>,
+    /// The instruction in it.
+    pub(super) step: &'f Step<'a>,
+    /// What the instruction says.
+    pub(super) run: &'a Run,
+    /// What it does.
+    pub(super) work: &'f Work,
+}
+
+impl RunStep<'_, '_> {
+    /// The directories that stay out of the layer: cache and tmpfs mounts.
+    pub(super) fn kept_out(&self, facts: &Facts<'_>) -> Vec<String> {
+        let variables = self.stage.variables_at(self.step);
+        let mounts = self.run.mounts.iter().filter_map(|mount| {
+            let mut expand = |text: &str| Ok(facts.expander.word(text, &variables)?.text);
+            mount.resolve(&mut expand).ok()
+        });
+        mounts
+            .filter_map(|mount| match mount {
+                Mount::Cache { target, .. } | Mount::Tmpfs { target, .. } => Some(target),
+                _ => None,
+            })
+            .collect()
+    }
+}
 
 /// Variables in the order they were set; the last of a name counts.
 pub(super) type Variables = Vec<(String, String)>;
@@ -57,7 +90,85 @@ impl<'a> Facts<'a> {
             let stage = StageFacts::new(stage, is_reached, &facts);
             facts.stages.push(stage);
         }
+        facts.note_shipped();
         Ok(facts)
+    }
+
+    /// Marks the stages whose files end up in an image: those that no other stage needs, or the
+    /// target, with all that is below them.
+    fn note_shipped(&mut self) {
+        let last = match self.input.reach {
+            Reach::Target(Some(name)) => named(self.file, name),
+            Reach::Target(None) => self.stages.len().checked_sub(1),
+            Reach::AllStages => None,
+        };
+        let mut is_needed = vec![false; self.stages.len()];
+        for stage in &self.file.stages {
+            for index in needs(self.file, stage, self) {
+                is_needed[index] |= index != stage.index;
+            }
+        }
+        for (start, is_needed) in is_needed.into_iter().enumerate() {
+            if last.map_or(!is_needed, |last| last == start) {
+                let mut at = Some(start);
+                while let Some(index) = at {
+                    let is_again = std::mem::replace(&mut self.stages[index].is_shipped, true);
+                    at = match self.stages[index].base {
+                        Some(Base::Stage(below)) if !is_again => Some(below),
+                        _ => None,
+                    };
+                }
+            }
+        }
+    }
+
+    /// The image from outside that a stage stands on, through the stages between.
+    pub(super) fn root<'f>(&'f self, stage: &'f StageFacts<'a>) -> Option<&'f str> {
+        let mut base = &stage.base;
+        loop {
+            match base {
+                Some(Base::Stage(index)) => base = &self.stages[*index].base,
+                Some(Base::Image(name)) => return Some(name),
+                _ => return None,
+            }
+        }
+    }
+
+    /// The instructions before an instruction in its stage and in those below, nearest stage
+    /// last.
+    pub(super) fn history(&self, stage: &StageFacts<'a>) -> Vec<(&StageFacts<'a>, &Step<'a>)> {
+        let mut chain = vec![stage.stage.index];
+        while let Some(Base::Stage(below)) = self.stages[chain[chain.len() - 1]].base {
+            chain.push(below);
+        }
+        let chain = chain.into_iter().rev().map(|index| &self.stages[index]);
+        chain
+            .flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
+            .collect()
+    }
+
+    /// The `RUN`s that stand in checked stages themselves, with what they do.
+    pub(super) fn runs(&self) -> impl Iterator<Item = RunStep<'_, 'a>> {
+        self.reached().flat_map(move |stage| self.runs_of(stage))
+    }
+
+    /// The `RUN`s of one stage.
+    pub(super) fn runs_of<'f>(
+        &'f self,
+        stage: &'f StageFacts<'a>,
+    ) -> impl Iterator<Item = RunStep<'f, 'a>> {
+        stage
+            .steps
+            .iter()
+            .filter_map(move |step| match &step.instruction.kind {
+                InstructionKind::Run(run) if !step.is_trigger => Some(RunStep {
+                    stage,
+                    step,
+                    run,
+                    work: step.work(run, self),
+                }),
+                _ => None,
+            })
     }
 
     /// The stages that are checked instruction by instruction.

@@ -1,11 +1,14 @@
 //! One stage: its base, its instructions with what they see, and the triggers it inherits.
 
+use std::cell::OnceCell;
+
 use cairn_diagnostic::Span;
 
 use super::bases::DEFAULT_PATH;
 use super::words;
+use super::work::Work;
 use super::{Base, Facts, Variables, stage_before};
-use crate::ast::{ArgDeclaration, Instruction, InstructionKind, Stage};
+use crate::ast::{ArgDeclaration, Instruction, InstructionKind, Run, Stage, Word};
 use crate::expand::{Expanded, Expander};
 use crate::lint::reference;
 
@@ -15,6 +18,8 @@ pub(crate) struct StageFacts<'a> {
     pub(crate) stage: &'a Stage,
     /// Whether its instructions are checked.
     pub(crate) is_reached: bool,
+    /// Whether its files end up in an image, rather than being copied from only.
+    pub(crate) is_shipped: bool,
     /// What it starts from; `None` if the name cannot be known.
     pub(crate) base: Option<Base>,
     /// The name in `FROM` with its variables expanded.
@@ -31,6 +36,7 @@ pub(crate) struct StageFacts<'a> {
     triggers: Vec<&'a Instruction>,
     /// Whether a shell was set, at the start and at the end.
     shell: (bool, bool),
+    last_shell: Option<&'a [Word]>,
     /// Whether a working directory was set by this file, at the start and at the end.
     workdir: (bool, bool),
 }
@@ -41,10 +47,36 @@ pub(crate) struct Step<'a> {
     pub(crate) instruction: &'a Instruction,
     /// Its place; for a trigger, that of the `FROM` which sets it off.
     pub(crate) span: Span,
+    /// Whether a base set it off, and it stands elsewhere.
+    pub(crate) is_trigger: bool,
+    /// The last `SHELL` before it.
+    shell: Option<&'a [Word]>,
+    work: OnceCell<Work>,
     /// How many of the stage's variables are set before it.
     variables: usize,
     /// How many of the stage's arguments are declared before it.
     declared: usize,
+}
+
+impl Step<'_> {
+    /// The last `SHELL` before it.
+    pub(crate) fn last_shell(&self) -> Option<&[Word]> {
+        self.shell
+    }
+
+    /// What the step does, if it is this `RUN`.
+    pub(crate) fn work(&self, run: &Run, facts: &Facts<'_>) -> &Work {
+        self.work.get_or_init(|| {
+            let escape = facts.file.directives.escape;
+            Work::read(
+                run,
+                self.instruction,
+                self.shell,
+                &facts.file.source,
+                escape,
+            )
+        })
+    }
 }
 
 impl<'a> StageFacts<'a> {
@@ -57,6 +89,7 @@ impl<'a> StageFacts<'a> {
         let mut new = Self {
             stage,
             is_reached,
+            is_shipped: false,
             platform: clause
                 .platform
                 .as_ref()
@@ -68,15 +101,16 @@ impl<'a> StageFacts<'a> {
             declared: Vec::new(),
             triggers: Vec::new(),
             shell: (false, false),
+            last_shell: None,
             workdir: (false, false),
             base,
         };
         let triggers = new.inherit(facts);
         for instruction in triggers {
-            new.step(instruction, stage.from.span, facts);
+            new.step(instruction, Some(stage.from.span), facts);
         }
         for instruction in &stage.instructions {
-            new.step(instruction, instruction.span, facts);
+            new.step(instruction, None, facts);
         }
         new
     }
@@ -84,6 +118,19 @@ impl<'a> StageFacts<'a> {
     /// The variables that an instruction sees.
     pub(crate) fn variables_at(&self, step: &Step<'_>) -> &[(String, String)] {
         &self.variables[..step.variables]
+    }
+
+    /// The value that a variable has once an instruction of this stage is done.
+    pub(crate) fn value_after(&self, step: &Step<'_>, name: &str) -> Option<&str> {
+        let end = self
+            .steps
+            .iter()
+            .find(|later| later.variables > step.variables)
+            .map_or(self.variables.len(), |later| later.variables);
+        let set = self.variables[..end].iter().rev();
+        set.clone()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether an argument of this name was declared, with a value or without.
@@ -115,6 +162,7 @@ impl<'a> StageFacts<'a> {
                 self.variables.clone_from(&below.variables);
                 self.declared.clone_from(&below.declared);
                 self.shell = (below.shell.1, below.shell.1);
+                self.last_shell = below.last_shell;
                 self.workdir = (below.workdir.1, below.workdir.1);
                 self.has_known_variables = below.has_known_variables;
                 triggers.clone_from(&below.triggers);
@@ -137,10 +185,13 @@ impl<'a> StageFacts<'a> {
         triggers
     }
 
-    fn step(&mut self, instruction: &'a Instruction, span: Span, facts: &Facts<'a>) {
+    fn step(&mut self, instruction: &'a Instruction, trigger: Option<Span>, facts: &Facts<'a>) {
         let step = Step {
             instruction,
-            span,
+            span: trigger.unwrap_or(instruction.span),
+            is_trigger: trigger.is_some(),
+            shell: self.last_shell,
+            work: OnceCell::new(),
             variables: self.variables.len(),
             declared: self.declared.len(),
         };
@@ -157,7 +208,10 @@ impl<'a> StageFacts<'a> {
                     .iter()
                     .for_each(|declaration| self.declare(declaration, facts));
             }
-            InstructionKind::Shell(_) => self.shell.1 = true,
+            InstructionKind::Shell(words) => {
+                self.shell.1 = true;
+                self.last_shell = Some(words);
+            }
             InstructionKind::Workdir(_) => self.workdir.1 = true,
             InstructionKind::OnBuild(trigger) => self.triggers.push(&trigger.instruction),
             _ => {}

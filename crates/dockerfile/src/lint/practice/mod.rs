@@ -1,0 +1,10 @@
+//! Rules about what makes images large, slow to build or unsafe.
+
+pub(super) mod apt;
+pub(super) mod apt_flags;
+pub(super) mod caches;
+pub(super) mod credentials;
+pub(super) mod files;
+pub(super) mod layers;
+pub(super) mod order;
+pub(super) mod pins;
