@@ -14,6 +14,7 @@
 pub mod account;
 mod archive;
 pub mod assemble;
+pub mod cache_archive;
 mod clue;
 pub mod context;
 pub mod copy;

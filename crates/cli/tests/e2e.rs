@@ -10,6 +10,8 @@ mod workshop;
 
 #[path = "e2e/building.rs"]
 mod building;
+#[path = "e2e/caching.rs"]
+mod caching;
 #[path = "e2e/disk.rs"]
 mod disk;
 #[path = "e2e/failing.rs"]

@@ -26,6 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::collect::inventory::{bytes_below, list};
 use crate::error::{At, StoreError};
 use crate::home::read_if_there;
 use crate::remove::remove_tree;
@@ -36,7 +37,7 @@ use crate::{ContentDigest, KeyHasher, record_file};
 pub(crate) const MOUNTS: &str = "mounts";
 const RECORD: &str = "cache-mount/1";
 const LOCK: &str = "lock";
-const ABOUT: &str = "about";
+pub(crate) const ABOUT: &str = "about";
 const CLAIM: &str = "claim";
 const USE: &str = "use";
 const FILES: &str = "fs";
@@ -77,6 +78,22 @@ pub struct CacheMount {
     _use: File,
     /// Held until the directory is filled: nobody else can choose an unfilled one.
     choosing: Option<File>,
+}
+
+/// What is known of a cache without using it.
+#[derive(Debug, Clone, Serialize)]
+pub struct CacheMountUse {
+    /// What it is called and how it starts.
+    #[serde(flatten)]
+    pub start: CacheMountStart,
+    /// The name of its directory.
+    pub key: String,
+    /// What it takes on the disk.
+    pub bytes: u64,
+    /// When a step last took it, in seconds since 1970.
+    pub last_use: u64,
+    /// In how many directories it lies.
+    pub directories: usize,
 }
 
 /// The claims of one run. Dropping them lets others clear.
@@ -188,6 +205,31 @@ impl Store {
         Ok(Some(opened(&directory, using, choosing)))
     }
 
+    /// Lists the caches, by name.
+    pub fn cache_mounts(&self) -> Result<Vec<CacheMountUse>, StoreError> {
+        let mut caches = Vec::new();
+        for cache in list(&self.layout().part(MOUNTS))? {
+            let Some(start) = read_about(&cache.join(ABOUT))? else {
+                continue;
+            };
+            let directories = directories(&cache)?;
+            if directories.is_empty() {
+                continue;
+            }
+            let last_use = directories.iter().map(|path| last_use(path)).max();
+            let since = last_use.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+            caches.push(CacheMountUse {
+                key: start.key(),
+                start,
+                bytes: directories.iter().map(|path| bytes_below(path)).sum(),
+                last_use: since.map_or(0, |since| since.as_secs()),
+                directories: directories.len(),
+            });
+        }
+        caches.sort_by(|one, other| one.start.name.cmp(&other.start.name));
+        Ok(caches)
+    }
+
     fn describe(&self, cache: &Path, start: &CacheMountStart) -> Result<(), StoreError> {
         let about = cache.join(ABOUT);
         if read_about(&about)?.as_ref() == Some(start) {
@@ -231,8 +273,15 @@ fn opened(directory: &Path, using: File, choosing: File) -> CacheMount {
     }
 }
 
+/// When a step last took a cache's directory.
+pub(crate) fn last_use(directory: &Path) -> SystemTime {
+    fs::metadata(directory.join(USE))
+        .and_then(|metadata| metadata.modified())
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 /// The directories of a cache, oldest first.
-fn directories(cache: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(crate) fn directories(cache: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(cache).at("read", cache)? {
         let name = entry.at("read", cache)?.file_name();

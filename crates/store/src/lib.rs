@@ -83,7 +83,9 @@ mod whiteout;
 
 pub use blob::{BlobWriter, DOCUMENT_SIZE_MAX};
 pub use cache::CacheRecord;
-pub use cache_mount::{CacheMount, CacheMountClaims, CacheMountSharing, CacheMountStart};
+pub use cache_mount::{
+    CacheMount, CacheMountClaims, CacheMountSharing, CacheMountStart, CacheMountUse,
+};
 pub use cairn_oci::Compression;
 pub use check::{Finding, Severity};
 pub use collect::{GcItem, GcKind, GcOptions, GcReason, GcReport, collect};

@@ -62,7 +62,7 @@ pub use given::{GivenContent, GivenFile};
 pub(crate) use resolve::{ResolveError, clean, resolve};
 pub use select::{CopySources, select};
 pub use selection::Selection;
-pub(crate) use unpack::unpack_context;
+pub(crate) use unpack::{unpack_context, unpack_owned};
 
 #[cfg(test)]
 mod tests;

@@ -72,6 +72,28 @@ pub(crate) fn unpack_context(
     active: &ActiveSnapshot,
     cancel: &Cancel,
 ) -> Result<(), CopyError> {
+    unpack_whole(reader, name, store, active, cancel, Some((0, 0)))
+}
+
+/// Unpacks an archive into an empty snapshot; owners are those that it tells.
+pub(crate) fn unpack_owned(
+    reader: impl Read + Send + 'static,
+    name: &str,
+    store: &Store,
+    active: &ActiveSnapshot,
+    cancel: &Cancel,
+) -> Result<(), CopyError> {
+    unpack_whole(reader, name, store, active, cancel, None)
+}
+
+fn unpack_whole(
+    reader: impl Read + Send + 'static,
+    name: &str,
+    store: &Store,
+    active: &ActiveSnapshot,
+    cancel: &Cancel,
+    owner: Option<(u32, u32)>,
+) -> Result<(), CopyError> {
     let broken = |source| CopyError::Archive {
         name: name.to_owned(),
         source,
@@ -85,7 +107,7 @@ pub(crate) fn unpack_context(
         xattrs: Xattrs::new(),
     };
     let options = UnpackOptions {
-        owner: Some((0, 0)),
+        owner,
         implied_dir,
         cancel,
     };

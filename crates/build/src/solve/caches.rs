@@ -112,7 +112,8 @@ fn start_is_given(start: &CacheMountStart, from: Option<&(FileSource, String)>) 
     from.is_some() || (start.mode, start.uid, start.gid) != (0o755, 0, 0)
 }
 
-fn move_children(from: &Path, to: &Path) -> Result<(), StepError> {
+/// Moves what lies in one directory into another of the same file system.
+pub(crate) fn move_children(from: &Path, to: &Path) -> Result<(), StepError> {
     let io = |source| StepError::Io {
         doing: "fill the cache",
         path: to.to_owned(),
@@ -125,7 +126,8 @@ fn move_children(from: &Path, to: &Path) -> Result<(), StepError> {
     Ok(())
 }
 
-fn own(path: &Path, start: &CacheMountStart) -> Result<(), StepError> {
+/// Gives a cache's root the mode and the owner it starts with.
+pub(crate) fn own(path: &Path, start: &CacheMountStart) -> Result<(), StepError> {
     let io = |source| StepError::Io {
         doing: "set up the cache",
         path: path.to_owned(),

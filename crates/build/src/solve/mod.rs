@@ -31,6 +31,7 @@ use crate::image::record::RecordLayer;
 use crate::key::KeyInputs;
 use crate::plan::{Cause, Decision, GraphPlan, cause, is_forced, look_up, position};
 use crate::take::Taker;
+pub(crate) use caches::{move_children, own};
 use queue::Queue;
 
 /// What a run left behind.

@@ -24,6 +24,12 @@ pub struct GcArgs {
     /// Remove every result that no image holds; the same as a budget of nothing
     #[arg(long)]
     all: bool,
+    /// Let cache mounts take so much of it [default: no limit of their own]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    cache_mounts: Option<u64>,
+    /// Remove cache mounts that no step used for so long: `168h`
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    cache_mounts_age: Option<Duration>,
     /// Keep what was used so recently: `90s`, `15m`, `2h`
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     keep_within: Duration,
@@ -40,6 +46,8 @@ pub struct GcArgs {
 pub fn run(args: &GcArgs, session: &Session) -> Result<(), CommandError> {
     let options = GcOptions {
         budget_bytes: if args.all { Some(0) } else { args.budget },
+        cache_mounts_bytes: args.cache_mounts,
+        cache_mounts_age: args.cache_mounts_age,
         keep_within: args.keep_within,
         dry_run: args.dry_run,
         wait: !args.no_wait,
@@ -91,6 +99,7 @@ fn kind(item: &GcItem) -> &'static str {
         GcKind::Record => "record",
         GcKind::Logs => "logs",
         GcKind::Leftover => "leftover",
+        GcKind::CacheMount => "cache mount",
     }
 }
 
@@ -99,6 +108,7 @@ fn reason(item: &GcItem) -> &'static str {
         GcReason::Unreachable => "nothing names it",
         GcReason::Damaged => "not whole",
         GcReason::OverBudget => "longest unused",
+        GcReason::Old => "unused too long",
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands: one file each, its arguments first, then `run`.
 
 mod build;
+mod cache;
 mod completions;
 mod doctor;
 mod export;
@@ -72,6 +73,7 @@ enum Command {
     Lint(lint::LintArgs),
     Lock(lock::LockArgs),
     Gc(gc::GcArgs),
+    Cache(cache::CacheArgs),
     Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -98,6 +100,7 @@ impl Cairn {
             Command::Lint(args) => lint::run(args, session),
             Command::Lock(args) => lock::run(args, session),
             Command::Gc(args) => gc::run(args, session),
+            Command::Cache(args) => cache::run(args, session),
             Command::Doctor(args) => doctor::run(args, session),
             Command::Schema(args) => schema::run(args, session),
             Command::Completions(args) => completions::run(args, session),

@@ -11,7 +11,7 @@ use super::file_name;
 use crate::SnapshotId;
 use crate::error::{At, StoreError};
 use crate::store::Store;
-use crate::{cache, layer};
+use crate::{cache, cache_mount, layer};
 
 /// What is in a store.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub(crate) struct Inventory {
     pub(crate) records: Vec<RecordItem>,
     /// The logs of each run: its folder.
     pub(crate) logs: Vec<FileItem>,
+    /// The directories of cache mounts.
+    pub(crate) cache_mounts: Vec<CacheMountItem>,
     /// Remembered tree digests and file digests: cheap to lose.
     pub(crate) remembered: Vec<FileItem>,
     /// Stamps of blobs that are gone, marks of boots that nothing was stamped in, files that are
@@ -68,6 +70,13 @@ pub(crate) enum RecordKind {
 }
 
 #[derive(Debug)]
+pub(crate) struct CacheMountItem {
+    /// What the cache is called; `None` if its directory does not tell, and so is of no use.
+    pub(crate) name: Option<String>,
+    pub(crate) file: FileItem,
+}
+
+#[derive(Debug)]
 pub(crate) struct FileItem {
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
@@ -96,8 +105,32 @@ impl Inventory {
                 inventory.remembered.push(FileItem::of(path));
             }
         }
+        inventory.take_cache_mounts(store)?;
         inventory.take_marks(store)?;
         Ok(inventory)
+    }
+
+    fn take_cache_mounts(&mut self, store: &Store) -> Result<(), StoreError> {
+        for cache in list(&store.layout().part(cache_mount::MOUNTS))? {
+            let name =
+                cache_mount::read_about(&cache.join(cache_mount::ABOUT))?.map(|start| start.name);
+            let directories = cache_mount::directories(&cache)?;
+            // A cache that lies nowhere is what is left of one.
+            let paths = match (&name, directories.is_empty()) {
+                (Some(_), false) => directories,
+                _ => vec![cache],
+            };
+            self.cache_mounts
+                .extend(paths.into_iter().map(|path| CacheMountItem {
+                    name: name.clone(),
+                    file: FileItem {
+                        bytes: bytes_below(&path),
+                        last_use: cache_mount::last_use(&path),
+                        path,
+                    },
+                }));
+        }
+        Ok(())
     }
 
     fn take_snapshots(&mut self, store: &Store) -> Result<(), StoreError> {

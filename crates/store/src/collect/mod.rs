@@ -8,7 +8,8 @@
 //! power cut took the trust in, records that name nothing, remembered digests nobody asks for.
 //!
 //! *Kept while there is room* is the rest: cached snapshots with the records that name them,
-//! layer blobs that could be made again, blobs that somebody put for later (packages), logs.
+//! layer blobs that could be made again, blobs that somebody put for later (packages), logs, cache
+//! mounts, which may have limits of their own.
 //! Over the budget, the longest unused goes first, but nothing that was used within
 //! [`GcOptions::keep_within`].
 //!
@@ -39,6 +40,10 @@ use inventory::Inventory;
 pub struct GcOptions {
     /// How many bytes blobs, snapshots and logs may take; `None` for no limit.
     pub budget_bytes: Option<u64>,
+    /// How many of them cache mounts may take; `None` for no limit of their own.
+    pub cache_mounts_bytes: Option<u64>,
+    /// Cache mounts that no step took for so long go.
+    pub cache_mounts_age: Option<Duration>,
     /// What was used so recently stays, over the budget or not.
     pub keep_within: Duration,
     /// Only say what would go. Does not wait for anybody.
@@ -87,6 +92,8 @@ pub enum GcKind {
     Record,
     /// The logs of a run.
     Logs,
+    /// A directory of a cache mount.
+    CacheMount,
     /// What a process that ended early was writing.
     Leftover,
 }
@@ -101,6 +108,8 @@ pub enum GcReason {
     Damaged,
     /// The budget was exceeded, and it was longest unused.
     OverBudget,
+    /// It was unused for longer than it may be.
+    Old,
 }
 
 /// A removal that was decided.

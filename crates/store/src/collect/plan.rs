@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use cairn_oci::Digest;
 
-use super::inventory::{FileItem, Inventory, RecordItem, RecordKind};
+use super::inventory::{CacheMountItem, FileItem, Inventory, RecordItem, RecordKind};
 use super::reach::Reachable;
 use super::{GcItem, GcKind, GcOptions, GcReason, Removal, file_name};
 use crate::SnapshotId;
@@ -42,6 +42,7 @@ pub(crate) fn decide(
     snapshots(inventory, reachable, &mut removals, &mut candidates);
     blobs(inventory, reachable, &mut candidates);
     candidates.extend(inventory.logs.iter().map(log_candidate));
+    cache_mounts(inventory, options, now, &mut removals, &mut candidates);
 
     let pinned_bytes = pinned_bytes(inventory, reachable);
     let mut kept_bytes = pinned_bytes + candidates.iter().map(Candidate::bytes).sum::<u64>();
@@ -209,6 +210,52 @@ fn log_candidate(folder: &FileItem) -> Candidate {
             },
             paths: vec![folder.path.clone()],
         },
+    }
+}
+
+/// Cache mounts that are too old or exceed the limit of their own go; the others may.
+fn cache_mounts(
+    inventory: &Inventory,
+    options: &GcOptions,
+    now: SystemTime,
+    removals: &mut Vec<Removal>,
+    candidates: &mut Vec<Candidate>,
+) {
+    let removal = |item: &CacheMountItem, reason| Removal {
+        item: GcItem {
+            kind: GcKind::CacheMount,
+            name: item
+                .name
+                .clone()
+                .unwrap_or_else(|| file_name(&item.file.path)),
+            bytes: item.file.bytes,
+            reason,
+        },
+        paths: vec![item.file.path.clone()],
+    };
+    let mut items: Vec<&CacheMountItem> = inventory.cache_mounts.iter().collect();
+    // The most recently used first: they fill the limit.
+    items.sort_by_key(|item| std::cmp::Reverse(item.file.last_use));
+    let limit = options.cache_mounts_bytes.unwrap_or(u64::MAX);
+    let mut taken: u64 = 0;
+    for item in items {
+        let age = now.duration_since(item.file.last_use).unwrap_or_default();
+        let is_old = options.cache_mounts_age.is_some_and(|limit| age > limit);
+        let is_over = taken.saturating_add(item.file.bytes) > limit && age >= options.keep_within;
+        let reason = match (&item.name, is_old, is_over) {
+            (None, ..) => GcReason::Unreachable,
+            (Some(_), true, _) => GcReason::Old,
+            (Some(_), false, true) => GcReason::OverBudget,
+            (Some(_), false, false) => {
+                taken += item.file.bytes;
+                candidates.push(Candidate {
+                    last_use: item.file.last_use,
+                    removal: removal(item, GcReason::OverBudget),
+                });
+                continue;
+            }
+        };
+        removals.push(removal(item, reason));
     }
 }
 

@@ -6,12 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use cairn_oci::{Compression, Descriptor, MediaType};
 use cairn_store::{
-    CacheKey, CacheRecord, GcKind, GcOptions, GcReason, GcReport, KeyHasher, SnapshotId, Store,
-    StoreError, collect,
+    CacheKey, CacheMountClaims, CacheMountSharing, CacheMountStart, CacheRecord, GcKind, GcOptions,
+    GcReason, GcReport, KeyHasher, SnapshotId, Store, StoreError, collect,
 };
 use cairn_testkit::{LayerTar, TempStore, gzip};
 
 const ALL: GcOptions = GcOptions {
+    cache_mounts_bytes: None,
+    cache_mounts_age: None,
     budget_bytes: None,
     keep_within: Duration::ZERO,
     dry_run: false,
@@ -271,4 +273,57 @@ fn nothing_is_collected_while_somebody_builds() {
     let mut store = store;
     store.while_closed(|_| waiting.join().unwrap().0);
     assert!(store.get_record(&key).is_some());
+}
+
+#[test]
+fn cache_mounts_go_by_size_and_age() {
+    let mut store = TempStore::new();
+    let take = |store: &Store, name: &str, age: u64| {
+        let start = CacheMountStart {
+            name: name.into(),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            content: None,
+        };
+        let claims = CacheMountClaims::default();
+        let sharing = CacheMountSharing::Shared;
+        let taken = store.take_cache_mount(&start, sharing, false, &claims, &mut || true);
+        let mut cache = taken.unwrap().unwrap();
+        let write = |path: &Path| {
+            fs::write(path.join("file"), vec![1; 100_000]).unwrap();
+            Ok::<_, StoreError>(())
+        };
+        cache.fill(write).unwrap();
+        let used = cache.files().with_file_name("use");
+        let time = SystemTime::now() - Duration::from_secs(age);
+        let file = fs::File::options().write(true).open(used).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    take(&store, "new", 10);
+    take(&store, "old", 1000);
+    take(&store, "older", 2000);
+    let mut names = |options: &GcOptions| -> Vec<(String, GcReason)> {
+        let removed = gc(&mut store, options).removed.into_iter();
+        let mounts = removed.filter(|item| item.kind == GcKind::CacheMount);
+        mounts.map(|item| (item.name, item.reason)).collect()
+    };
+    let limits = |cache_mounts_bytes, cache_mounts_age| GcOptions {
+        cache_mounts_bytes,
+        cache_mounts_age,
+        dry_run: true,
+        ..ALL
+    };
+    let over = |name: &str| (name.to_owned(), GcReason::OverBudget);
+    assert_eq!(names(&limits(None, None)), []);
+    assert_eq!(names(&limits(Some(300_000), None)), [over("older")]);
+    assert_eq!(
+        names(&limits(None, Some(Duration::from_secs(1500)))),
+        [("older".to_owned(), GcReason::Old)]
+    );
+    let all = names(&GcOptions {
+        budget_bytes: Some(0),
+        ..ALL
+    });
+    assert_eq!(all, [over("older"), over("old"), over("new")]);
 }

@@ -78,6 +78,8 @@ fn victim() {
         drop(store);
         if number % 3 == 2 {
             let options = GcOptions {
+                cache_mounts_bytes: None,
+                cache_mounts_age: None,
                 budget_bytes: Some(200 << 10),
                 keep_within: Duration::ZERO,
                 dry_run: false,

@@ -1,0 +1,64 @@
+//! Cache mounts: kept between builds, listed, carried to another store, removed.
+
+use crate::workshop::Workshop;
+
+const DOCKERFILE: &str = "FROM base\n\
+    RUN --mount=type=cache,id=packages,target=/c cat /c/kept; echo from-before > /c/kept\n\
+    RUN --mount=type=cache,id=other,target=/c,mode=0700,uid=1000 touch /c/x; stat -c 'is %a %u' /c\n";
+
+#[test]
+fn a_cache_is_carried_to_another_store_and_removed() {
+    let Some(mut workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/Dockerfile", DOCKERFILE);
+    let build = ["build", "--progress", "plain", "./app"];
+    workshop.cairn(&build).success().err_lacks("from-before\n");
+    let listed = workshop.cairn(&["cache", "ls"]).success().out;
+    assert!(
+        listed.contains("packages") && listed.contains("other"),
+        "{listed}"
+    );
+    let saved = workshop.cairn(&["cache", "save", "caches"]).success().out;
+    assert_eq!(saved, "other\npackages\n");
+    std::fs::create_dir(workshop.path().join("folder")).unwrap();
+    let one = ["cache", "save", "folder", "--id", "packages"];
+    assert_eq!(workshop.cairn(&one).success().out, "packages\n");
+    workshop
+        .cairn(&["cache", "save", "x", "--id", "nothing"])
+        .code(2)
+        .err_has("packages");
+
+    workshop.move_to_store("elsewhere");
+    workshop
+        .cairn(&["load", "-t", "base", "tar:base.tar"])
+        .success();
+    workshop.cairn(&["cache", "restore", "caches"]).success();
+    workshop
+        .cairn(&build)
+        .success()
+        .err_has("from-before\n")
+        .err_has("is 700 1000");
+    workshop.cairn(&["gc", "--cache-mounts", "0"]).success();
+    assert!(
+        !workshop
+            .cairn(&["cache", "ls"])
+            .success()
+            .out
+            .contains("packages")
+    );
+    workshop.cairn(&["cache", "restore", "folder"]).success();
+    let listed = workshop.cairn(&["cache", "ls", "--json"]).success().out;
+    assert!(
+        listed.contains("packages") && !listed.contains("other"),
+        "{listed}"
+    );
+    workshop
+        .cairn(&["cache", "restore", "caches", "--id", "nothing"])
+        .code(2)
+        .err_has("holds no cache `nothing`");
+    workshop
+        .cairn(&["cache", "restore", "base.tar"])
+        .code(2)
+        .err_has("holds no caches");
+}
