@@ -167,4 +167,15 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn a_mended_file_is_a_dockerfile(text in dockerfile()) {
+        let source = Source::new("Dockerfile", text);
+        if let Ok(file) = parse(&source) {
+            let mended = lint::fix::apply(&source.text, &lint::fix::edits(&check(&file).findings));
+            let again = parse(&Source::new("Dockerfile", mended.as_str()));
+            prop_assert!(again.is_ok(), "{mended}");
+            prop_assert_eq!(again.unwrap().stages.len(), file.stages.len());
+        }
+    }
 }

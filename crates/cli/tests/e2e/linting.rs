@@ -129,6 +129,64 @@ fn a_stack_is_checked_whole() {
 }
 
 #[test]
+fn what_is_mechanical_is_mended() {
+    let shop = Workshop::empty();
+    let bad = "FROM debian:13\nRUN pip install numpy==2.3.1\ncmd [\"x\"]\n";
+    let good = "FROM debian:13\nRUN pip install --no-cache-dir numpy==2.3.1\nCMD [\"x\"]\n";
+    shop.write("Dockerfile", bad);
+    let said = shop.cairn(&["lint", "--fix", "--dry-run"]).success();
+    assert!(
+        said.out.contains("+RUN pip install --no-cache-dir numpy"),
+        "{}",
+        said.out
+    );
+    assert_eq!(shop.read("Dockerfile"), bad);
+    let said = shop.cairn(&["lint", "--fix"]).success();
+    assert!(
+        said.out.starts_with("--- Dockerfile\n+++ Dockerfile\n@@ "),
+        "{}",
+        said.out
+    );
+    assert_eq!(shop.read("Dockerfile"), good);
+    let said = shop.cairn(&["lint", "--fix", "--strict"]).success();
+    assert_eq!(said.out, "");
+    said.err_has("nothing here can be mended")
+        .err_has("no findings in 1 file");
+    shop.cairn(&["lint", "--fix", "--json"]).code(2);
+}
+
+#[test]
+fn rules_of_our_own_look_into_scripts_and_files() {
+    let shop = Workshop::empty();
+    shop.write(
+        "Dockerfile",
+        "FROM nvidia/cuda:13.0.0-base-ubuntu24.04\nCOPY requirements.txt /\n\
+         RUN set -e; \\\n    # the tools\n    pip install --no-cache-dir -r /requirements.txt || true\n",
+    );
+    shop.write("requirements.txt", "numpy\ntorch==2.7.0+cu126\n");
+    let said = shop.cairn(&["lint", "--json", "Dockerfile"]).success();
+    let list: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let found = |at: usize| (list[at]["rule"].as_str(), list[at]["line"].as_u64());
+    assert_eq!(found(0), (Some("CudaMismatch"), Some(2)), "{list}");
+    assert_eq!(found(1), (Some("HiddenFailure"), Some(5)), "{list}");
+    assert!(list.get(2).is_none(), "{list}");
+}
+
+#[test]
+fn siblings_have_no_tag_and_need_none() {
+    let shop = Workshop::empty();
+    let spec =
+        "[stack]\nname = \"s\"\n[image.one]\ncontext = \"one\"\n[image.two]\ncontext = \"two\"\n";
+    shop.write("cairn.toml", spec);
+    shop.write("one/Dockerfile", "FROM python\n");
+    shop.write("two/Dockerfile", "FROM one\n");
+    let said = shop.cairn(&["lint"]).success();
+    assert!(said.out.contains("python has no tag") && !said.out.contains("one has no tag"));
+    let said = shop.cairn(&["lint", "two/Dockerfile"]).success();
+    assert_eq!(said.out, "");
+}
+
+#[test]
 fn pages_are_printed() {
     let shop = Workshop::empty();
     let said = shop.cairn(&["lint", "--explain", "undefinedvar"]).success();

@@ -17,6 +17,7 @@ mod buildkit;
 mod facts;
 mod filter;
 mod finding;
+pub mod fix;
 mod input;
 mod installs;
 mod options;

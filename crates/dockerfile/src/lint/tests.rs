@@ -205,3 +205,50 @@ fn options_that_mean_nothing_are_refused() {
             .contains("could not be found")
     );
 }
+
+/// What mends the bad example of a page mends it: the rule is silent afterwards.
+#[test]
+fn fixes_mend() {
+    let mut mended = 0;
+    for rule in RULES {
+        let levels = BTreeMap::from([(rule.name, Some(Level::Warning))]);
+        let file = crate::parse(&Source::new("Dockerfile", rule.bad)).unwrap();
+        let mut findings = checked(&file, &levels).findings;
+        findings.retain(|finding| finding.rule.name == rule.name && finding.fix.is_some());
+        if findings.is_empty() {
+            continue;
+        }
+        let text = fix::apply(rule.bad, &fix::edits(&findings));
+        let again = crate::parse(&Source::new("Dockerfile", text.as_str())).unwrap();
+        let left = checked(&again, &levels).findings.into_iter();
+        let left = left.filter(|finding| finding.rule.name == rule.name);
+        assert_eq!(left.count(), 0, "{}:\n{text}", rule.name);
+        mended += 1;
+    }
+    assert!(mended > 10, "only {mended} rules mend anything");
+}
+
+#[test]
+fn fixes_keep_the_meaning() {
+    let mend = |text: &str| {
+        let file = crate::parse(&Source::new("Dockerfile", text)).unwrap();
+        let findings = checked(&file, &BTreeMap::new()).findings;
+        fix::apply(text, &fix::edits(&findings))
+    };
+    assert_eq!(
+        mend("from scratch as A\nENV a b c\nLABEL d e\nMAINTAINER \"x y\"\n"),
+        "FROM scratch as a\nENV a=\"b c\"\nLABEL d=e\n\
+         LABEL org.opencontainers.image.authors=\"x y\"\n"
+    );
+    assert_eq!(
+        mend("FROM scratch\nENV a \"b\" c\n"),
+        "FROM scratch\nENV a \"b\" c\n"
+    );
+    assert_eq!(
+        mend(
+            "FROM debian:13\nRUN apt-get update && \\\n    # tools\n    apt-get install \\\n      gcc\n"
+        ),
+        "FROM debian:13\nRUN apt-get update && \\\n    # tools\n    apt-get install -y --no-install-recommends \\\n      \
+         gcc \\\n && rm -rf /var/lib/apt/lists/*\n"
+    );
+}

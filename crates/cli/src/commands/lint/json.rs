@@ -20,6 +20,8 @@ pub struct Entry<'a> {
     aliases: &'static [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
+    /// Whether `--fix` mends it.
+    fixable: bool,
 }
 
 pub fn list(checked: &[Checked]) -> Vec<Entry<'_>> {
@@ -40,6 +42,7 @@ pub fn list(checked: &[Checked]) -> Vec<Entry<'_>> {
                 description: finding.rule.summary,
                 aliases: finding.rule.aliases,
                 url: finding.rule.url(),
+                fixable: finding.fix.is_some(),
             });
         }
     }

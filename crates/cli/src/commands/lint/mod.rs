@@ -1,6 +1,8 @@
 //! `cairn lint`: what in Dockerfiles is legal and still a mistake.
 
+mod diff;
 mod explain;
+mod fix;
 mod github;
 mod json;
 mod levels;
@@ -73,6 +75,12 @@ pub struct LintArgs {
     /// Give a rule another level: off, info, warning or error (can be repeated)
     #[arg(long, value_name = "NAME=LEVEL", value_parser = RuleLevel::parse)]
     rule: Vec<RuleLevel>,
+    /// Mend what is mechanical, and print what was changed as a diff
+    #[arg(long, conflicts_with_all = ["json", "format"])]
+    fix: bool,
+    /// With --fix, print the diff and change nothing
+    #[arg(long, requires = "fix")]
+    dry_run: bool,
     /// Tell about a rule, or list all rules
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "")]
     explain: Option<String>,
@@ -102,6 +110,8 @@ pub fn run(args: &LintArgs, session: &Session) -> Result<(), CommandError> {
         file.hide_below(args.level);
     }
     match args.format() {
+        // Standard output has the diff.
+        Format::Text if args.fix => text::print_sum(&checked, &session.printer),
         Format::Text => text::print(&checked, &session.printer)?,
         Format::Json => session.printer.json(&json::list(&checked))?,
         Format::Sarif => session.printer.json(&sarif::log(&checked, &refused))?,
@@ -140,6 +150,9 @@ fn check(
 ) -> Result<(Vec<Checked>, Vec<cairn_diagnostic::Diagnostic>), CommandError> {
     let levels = levels::levels(&args.rule);
     let (subjects, mut refused) = Subject::find(args, session)?;
+    if args.fix {
+        return Ok((fix::mend(args, &subjects, &levels, session)?, refused));
+    }
     let mut all: Vec<Checked> = Vec::new();
     for subject in &subjects {
         match subject.check(&levels) {

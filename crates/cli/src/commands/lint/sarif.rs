@@ -1,7 +1,7 @@
 //! Findings in SARIF 2.1.0, which code hosts and editors read.
 
 use cairn_diagnostic::{Diagnostic, Source, Span};
-use cairn_dockerfile::lint::{Group, RULES, Rule};
+use cairn_dockerfile::lint::{Fix, Group, RULES, Rule};
 use serde_json::{Value, json};
 
 use super::severity;
@@ -21,12 +21,16 @@ pub fn log(checked: &[Checked], refused: &[Diagnostic]) -> Value {
     let mut results: Vec<Value> = Vec::new();
     for file in checked {
         for finding in &file.findings {
-            results.push(json!({
+            let mut result = json!({
                 "ruleId": finding.rule.name,
                 "level": severity(finding.level),
                 "message": { "text": finding.detail },
                 "locations": [location(&file.source, finding.span)],
-            }));
+            });
+            if let Some(fix) = &finding.fix {
+                result["fixes"] = json!([change(&file.source, fix)]);
+            }
+            results.push(result);
         }
     }
     results.extend(refused.iter().map(|error| {
@@ -77,18 +81,40 @@ fn descriptor(rule: &Rule) -> Value {
     descriptor
 }
 
+/// A fix as the parts of the text that are replaced.
+fn change(source: &Source, fix: &Fix) -> Value {
+    let replacements: Vec<Value> = fix
+        .edits
+        .iter()
+        .map(|edit| {
+            json!({
+                "deletedRegion": region(source, edit.span),
+                "insertedContent": { "text": edit.text },
+            })
+        })
+        .collect();
+    json!({ "artifactChanges": [{
+        "artifactLocation": { "uri": uri(&source.name) },
+        "replacements": replacements,
+    }]})
+}
+
 fn location(source: &Source, span: Span) -> Value {
-    let start = source.position(span.start);
-    let end = source.position(span.end);
     json!({ "physicalLocation": {
         "artifactLocation": { "uri": uri(&source.name) },
-        "region": {
-            "startLine": start.line,
-            "startColumn": start.column,
-            "endLine": end.line,
-            "endColumn": end.column,
-        },
+        "region": region(source, span),
     }})
+}
+
+fn region(source: &Source, span: Span) -> Value {
+    let start = source.position(span.start);
+    let end = source.position(span.end);
+    json!({
+        "startLine": start.line,
+        "startColumn": start.column,
+        "endLine": end.line,
+        "endColumn": end.column,
+    })
 }
 
 /// A path as a relative reference: what is no part of one is written as `%XX`.

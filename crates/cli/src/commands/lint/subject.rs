@@ -23,6 +23,7 @@ use crate::session::{Session, host_platform};
 use crate::settings::Settings;
 
 /// A Dockerfile to check, and how it is built.
+#[derive(Clone)]
 pub struct Subject {
     /// The file.
     pub file: Arc<Dockerfile>,
@@ -48,7 +49,7 @@ pub struct Checked {
 }
 
 /// Where standard input stands in messages.
-const STANDARD_INPUT: &str = "<stdin>";
+pub const STANDARD_INPUT: &str = "<stdin>";
 
 type Found = (Vec<Subject>, Vec<Diagnostic>);
 
@@ -89,6 +90,16 @@ impl Subject {
             package_files: BTreeMap::new(),
             platform: build.platform.clone(),
             wants: |rule| rule.group == Group::BuildKit,
+        })
+    }
+
+    /// The same with another text; `None` if that is no Dockerfile.
+    pub fn with_text(&self, text: &str) -> Option<Self> {
+        let source = Source::new(self.file.source.name.clone(), text);
+        let file = cairn_dockerfile::parse(&source).ok()?;
+        Some(Self {
+            file: Arc::new(file),
+            ..self.clone()
         })
     }
 

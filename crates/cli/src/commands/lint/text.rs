@@ -15,10 +15,15 @@ pub fn print(checked: &[Checked], printer: &Printer) -> Result<(), CommandError>
             printer.finding_data(&diagnostic(file, finding))?;
         }
     }
+    print_sum(checked, printer);
+    Ok(())
+}
+
+/// Tells how many findings there are.
+pub fn print_sum(checked: &[Checked], printer: &Printer) {
     if !checked.is_empty() {
         printer.tell(&[sum(checked)]);
     }
-    Ok(())
 }
 
 fn diagnostic(file: &Checked, finding: &Finding) -> Diagnostic {
@@ -68,6 +73,10 @@ fn sum(checked: &[Checked]) -> Line {
             Tone::Dim,
             "; `cairn lint --explain RULE` tells about a rule",
         );
+    }
+    let mendable = findings().filter(|finding| finding.fix.is_some()).count();
+    if mendable > 0 {
+        line = line.with(Tone::Dim, format!("; {mendable} of them mended by `--fix`"));
     }
     let unshown: usize = checked.iter().map(|file| file.unshown).sum();
     if unshown > 0 {

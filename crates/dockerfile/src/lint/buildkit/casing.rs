@@ -1,7 +1,7 @@
 //! Upper and lower case of keywords and stage names.
 
 use crate::lint::facts::Facts;
-use crate::lint::finding::{Findings, Level};
+use crate::lint::finding::{Findings, Fix, Level};
 use crate::lint::rule::{Group, Rule};
 
 /// Stage names in lower case.
@@ -26,7 +26,8 @@ fn stage_names(facts: &Facts<'_>, found: &mut Findings) {
         };
         if name.value.to_lowercase() != name.value {
             let detail = format!("Stage name '{}' should be lowercase", name.value);
-            found.at(stage.from.span, detail);
+            let fix = Fix::replace(name.span, name.value.to_lowercase());
+            found.fixable(stage.from.span, detail, Some(fix));
         }
     }
 }
@@ -62,7 +63,8 @@ fn from_as(facts: &Facts<'_>, found: &mut Findings) {
                 "'{}' and '{from}' keywords' casing do not match",
                 keyword.value
             );
-            found.at(stage.from.span, detail);
+            let fix = Fix::replace(keyword.span, expected);
+            found.fixable(stage.from.span, detail, Some(fix));
         }
     }
 }
@@ -105,7 +107,11 @@ fn consistent(facts: &Facts<'_>, found: &mut Findings) {
                 "Command '{}' should match the case of the command majority ({name})",
                 keyword.value
             );
-            found.at(span, detail);
+            let fixed = match expected {
+                Casing::Lower => keyword.value.to_lowercase(),
+                _ => keyword.value.to_uppercase(),
+            };
+            found.fixable(span, detail, Some(Fix::replace(keyword.span, fixed)));
         }
     }
 }

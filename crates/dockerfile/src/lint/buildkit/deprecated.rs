@@ -1,8 +1,8 @@
 //! Forms that are left over from earlier years.
 
-use crate::ast::InstructionKind;
+use crate::ast::{InstructionKind, KeyValue};
 use crate::lint::facts::Facts;
-use crate::lint::finding::{Findings, Level};
+use crate::lint::finding::{Findings, Fix, Level};
 use crate::lint::rule::{Group, Rule};
 
 /// A label instead of `MAINTAINER`.
@@ -27,13 +27,25 @@ fn maintainer(facts: &Facts<'_>, found: &mut Findings) {
         .iter()
         .flat_map(|stage| &stage.instructions);
     for step in steps {
-        if matches!(step.kind, InstructionKind::Maintainer(_)) {
-            found.at(
-                step.span,
-                "Maintainer instruction is deprecated in favor of using label",
-            );
+        if let InstructionKind::Maintainer(name) = &step.kind {
+            let detail = "Maintainer instruction is deprecated in favor of using label";
+            let fix = quoted(&name.value).map(|value| {
+                let label = format!("LABEL org.opencontainers.image.authors={value}");
+                Fix::replace(step.span, label)
+            });
+            found.fixable(step.span, detail, fix);
         }
     }
+}
+
+/// A text in quotes, if nothing in it needs more than that.
+fn quoted(text: &str) -> Option<String> {
+    let text = text.trim();
+    let text = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .unwrap_or(text);
+    (!text.contains(['"', '\\', '$', '\n'])).then(|| format!("\"{text}\""))
 }
 
 /// `ENV name=value`, not `ENV name value`.
@@ -58,13 +70,27 @@ fn legacy_pairs(facts: &Facts<'_>, found: &mut Findings) {
             _ => continue,
         };
         let name = &step.instruction.keyword.value;
-        for _ in pairs.iter().filter(|pair| pair.legacy) {
+        for pair in pairs.iter().filter(|pair| pair.legacy) {
             let detail = format!(
                 "\"{name} key=value\" should be used instead of legacy \"{name} key value\" format"
             );
-            found.at(step.span, detail);
+            let fix = (!step.is_trigger).then(|| assigned(pair)).flatten();
+            found.fixable(step.span, detail, fix);
         }
     }
+}
+
+/// The pair with `=`. The old form keeps quotes and spaces as they are, so only a value without
+/// any of them means the same in both.
+fn assigned(pair: &KeyValue) -> Option<Fix> {
+    let value = pair.value.as_str();
+    let is_same = !value.contains(['"', '\'', '\\', '=']);
+    let value = match value.contains(char::is_whitespace) {
+        true => format!("\"{value}\""),
+        false => value.to_owned(),
+    };
+    let text = format!("{}={value}", pair.key.value);
+    is_same.then(|| Fix::replace(pair.key.span.to(pair.value.span), text))
 }
 
 /// No blank line inside an instruction.
