@@ -9,7 +9,8 @@
 //! and directories that the archive leaves out belong to root.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -22,6 +23,9 @@ use super::error::CopyError;
 use super::upper::{Found, Metadata, Upper};
 use crate::archive;
 use crate::context::Xattrs;
+
+/// Zeros become holes in pieces of so many bytes.
+const HOLE_BYTES: usize = 64 << 10;
 
 /// How an archive is unpacked.
 pub(super) struct UnpackOptions<'a> {
@@ -187,6 +191,12 @@ impl Extended {
             let record = record?;
             if record.key_bytes() == b"mtime" {
                 extended.mtime = record.value().ok().and_then(parse_time);
+            } else if record.key_bytes().starts_with(b"GNU.sparse.") {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "sparse files of the PAX form cannot be unpacked: pack with `--format=gnu`, \
+                     or without `--sparse`",
+                ));
             } else if let Some(name) = record.key_bytes().strip_prefix(XATTR) {
                 let name = OsString::from_vec(name.to_vec());
                 extended.xattrs.push((name, record.value_bytes().to_vec()));
@@ -256,7 +266,10 @@ impl Unpacker<'_, '_> {
                     inner: entry,
                     failed: false,
                 };
-                let copied = io::copy(&mut source, &mut file);
+                let copied = match described.kind {
+                    EntryType::GNUSparse => copy_with_holes(&mut source, &mut file),
+                    _ => io::copy(&mut source, &mut file).map(drop),
+                };
                 let failed = source.failed;
                 copied.map_err(|error| match failed {
                     true => broken(error),
@@ -354,6 +367,32 @@ fn inside(path: &Path) -> Result<PathBuf, CopyError> {
         });
     }
     Ok(inside)
+}
+
+/// Copies a sparse file as one: a few bytes of an archive must not fill the disk with zeros.
+fn copy_with_holes(source: &mut impl Read, file: &mut File) -> io::Result<()> {
+    let mut buffer = vec![0; HOLE_BYTES];
+    let mut size: u64 = 0;
+    loop {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match source.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if filled == 0 {
+            return file.set_len(size);
+        }
+        let bytes = &buffer[..filled];
+        if bytes.iter().any(|&byte| byte != 0) {
+            file.seek(SeekFrom::Start(size))?;
+            file.write_all(bytes)?;
+        }
+        size += filled as u64;
+    }
 }
 
 /// Remembers which side of a copy failed.

@@ -246,3 +246,77 @@ fn a_secret_shows_nowhere_even_when_the_step_fails() {
         .expect("the layer");
     assert!(steps_own.ends_with("fs/kept"), "{}", steps_own.display());
 }
+
+#[test]
+fn a_build_argument_with_newlines_stays_one_value() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nARG A\nENV E=$A\nLABEL l=$A\nWORKDIR /w\nCOPY Dockerfile $A/\n\
+         RUN printf '%s|' \"$A\" \"$E\" > /seen; ls -a / > /names\n",
+    );
+    let value = "one\nRUN touch /injected\nUSER 7";
+    let argument = format!("A={value}");
+    let build = [
+        "build",
+        "--build-arg",
+        &argument,
+        "-t",
+        "app",
+        "-o",
+        "type=local,dest=tree",
+        "./app",
+    ];
+    workshop.cairn(&build).success();
+    assert_eq!(workshop.read("tree/seen"), format!("{value}|{value}|"));
+    assert!(!workshop.path().join("tree/injected").exists());
+    assert!(
+        workshop
+            .path()
+            .join(format!("tree/w/{value}/Dockerfile"))
+            .exists()
+    );
+    let config = workshop.cairn(&["inspect", "app"]).success().out;
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert!(
+        config
+            .to_string()
+            .contains("one\\nRUN touch /injected\\nUSER 7"),
+        "{config}"
+    );
+}
+
+#[test]
+fn links_of_a_context_lead_nowhere_outside() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("outside/file", "not part of the context");
+    let link = |target: &str, name: &str| {
+        let at = workshop.path().join("app").join(name);
+        std::os::unix::fs::symlink(target, at).unwrap();
+    };
+    workshop.write("app/Dockerfile", "FROM base\nCOPY . /c/\n");
+    link("../outside", "up");
+    link("../outside/file", "file");
+    let outside = workshop.path().join("outside");
+    link(&outside.display().to_string(), "abs");
+    let build = ["build", "-o", "type=local,dest=tree", "./app"];
+    workshop.cairn(&build).success();
+    let copied = std::fs::read_link(workshop.path().join("tree/c/up")).unwrap();
+    assert_eq!(
+        copied,
+        std::path::Path::new("../outside"),
+        "the link itself"
+    );
+    for source in ["up", "up/file", "file", "abs", "abs/file"] {
+        workshop.write("app/Dockerfile", &format!("FROM base\nCOPY {source} /c/\n"));
+        workshop.cairn(&build).code(1).err_has("not found");
+        let mount = format!("FROM base\nRUN --mount=type=bind,source={source},target=/m ls /m\n");
+        workshop.write("app/Dockerfile", &mount);
+        workshop.cairn(&build).code(1);
+    }
+    assert_eq!(workshop.store_holds(b"not part of the context"), None);
+}

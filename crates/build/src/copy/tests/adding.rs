@@ -1,6 +1,6 @@
 //! `ADD` of archives and files given by value: behaviours 31 and 32, and hostile archives.
 
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 
 use super::super::given::GivenContent;
 use super::*;
@@ -507,4 +507,66 @@ fn downloads_keep_their_time_and_are_unpacked_only_when_asked() {
         ..add(&[], "/d/")
     };
     bench.check(&[], &copy, &["d/", "d/foo=1"]);
+}
+
+/// An archive of one sparse file: a hole of `hole` bytes, then `text`.
+fn sparse(hole: u64, text: &str) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.set_path("big").expect("a path");
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(77);
+    header.set_size(text.len() as u64);
+    let gnu = header.as_gnu_mut().expect("the GNU form");
+    let octal = |number: u64| -> [u8; 12] {
+        let text = format!("{number:011o}\0");
+        text.as_bytes().try_into().expect("eleven digits")
+    };
+    gnu.sparse[0].offset = octal(hole);
+    gnu.sparse[0].numbytes = octal(text.len() as u64);
+    gnu.realsize = octal(hole + text.len() as u64);
+    header.set_cksum();
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append(&header, text.as_bytes()).expect("an entry");
+    archive.into_inner().expect("an archive")
+}
+
+#[test]
+fn a_sparse_file_of_an_archive_stays_sparse() {
+    use std::os::unix::fs::MetadataExt;
+    const HOLE: u64 = 256 << 20;
+    let bench = Bench::new();
+    write(&bench, "t.tar", &sparse(HOLE, "end"));
+    let active = bench
+        .run(&bench.context(), &[], &add(&["t.tar"], "/d/"))
+        .expect("it is unpacked");
+    let big = active.upper().join("d/big");
+    let metadata = fs::metadata(&big).expect("the file");
+    assert_eq!(metadata.len(), HOLE + 3);
+    assert!(metadata.blocks() * 512 < 1 << 20, "{metadata:?}");
+    let mut end = fs::File::open(&big).expect("the file");
+    end.seek(SeekFrom::Start(HOLE - 1)).expect("its end");
+    let mut text = String::new();
+    end.read_to_string(&mut text).expect("text");
+    assert_eq!(text, "\0end");
+}
+
+#[test]
+fn sparse_files_of_the_other_form_are_refused_rather_than_garbled() {
+    let bench = Bench::new();
+    let mut archive = tar::Builder::new(Vec::new());
+    let records = [
+        ("GNU.sparse.major", b"1".as_slice()),
+        ("GNU.sparse.minor", b"0"),
+    ];
+    archive.append_pax_extensions(records).expect("records");
+    let archive = Tar(archive).file("GNUSparseFile.0/big", "1\n0\n3\nend", 0o644, (0, 0));
+    write(&bench, "t.tar", &archive.bytes());
+    let error = bench.run(&bench.context(), &[], &add(&["t.tar"], "/d/"));
+    let error = error.err().expect("an error");
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    let told = format!("{error} {}", source.unwrap_or_default());
+    assert!(told.contains("--format=gnu"), "{told}");
 }
