@@ -6,6 +6,7 @@
 //! (a lone Dockerfile gets its request from single::request)
 //! Prepared     --report-->    PlanReport: what would happen, and why
 //! Prepared     --run-->       RunReport: every image built and named, or why not
+//! ImageRecords --publish--> a generation: all images and tags on all registries, together
 //! ImageRecord  --check-->     ImageCheck: what its tests say, kept as evidence
 //! ```
 
@@ -17,6 +18,7 @@ pub mod history;
 pub mod load;
 pub mod lockfile;
 pub mod plan;
+pub mod publish;
 pub mod request;
 pub mod run;
 pub mod single;

@@ -47,18 +47,8 @@ impl DockerRegistry {
         let host = format!("127.0.0.1:{}", free_port());
         let config = config(place.path(), &host, guard);
         fs::write(place.path().join("config.yml"), config).expect("a new file");
-        let log = fs::File::create(place.path().join("log")).expect("a new file");
-        let process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(place.path().join("config.yml"))
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the registry starts");
         let registry = Self {
-            process,
+            process: begin(place.path()),
             host,
             place,
         };
@@ -90,6 +80,12 @@ impl DockerRegistry {
         let _ = self.process.wait();
     }
 
+    /// Starts it again, on its port and with what it held.
+    pub fn resume(&mut self) {
+        self.process = begin(self.place.path());
+        self.wait();
+    }
+
     fn wait(&self) {
         let deadline = Instant::now() + START_PATIENCE;
         while TcpStream::connect(&self.host).is_err() {
@@ -107,6 +103,23 @@ impl Drop for DockerRegistry {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn begin(place: &Path) -> Child {
+    let log = fs::File::options()
+        .append(true)
+        .create(true)
+        .open(place.join("log"))
+        .expect("a log");
+    Command::new("docker-registry")
+        .arg("serve")
+        .arg(place.join("config.yml"))
+        .env("OTEL_TRACES_EXPORTER", "none")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the registry starts")
 }
 
 /// A port nobody listens to; somebody else may take it before it is used, which is rare.

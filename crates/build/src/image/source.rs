@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cairn_oci::{History, Platform};
 use cairn_store::Store;
 
-use super::record::{ImageRecord, canonical};
+use super::record::{ImageRecord, MEDIA_TYPE, canonical};
 use crate::resolve::{BaseImage, ImageSource, ResolveError};
 
 /// How many similar names an error offers.
@@ -75,7 +75,7 @@ impl StoreImages<'_> {
             let same = name
                 .parse::<cairn_oci::Reference>()
                 .is_ok_and(|known| known.name() == wanted.name());
-            if !same {
+            if !same || descriptor.media_type.as_str() != MEDIA_TYPE {
                 continue;
             }
             let record = ImageRecord::read(self.store, &descriptor)?;
@@ -116,6 +116,7 @@ impl StoreImages<'_> {
             .list_refs()
             .unwrap_or_default()
             .into_iter()
+            .filter(|(_, found)| found.media_type.as_str() == MEDIA_TYPE)
             .map(|(name, _)| (strsim::levenshtein(&last(&name), &wanted), name))
             .filter(|(distance, _)| *distance <= wanted.len() / 2)
             .collect();

@@ -6,21 +6,27 @@ mod completions;
 mod doctor;
 mod export;
 mod gc;
+mod generations;
 mod images;
 mod inspect;
 mod lint;
 mod load;
 mod lock;
+mod log;
 mod man;
 pub mod options;
 mod output;
 mod plan;
+mod promote;
+mod publish;
 mod pull;
 mod push;
+mod rollback;
 mod run;
 mod schema;
 mod up;
 mod why;
+mod yank;
 
 use std::path::PathBuf;
 
@@ -63,6 +69,11 @@ enum Command {
     Why(why::WhyArgs),
     Build(build::BuildArgs),
     Test(up::TestArgs),
+    Publish(publish::PublishArgs),
+    Promote(promote::PromoteArgs),
+    Rollback(rollback::RollbackArgs),
+    Log(log::LogArgs),
+    Yank(yank::YankArgs),
     Run(run::RunArgs),
     Images(images::ImagesArgs),
     Inspect(inspect::InspectArgs),
@@ -90,6 +101,11 @@ impl Cairn {
             Command::Why(args) => why::run(args, session),
             Command::Build(args) => build::run(args, session),
             Command::Test(args) => up::test(args, session),
+            Command::Publish(args) => publish::run(args, session),
+            Command::Promote(args) => promote::run(args, session),
+            Command::Rollback(args) => rollback::run(args, session),
+            Command::Log(args) => log::run(args, session),
+            Command::Yank(args) => yank::run(args, session),
             Command::Run(args) => run::run(args, session),
             Command::Images(args) => images::run(args, session),
             Command::Inspect(args) => inspect::run(args, session),

@@ -136,20 +136,25 @@ pub fn build(
 
 /// What becomes of the images' tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tests {
+pub enum Tests {
+    /// They are not run.
     Skip,
+    /// They are run where they have not passed on the same image before.
     Run,
+    /// They are all run.
     RunAgain,
 }
 
 /// A run that came to its end.
-struct Done {
-    run: RunReport,
+pub struct Done {
+    /// The images.
+    pub run: RunReport,
     checks: Option<Vec<ImageCheck>>,
 }
 
 impl Done {
-    fn of(
+    /// Builds and tests, showing progress.
+    pub fn of(
         stack: &StackRun,
         command: &str,
         tests: Tests,
@@ -210,7 +215,7 @@ impl Done {
     }
 
     /// Says what failed, and with which code to end.
-    fn verdict(&self, session: &Session, choice: ProgressChoice) -> Result<(), CommandError> {
+    pub fn verdict(&self, session: &Session, choice: ProgressChoice) -> Result<(), CommandError> {
         if session.settings.progress(choice) != ProgressChoice::Quiet {
             warnings::tell(&session.printer, &self.run.warnings);
         }

@@ -214,3 +214,186 @@ fn a_pushed_image_is_pulled_by_others_and_sent_once() {
         .code(2)
         .err_has("no image `nothing`");
 }
+
+/// The digests that a tag of images means, by another tool; `None` where there is none.
+fn digests(host: &str, images: &[&str], tag: &str) -> Vec<Option<String>> {
+    let digest = |image: &&str| {
+        let ran = Command::new("skopeo")
+            .args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"])
+            .arg(format!("docker://{host}/lab/{image}:{tag}"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(ran.stdout).unwrap();
+        ran.status.success().then(|| text.trim().to_owned())
+    };
+    images.iter().map(digest).collect()
+}
+
+/// A stack of three images, one of them internal, for two registries.
+fn stack_of_two(workshop: &Workshop, registries: &[&str]) {
+    let names: Vec<String> = registries
+        .iter()
+        .map(|host| format!("\"{host}/lab\""))
+        .collect();
+    workshop.write(
+        "cairn.toml",
+        &format!(
+            "[stack]\nname = \"s\"\nregistries = [{}]\n[image.under]\ncontext = \"under\"\n\
+             internal = true\n[image.app]\ncontext = \"app\"\n\
+             tests = {{ structure = \"test.yaml\" }}\n[image.tool]\ncontext = \"tool\"\n",
+            names.join(", ")
+        ),
+    );
+    workshop.write("under/Dockerfile", "FROM base\nRUN echo under > /under\n");
+    workshop.write("app/Dockerfile", "FROM under\nCOPY word /word\n");
+    workshop.write("app/word", "one");
+    workshop.write("tool/Dockerfile", "FROM under\nENV TOOL=yes\n");
+    workshop.write(
+        "test.yaml",
+        "schemaVersion: 2.0.0\nfileExistenceTests:\n- name: word\n  path: /word\n  shouldExist: true\n",
+    );
+}
+
+#[test]
+fn a_stack_is_published_everywhere_or_nowhere() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let (Some(one), Some(mut two)) = (
+        DockerRegistry::start(Guard::Open),
+        DockerRegistry::start(Guard::Open),
+    ) else {
+        return;
+    };
+    let two_host = two.host().to_owned();
+    let hosts = [one.host(), two_host.as_str()];
+    stack_of_two(&workshop, &hosts);
+    let images = ["app", "tool"];
+    let means = |tag: &str| hosts.map(|host| digests(host, &images, tag));
+
+    let published = workshop.cairn(&["publish", "--tag", "main"]).success();
+    assert_eq!(published.out.lines().count(), 4, "{}", published.out);
+    let [first, same] = means("main");
+    assert!(
+        first == same && first.iter().all(Option::is_some),
+        "{first:?}"
+    );
+    assert_eq!(digests(hosts[0], &["under"], "main"), [None]);
+
+    let again = workshop
+        .cairn(&["publish", "--tag", "main", "--json"])
+        .success();
+    assert!(again.err.contains("note: 0 sent"), "{}", again.err);
+    assert!(
+        again.err.contains("all tags mean it already"),
+        "{}",
+        again.err
+    );
+    let json: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!(json["images"][0]["image"], "app");
+    assert_eq!(json["images"][0]["digest"], first[0].as_deref().unwrap());
+    assert_eq!(
+        json["images"][0]["reference"],
+        format!("{}/lab/app:main", hosts[0])
+    );
+
+    // A failing test, a pull request, a dry run, a registry that is away: nothing moves.
+    workshop.write("app/word", "two");
+    workshop
+        .cairn(&["publish", "--tag", "main", "--dry-run"])
+        .success()
+        .err_has("2 tags would");
+    let request = workshop
+        .command(&["publish", "--tag", "main"])
+        .env("GITHUB_EVENT_NAME", "pull_request")
+        .output();
+    assert!(request.unwrap().status.success());
+    two.stop();
+    workshop
+        .cairn(&["publish", "--tag", "main"])
+        .code(3)
+        .err_has("nothing was switched")
+        .err_has(two.host())
+        .err_has("--best-effort");
+    two.resume();
+    workshop.write("test.yaml", "schemaVersion: 2.0.0\nfileExistenceTests:\n- name: w\n  path: /none\n  shouldExist: true\n");
+    workshop.cairn(&["publish", "--tag", "main"]).code(1);
+    assert_eq!(means("main"), [first.clone(), first.clone()]);
+
+    // With one registry left out on demand, the other has the new one.
+    stack_of_two(&workshop, &hosts);
+    workshop.write("app/word", "two");
+    two.stop();
+    workshop
+        .cairn(&["publish", "--tag", "main", "--best-effort"])
+        .success()
+        .err_has("published on 1 of 2 registries");
+    two.resume();
+    let [new, old] = means("main");
+    assert!(new[0] != first[0] && old == first, "{new:?} {old:?}");
+    workshop
+        .cairn(&["rollback", "main"])
+        .code(2)
+        .err_has("never meant");
+    workshop.cairn(&["publish", "--tag", "main"]).success();
+    assert_eq!(means("main"), [new.clone(), new.clone()]);
+
+    // Promotion and rollback, seen by others.
+    workshop.cairn(&["promote", "main", "stable"]).success();
+    assert_eq!(means("stable"), [new.clone(), new]);
+    let log = workshop.cairn(&["log", "stable"]).success();
+    assert!(log.out.contains("promoted from main"), "{}", log.out);
+    workshop
+        .cairn(&["log", "other"])
+        .success()
+        .err_has("nothing was published as `other`");
+    workshop
+        .cairn(&["promote", "none", "stable"])
+        .code(2)
+        .err_has("no generation was published as `none`");
+    workshop
+        .cairn(&["publish", "--tag", "a/b"])
+        .code(2)
+        .err_has("bad tag");
+    workshop
+        .cairn(&["publish", "--tag", "x", "--registry", "lab"])
+        .code(2)
+        .err_has("names no registry");
+}
+
+#[test]
+fn a_killed_publish_is_ended_by_the_next() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let Some(registry) = DockerRegistry::start(Guard::Open) else {
+        return;
+    };
+    stack_of_two(&workshop, &[registry.host()]);
+    workshop.cairn(&["publish", "--tag", "main"]).success();
+    for round in 0..5_u64 {
+        workshop.write("app/word", &format!("round {round}"));
+        workshop.write(
+            "tool/Dockerfile",
+            &format!("FROM under\nENV TOOL={round}\n"),
+        );
+        let mut publish = workshop
+            .command(&["publish", "--tag", "main"])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(80 * round + 40));
+        publish.kill().unwrap();
+        publish.wait().unwrap();
+        let ended = workshop.cairn(&["publish", "--tag", "main"]).success();
+        let expected: Vec<Option<String>> = ended
+            .out
+            .lines()
+            .map(|line| line.split_once(' ').map(|(_, digest)| digest.to_owned()))
+            .collect();
+        assert_eq!(digests(registry.host(), &["app", "tool"], "main"), expected);
+        let again = workshop.cairn(&["publish", "--tag", "main"]).success();
+        assert!(again.err.contains("0 sent"), "{}", again.err);
+    }
+    let log = workshop.cairn(&["log", "main"]).success().out;
+    assert_eq!(log.lines().count(), 1 + 6, "{log}");
+}

@@ -47,6 +47,18 @@ impl RegistryClient {
         self.first(reference, |source| document(source, reference, watch))
     }
 
+    /// As [`RegistryClient::document`], from the registry itself: a mirror may lag behind.
+    ///
+    /// # Errors
+    /// When the registry does not give it.
+    pub fn current_document(
+        &self,
+        reference: &Reference,
+        watch: Watch<'_>,
+    ) -> Result<Document, RegistryError> {
+        document(&self.origin(reference)?, reference, watch)
+    }
+
     /// Says what a reference names now, without fetching it: `None` if there is no such thing.
     ///
     /// Only the registry itself is asked: a mirror may lag behind.

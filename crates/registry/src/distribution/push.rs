@@ -14,7 +14,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::client::RegistryClient;
 use super::error::RegistryError;
-use super::host::Request;
+use super::host::{NO_BODY, Request};
 use super::manifest::{CONTENT_DIGEST, Document};
 use super::options::Watch;
 use super::pull::in_parallel;
@@ -103,6 +103,56 @@ impl RegistryClient {
         pushed.sent += 1;
         pushed.bytes = moved.into_inner();
         Ok(pushed)
+    }
+
+    /// Removes a tag; what it meant stays, by its digest.
+    ///
+    /// # Errors
+    /// When the registry does not do it. Many do not.
+    pub fn remove_tag(&self, reference: &Reference, watch: Watch<'_>) -> Result<(), RegistryError> {
+        let tag = reference.tag().unwrap_or("latest");
+        self.remove(reference, tag, watch)
+    }
+
+    /// Removes a manifest or index by its digest, with all tags that mean it.
+    ///
+    /// # Errors
+    /// When the registry does not do it.
+    pub fn remove_manifest(
+        &self,
+        repository: &Reference,
+        digest: &Digest,
+        watch: Watch<'_>,
+    ) -> Result<(), RegistryError> {
+        self.remove(repository, digest.as_str(), watch)
+    }
+
+    fn remove(
+        &self,
+        repository: &Reference,
+        name: &str,
+        watch: Watch<'_>,
+    ) -> Result<(), RegistryError> {
+        let target = self.origin(repository)?;
+        let path = target.path(&format!("manifests/{name}"));
+        let scopes = target.scopes("pull,push,delete");
+        target.persist("DELETE", &path, watch.is_stopped, || {
+            let response = target.send(&Request {
+                method: Method::DELETE,
+                url: target.host.url(&path)?,
+                headers: HeaderMap::new(),
+                repository: &target.repository,
+                scopes: &scopes,
+                body: NO_BODY,
+                timeout: None,
+                is_stopped: watch.is_stopped,
+            })?;
+            // What is not there needs no removing.
+            match response.status().as_u16() {
+                404 => Ok(()),
+                _ => accepted(response).map(|_| ()),
+            }
+        })
     }
 
     /// Puts a manifest or index under a reference: a digest, which must be its own, or a tag,

@@ -1,0 +1,80 @@
+//! Why something was not published.
+
+use cairn_registry::RegistryError;
+use cairn_store::StoreError;
+
+/// Publishing did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Registries failed before anything was switched.
+    #[error("nothing was switched: {} failed", names(.0))]
+    Unsent(Vec<(String, RegistryError)>),
+    /// Tags could not be moved, and those that were are back where they were.
+    #[error("nothing was switched: `{reference}` cannot be moved")]
+    Undone {
+        /// The tag.
+        reference: String,
+        /// Why not.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// Tags could not be moved, and others not moved back.
+    #[error("`{reference}` cannot be moved, and {} cannot be moved back", left.join(", "))]
+    Torn {
+        /// The tag.
+        reference: String,
+        /// The tags that mean something else than before.
+        left: Vec<String>,
+        /// Why it cannot be moved.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// The tags are moved, and what they mean could not be written down.
+    #[error("the tags are moved, but the ledger at {place} cannot be written")]
+    Ledger {
+        /// The ledger's repository.
+        place: String,
+        /// Why not.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// A registry does not say what is needed.
+    #[error("cannot read {what} at {place}")]
+    Read {
+        /// What.
+        what: String,
+        /// Where.
+        place: String,
+        /// Why not.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// What is asked for cannot be done with what the registries hold.
+    #[error("{0}")]
+    Refused(String),
+    /// A name of an image, a registry or a tag is none.
+    #[error(transparent)]
+    Reference(#[from] cairn_oci::ReferenceError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl PublishError {
+    /// The registry's part in it.
+    pub fn registry(&self) -> Option<&RegistryError> {
+        match self {
+            Self::Unsent(failed) => failed.first().map(|(_, error)| error),
+            Self::Undone { source, .. }
+            | Self::Torn { source, .. }
+            | Self::Ledger { source, .. }
+            | Self::Read { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+fn names(failed: &[(String, RegistryError)]) -> String {
+    let names: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
+    names.join(", ")
+}

@@ -1,0 +1,43 @@
+//! Generations: all images of a stack into registries, and what their tags mean, moved together.
+//!
+//! ```text
+//! images, registries, tags --send-----> blobs, and manifests by digest, on every registry
+//!                          --switch---> all tags of all images, journaled, undone if one fails
+//!                          --ledger---> what each tag means since when, beside the images
+//! ledger, tag              --promote--> another tag for the same generation: no layer moves
+//!                          --rollback-> the tag means the generation before
+//! ```
+//!
+//! Nothing that a reader can see by a tag changes before every registry has everything. A process
+//! that dies in the switch leaves its journal in the store; the next publish, promotion or
+//! rollback of the stack ends it first.
+
+mod error;
+mod generation;
+mod ledger;
+mod promote;
+mod send;
+mod switch;
+
+pub use error::PublishError;
+pub use generation::{Action, Generation, GenerationImage, LogEntry, TagLog};
+pub use ledger::Ledger;
+pub use promote::{Promotion, plan_promotion, plan_rollback};
+pub use send::{Item, Sending, Target, send};
+pub use switch::{Move, Switch, Switched, pending};
+
+use cairn_registry::{RegistryClient, Watch};
+use cairn_store::Store;
+
+/// The means of publishing.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Holds the images, the journal, and copies of the ledger.
+    pub store: &'a Store,
+    /// Speaks to registries.
+    pub client: &'a RegistryClient,
+    /// Follows transfers and stops them.
+    pub watch: Watch<'a>,
+    /// Seconds since 1970.
+    pub now: i64,
+}
