@@ -126,8 +126,8 @@ pub enum Event {
     ImageReady {
         /// The image's name in the stack, with its variant (`model:cloud`), or its first tag.
         image: String,
-        /// The digest of its manifest.
-        digest: String,
+        /// Its id, see [`crate::image::id`].
+        id: String,
         /// Whether anything ran for it.
         cached: bool,
     },

@@ -153,7 +153,7 @@ fn finish_image(
         .count();
     engine.events.emit(Event::ImageReady {
         image: image.name.clone(),
-        digest: record.content().to_string(),
+        id: record.id().to_string(),
         cached: ran == 0,
     });
     let graph = &prepared.lowered.graph;

@@ -6,6 +6,7 @@
 //! manifest written as blobs, and the mapping remembered, so that it happens once.
 //!
 //! - [`record`]: [`ImageRecord`], its blob, `open(store, name)`.
+//! - [`id`]: what people and scripts call an image by, equal in every store.
 //! - `pack`: an [`ImageRecord`] to config + manifest blobs.
 //! - [`push`]: an image to a registry.
 //! - `pull`, [`external`]: images from registries, and what names from outside a run mean.
@@ -18,6 +19,7 @@ pub mod export;
 pub mod external;
 #[cfg(test)]
 mod format_tests;
+pub mod id;
 pub mod load;
 mod oci_layout;
 pub mod pack;

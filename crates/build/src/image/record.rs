@@ -76,6 +76,7 @@ impl ImageRecord {
     pub fn save(&self, store: &Store, names: &[String]) -> Result<Descriptor, StoreError> {
         let bytes = serde_json::to_vec(self).map_err(StoreError::encode)?;
         let digest = store.put_blob_bytes(&bytes)?;
+        self.remember_id(store, &digest)?;
         let mut descriptor = Descriptor::new(MEDIA_TYPE, digest, bytes.len() as u64);
         descriptor.platform = Some(self.platform.clone());
         for name in names {

@@ -32,7 +32,7 @@ pub struct ImagesArgs {
 #[derive(Debug, Serialize)]
 struct Listed {
     name: String,
-    /// The digest of the image's record: what `cairn inspect` calls its id.
+    /// The image's id, equal in every store.
     id: String,
     platform: String,
     created: String,
@@ -99,7 +99,7 @@ fn listed(store: &Store, name: String, descriptor: &Descriptor) -> Result<Listed
     let record = ImageRecord::read(store, descriptor)?;
     Ok(Listed {
         name,
-        id: descriptor.digest.to_string(),
+        id: record.id().to_string(),
         platform: record.platform.to_string(),
         created: rfc3339(record.epoch),
         layers: record.layers.len(),
@@ -126,19 +126,18 @@ fn by_id(store: &Store, text: &str) -> Result<Option<ImageRecord>, StoreError> {
     if hex.len() < DIGITS_MIN || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
     }
-    if let Ok(digest) = format!("sha256:{hex}").parse()
-        && store.has_blob(&digest)
-    {
-        let descriptor = Descriptor::new(MEDIA_TYPE, digest, 0);
-        // A blob that is something else has another form.
-        return Ok(ImageRecord::read(store, &descriptor).ok());
+    if let Ok(id) = format!("sha256:{hex}").parse() {
+        return ImageRecord::find_by_id(store, &id);
     }
-    let refs = store.list_refs()?;
-    let is_meant = |found: &Descriptor| is_image(found) && found.digest.hex().starts_with(hex);
-    match refs.into_iter().find(|(_, found)| is_meant(found)) {
-        Some((_, found)) => ImageRecord::read(store, &found).map(Some),
-        None => Ok(None),
+    for (_, found) in store.list_refs()? {
+        if is_image(&found) {
+            let record = ImageRecord::read(store, &found)?;
+            if record.id().hex().starts_with(hex) {
+                return Ok(Some(record));
+            }
+        }
     }
+    Ok(None)
 }
 
 /// Tells that there is no image of that name.

@@ -23,7 +23,7 @@ pub struct InspectArgs {
 /// What is printed of an image; settings have docker's names.
 #[derive(Debug, Serialize)]
 struct Inspected {
-    /// The digest of the image's record.
+    /// The image's id, equal in every store.
     id: String,
     names: Vec<String>,
     /// The manifest's digest, for images that came with one.
@@ -59,19 +59,20 @@ pub fn run(args: &InspectArgs, session: &Session) -> Result<(), CommandError> {
 }
 
 fn inspect(store: &Store, record: ImageRecord) -> Result<Inspected, CommandError> {
-    let descriptor = record.save(store, &[])?;
-    let refs = store.list_refs()?;
-    let names = refs
-        .into_iter()
-        .filter(|(_, found)| is_image(found) && found.digest == descriptor.digest)
-        .map(|(name, _)| name);
+    let id = record.id();
+    let mut names = Vec::new();
+    for (name, found) in store.list_refs()? {
+        if is_image(&found) && ImageRecord::read(store, &found)?.id() == id {
+            names.push(name);
+        }
+    }
     let layer = |layer: &cairn_build::image::record::RecordLayer| InspectedLayer {
         snapshot: layer.snapshot.to_string(),
         content: layer.content.to_string(),
     };
     Ok(Inspected {
-        id: descriptor.digest.to_string(),
-        names: names.collect(),
+        id: id.to_string(),
+        names,
         content: record.content().to_string(),
         layers: record.layers.iter().map(layer).collect(),
         digest: record.packed.map(|manifest| manifest.digest.to_string()),

@@ -72,6 +72,9 @@ struct ImageLine<'a> {
     steps_ran: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     steps_cached: Option<usize>,
+    /// The image's id, as `cairn images` shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     /// The digest of all that a container of this image can observe.
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
@@ -293,6 +296,7 @@ fn image_line(image: &cairn_stack::run::ImageResult) -> ImageLine<'_> {
         state: "failed",
         steps_ran: None,
         steps_cached: None,
+        id: None,
         content: None,
         reason: None,
     };
@@ -306,6 +310,7 @@ fn image_line(image: &cairn_stack::run::ImageResult) -> ImageLine<'_> {
             line.state = if *ran > 0 { "built" } else { "cached" };
             line.steps_ran = Some(*ran);
             line.steps_cached = Some(*cached);
+            line.id = Some(record.id().to_string());
             line.content = Some(record.content().to_string());
         }
     }

@@ -51,11 +51,7 @@ impl Narration {
                 Some(step) => self.finished(step, outcome, *elapsed, model),
                 None => Vec::new(),
             },
-            Event::ImageReady {
-                image,
-                digest,
-                cached,
-            } => self.ready(image, digest, *cached, model),
+            Event::ImageReady { image, id, cached } => self.ready(image, id, *cached, model),
             Event::ImageFailed { image, reason } => self.given_up(image, reason, model),
             Event::Test {
                 image,

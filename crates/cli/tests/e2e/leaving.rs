@@ -90,3 +90,43 @@ fn every_form_of_archive_is_taken_from_a_pipe() {
         .filter(|name| name.as_encoded_bytes().starts_with(b"."));
     assert_eq!(strangers.count(), 0, "{names:?}");
 }
+
+#[test]
+fn an_image_has_one_id_that_is_the_same_in_every_store() {
+    let Some(mut workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nENV A=1\nLABEL b=2\nRUN echo data > /data\nCMD [\"cat\", \"/data\"]\n",
+    );
+    let build = |workshop: &Workshop, more: &[&str]| {
+        let command = [&["build", "--iidfile", "iid"], more, &["./app"]].concat();
+        let said = workshop.cairn(&command).success();
+        let id = workshop.read("iid");
+        assert_eq!(said.out, format!("{id}\n"));
+        said.err_has(&id["sha256:".len()..][..12]);
+        id
+    };
+    let id = build(&workshop, &[]);
+    for name in [id.as_str(), &id["sha256:".len()..]] {
+        assert_eq!(workshop.cairn(&["run", name]).success().out, "data\n");
+    }
+    assert_eq!(build(&workshop, &["-t", "app"]), id);
+    let listed = workshop.cairn(&["images", "app"]).success().out;
+    let short = &id["sha256:".len()..][..12];
+    assert!(listed.contains(short), "{listed}");
+    assert_eq!(workshop.cairn(&["run", short]).success().out, "data\n");
+    workshop.cairn(&["export", "app", "app.tar"]).success();
+
+    workshop.move_to_store("another");
+    workshop
+        .cairn(&["load", "-t", "base", "tar:base.tar"])
+        .success();
+    assert_eq!(build(&workshop, &["-t", "again"]), id);
+    workshop.move_to_store("third");
+    workshop.cairn(&["load", "app.tar"]).success();
+    let inspected = workshop.cairn(&["inspect", "app"]).success().out;
+    assert!(inspected.contains(&id), "{inspected}");
+    assert_eq!(workshop.cairn(&["run", &id]).success().out, "data\n");
+}

@@ -93,7 +93,7 @@ pub struct LoneArgs {
     /// Check the Dockerfile by BuildKit's rules, and build nothing
     #[arg(long)]
     pub check: bool,
-    /// Write the image's id to a file
+    /// Write the image's id to a file; `cairn run` and others take it for a name
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
     /// Write what was built to a file, as JSON

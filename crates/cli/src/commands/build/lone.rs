@@ -9,7 +9,7 @@ use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Settled;
 use cairn_build::image::pack::pack;
 use cairn_build::run::prepare;
-use cairn_oci::{Descriptor, Reference};
+use cairn_oci::{Digest, Reference};
 use cairn_stack::contexts::{Opener, is_remote, looks_like_archive};
 use cairn_stack::external::external;
 use cairn_stack::run::{RunReport, run};
@@ -71,7 +71,8 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     let Some(record) = report.record(&request.image.name) else {
         return Err(CommandError::told(Kind::Work));
     };
-    let id = record.save(&means.store, &[])?;
+    record.save(&means.store, &[])?;
+    let id = record.id();
     means.make_durable()?;
     for output in &args.lone.output {
         let exported = export(&means.store, record, &names, output)?;
@@ -304,7 +305,7 @@ fn write_files(
     args: &BuildArgs,
     means: &Means,
     record: &ImageRecord,
-    id: &Descriptor,
+    id: &Digest,
     names: &[Reference],
 ) -> Result<(), CommandError> {
     let write = |path: &Path, text: &str| {
@@ -314,7 +315,7 @@ fn write_files(
         })
     };
     if let Some(path) = &args.lone.iidfile {
-        write(path, id.digest.as_str())?;
+        write(path, id.as_str())?;
     }
     if let Some(path) = &args.lone.metadata_file {
         // What docker writes there are digests of packed bytes.
@@ -326,7 +327,7 @@ fn write_files(
             "containerimage.config.digest": packed.config.digest,
             "containerimage.descriptor": packed.manifest,
             "image.name": names.join(","),
-            "cairn.image.id": id.digest,
+            "cairn.image.id": id,
         });
         write(path, &format!("{metadata:#}\n"))?;
     }
@@ -337,7 +338,7 @@ fn write_files(
 fn tell_result(
     args: &BuildArgs,
     session: &Session,
-    id: &Descriptor,
+    id: &Digest,
     names: &[Reference],
 ) -> Result<(), CommandError> {
     let outputs = &args.lone.output;
@@ -354,11 +355,9 @@ fn tell_result(
     }
     if args.json.json {
         let names: Vec<String> = names.iter().map(Reference::to_string).collect();
-        return Ok(session
-            .printer
-            .json(&json!({ "id": id.digest, "names": names }))?);
+        return Ok(session.printer.json(&json!({ "id": id, "names": names }))?);
     }
-    Ok(session.printer.data(&format!("{}\n", id.digest))?)
+    Ok(session.printer.data(&format!("{id}\n"))?)
 }
 
 impl From<SingleError> for CommandError {
