@@ -61,6 +61,8 @@ pub struct Exported {
     pub packed: Option<Packed>,
     /// Files that could not be made as they are in the image.
     pub skipped: Vec<PathBuf>,
+    /// Whether the destination had files of its own, among which the image's were put.
+    pub is_merged: bool,
 }
 
 /// Why an image cannot be exported.
@@ -154,7 +156,7 @@ impl Export<'_> {
         };
         Ok(Exported {
             packed,
-            skipped: Vec::new(),
+            ..Exported::default()
         })
     }
 
@@ -175,7 +177,7 @@ impl Export<'_> {
         }
         Ok(Exported {
             packed: Some(packed),
-            skipped: Vec::new(),
+            ..Exported::default()
         })
     }
 

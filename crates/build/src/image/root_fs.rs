@@ -39,15 +39,16 @@ pub(super) fn write_directory(
         let skipped = Tree::new(&view, &beside.temporary, clamp(record)).write(true)?;
         beside.rename()?;
         return Ok(Exported {
-            packed: None,
             skipped,
+            ..Exported::default()
         });
     }
     // The directory itself is the caller's: its owner and mode stay.
     let skipped = Tree::new(&view, destination, clamp(record)).write(false)?;
     Ok(Exported {
-        packed: None,
         skipped,
+        is_merged: !is_vacant,
+        ..Exported::default()
     })
 }
 

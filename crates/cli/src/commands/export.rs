@@ -57,7 +57,7 @@ enum Format {
     Docker,
     /// The root file system as a tar
     Tar,
-    /// The root file system as files
+    /// The root file system as files, put among those that DEST has, as with docker
     Local,
 }
 
@@ -105,7 +105,7 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
     let record = open_image(&store, &args.image)?;
     for output in &outputs {
         let exported = export(&store, &record, &names, output)?;
-        tell_skipped(&session.printer, &exported);
+        tell_exported(&session.printer, output, &exported);
         if output.destination == Destination::Stdout {
             continue;
         }
@@ -147,9 +147,15 @@ pub fn export(
     }
 }
 
-/// Tells what could not be made as it is in the image.
-pub fn tell_skipped(printer: &Printer, exported: &Exported) {
+/// Tells what is not as one may expect it: whose files are there, and what could not be made.
+pub fn tell_exported(printer: &Printer, output: &Output, exported: &Exported) {
     const TOLD_MAX: usize = 5;
+    if let (true, Destination::Path(path)) = (exported.is_merged, &output.destination) {
+        printer.note(&format!(
+            "{} was not empty: what was there stays, but for what the image has under the same name",
+            path.display()
+        ));
+    }
     let skipped = &exported.skipped;
     if skipped.is_empty() {
         return;
@@ -164,7 +170,8 @@ pub fn tell_skipped(printer: &Printer, exported: &Exported) {
         more => format!(" and {more} more"),
     };
     printer.warning(&format!(
-        "special files that this user may not make were left out: {}{more}",
+        "special files that this user may not make were left out: {}{more}; a tar \
+         keeps them (`--format tar`)",
         told.join(", ")
     ));
 }

@@ -130,3 +130,22 @@ fn an_image_has_one_id_that_is_the_same_in_every_store() {
     assert!(inspected.contains(&id), "{inspected}");
     assert_eq!(workshop.cairn(&["run", &id]).success().out, "data\n");
 }
+
+#[test]
+fn files_are_put_among_those_that_are_there_and_that_is_told() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("out/own", "mine");
+    workshop.write("out/etc/passwd", "old");
+    workshop
+        .cairn(&["export", "--format", "local", "base", "out"])
+        .success()
+        .err_has("out was not empty");
+    assert_eq!(workshop.read("out/own"), "mine");
+    assert!(workshop.read("out/etc/passwd").starts_with("root:"));
+    workshop
+        .cairn(&["export", "--output", "type=local,dest=new", "base"])
+        .success()
+        .err_lacks("not empty");
+}

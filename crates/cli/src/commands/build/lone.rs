@@ -24,7 +24,7 @@ use tempfile::NamedTempFile;
 use super::args::{BuildArgs, NetworkChoice};
 use super::secrets;
 use crate::bookkeeping::write_down;
-use crate::commands::export::{export, tell_skipped};
+use crate::commands::export::{export, tell_exported};
 use crate::commands::lint::{self, Subject};
 use crate::commands::load::reference;
 use crate::commands::output::Destination;
@@ -76,7 +76,7 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     means.make_durable()?;
     for output in &args.lone.output {
         let exported = export(&means.store, record, &names, output)?;
-        tell_skipped(&session.printer, &exported);
+        tell_exported(&session.printer, output, &exported);
     }
     write_files(args, &means, record, &id, &names)?;
     tell_result(args, session, &id, &names)
