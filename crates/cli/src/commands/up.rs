@@ -1,5 +1,6 @@
 //! `cairn up`, `cairn test` and `cairn build` for a stack: plan, build, test, report.
 
+use cairn_sandbox::interrupt;
 use cairn_stack::check::ImageCheck;
 use cairn_stack::run::{ImageState, RunReport};
 use clap::Args;
@@ -168,7 +169,8 @@ impl Done {
         let done = Self::under(stack, command, tests, &progress, session);
         progress.finish();
         let done = done?;
-        match stack.means.cancel.is_cancelled() {
+        // `--fail-fast` cancels, too.
+        match interrupt::received().is_some() {
             true => Err(CommandError::interrupted()),
             false => Ok(done),
         }

@@ -94,6 +94,19 @@ fn two_builds_at_once_are_both_right() {
 }
 
 #[test]
+fn a_failed_step_is_told_as_failed_with_fail_fast_too() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/Dockerfile", "FROM base\nRUN false\n");
+    workshop
+        .cairn(&["build", "--fail-fast", "./app"])
+        .code(1)
+        .err_has("app/Dockerfile:2")
+        .err_lacks("interrupted");
+}
+
+#[test]
 fn an_interrupted_build_ends_soon_and_says_so() {
     let Some(workshop) = Workshop::with_base() else {
         return;

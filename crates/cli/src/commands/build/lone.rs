@@ -10,6 +10,7 @@ use cairn_build::image::external::Settled;
 use cairn_build::image::pack::pack;
 use cairn_build::run::prepare;
 use cairn_oci::{Digest, Reference};
+use cairn_sandbox::interrupt;
 use cairn_stack::contexts::{Opener, is_remote, looks_like_archive};
 use cairn_stack::external::external;
 use cairn_stack::run::{RunReport, run};
@@ -145,7 +146,8 @@ fn solve(
     }
     progress.finish();
     let report = report?;
-    if means.cancel.is_cancelled() {
+    // `--fail-fast` cancels, too.
+    if interrupt::received().is_some() {
         return Err(CommandError::interrupted());
     }
     if session.settings.progress(choice) != ProgressChoice::Quiet {
