@@ -33,11 +33,12 @@ const DIRECTORIES: [&str; 12] = [
 ];
 
 /// Names under which the home keeps files besides [`DIRECTORIES`].
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     VERSION,
     LOCK,
     MOUNTS,
     "tmp",
+    crate::work_lock::BUSY,
     "history.db",
     "history.db-wal",
     "history.db-shm",

@@ -20,6 +20,7 @@
 //!   logs/<run>/<vertex>            step logs
 //!   mounts/<hex>/                  cache mounts: directories that outlive steps
 //!   synced/<boot id>               up to when everything written in that boot is on the disk
+//!   busy/<key>                     whose work is being done
 //!   tmp/<session>[.lock]           what a running process is writing
 //!   history.db                     SQLite: runs, steps, tests, images
 //! ```
@@ -37,6 +38,7 @@
 //! | know whether two are the same | [`Store::snapshot_content`], [`LayeredView::tree_digest`] |
 //! | turn them into layers and back | [`Store::export_layer`], [`Store::import_layer`] |
 //! | remember what a vertex gave | [`Store::put_record`], [`Store::get_record`], [`Store::find_equal`] |
+//! | not do what another process is doing | [`Store::lock_work`] |
 //! | not read an unchanged context | [`Store::file_digests`] |
 //! | lend a step a directory that outlives it | [`Store::take_cache_mount`] |
 //! | tell what happened | [`Store::history`], [`Store::log_writer`] |
@@ -80,6 +82,7 @@ mod tree_hash;
 mod turns;
 mod view;
 mod whiteout;
+mod work_lock;
 
 pub use blob::{BlobWriter, DOCUMENT_SIZE_MAX};
 pub use cache::CacheRecord;
@@ -102,3 +105,4 @@ pub use store::{OpenOptions, Ownership, Store};
 pub use tree_digest::{Exclude, TreeOptions};
 pub use view::{Entry, HardlinkId, LayeredView};
 pub use whiteout::{make_opaque, make_whiteout};
+pub use work_lock::WorkLock;

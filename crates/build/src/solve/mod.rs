@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cairn_store::{CacheRecord, SnapshotId};
+use cairn_store::{CacheKey, CacheRecord, SnapshotId, WorkLock};
 
 use crate::engine::Engine;
 use crate::event::{Event, Outcome, VertexId};
@@ -179,16 +179,27 @@ impl Run<'_> {
         let base = base.unwrap_or_else(|| Arc::new(Filesystem::scratch()));
         let inputs = self.taker.inputs(self.engine, id, vertex, &result_of)?;
         let key = inputs.key();
-        if !is_forced(self.engine, vertex)
-            && let Some(layer) = look_up(self.engine, &key)
-        {
-            let filesystem = Arc::new(base.with(layer));
-            return Ok(Ran {
-                filesystem,
-                inputs,
-                outcome: Outcome::Cached,
-                cause: None,
-            });
+        let is_forced = is_forced(self.engine, vertex);
+        let cached = || {
+            let layer = look_up(self.engine, &key).filter(|_| !is_forced)?;
+            Some(Arc::new(base.with(layer)))
+        };
+        let hit = |filesystem, inputs| Ran {
+            filesystem,
+            inputs,
+            outcome: Outcome::Cached,
+            cause: None,
+        };
+        if let Some(filesystem) = cached() {
+            return Ok(hit(filesystem, inputs));
+        }
+        let _turn = match is_forced {
+            true => None,
+            false => Some(self.wait_for_others(vertex, &key)?),
+        };
+        // Whoever had the turn before has left a result, or failed.
+        if let Some(filesystem) = cached() {
+            return Ok(hit(filesystem, inputs));
         }
         let cause = cause(self.engine, self.taker, id, vertex, &inputs, &result_of);
 
@@ -218,6 +229,24 @@ impl Run<'_> {
             outcome: Outcome::Done { unchanged },
             cause: Some(cause),
         })
+    }
+
+    /// Takes the right to do the work of a key, which another process may be doing.
+    fn wait_for_others(&self, vertex: &Vertex, key: &CacheKey) -> Result<WorkLock, StepError> {
+        let mut is_told = false;
+        let mut keep_waiting = || {
+            if !is_told {
+                is_told = true;
+                let title = &vertex.origin.title;
+                self.engine.events.emit(Event::Notice {
+                    warning: false,
+                    text: format!("waiting for another build that runs `{title}`"),
+                });
+            }
+            !self.engine.cancel.is_cancelled()
+        };
+        let turn = self.engine.store.lock_work(key, &mut keep_waiting)?;
+        turn.ok_or(StepError::Cancelled)
     }
 
     fn execute(

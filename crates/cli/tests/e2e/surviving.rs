@@ -1,5 +1,6 @@
 //! Killed builds, builds side by side, full disks: nothing lost, nothing half-written.
 
+use std::io::{BufRead, BufReader};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,41 @@ fn two_builds_at_once_are_both_right() {
 }
 
 #[test]
+fn a_step_that_another_build_runs_is_waited_for_and_not_run_again() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN --mount=type=cache,target=/c echo ran >> /c/runs; touch /shared-step; \
+         while ! test -e /c/go; do sleep 0.05; done; cp /c/runs /runs\n",
+    );
+    let start = |name: &str| {
+        let build = ["build", "-t", name, "./app"];
+        workshop.command(&build).spawn().expect("it starts")
+    };
+    let first = start("one");
+    until("the step began", || workshop.store_has("shared-step"));
+    let (mut second, mut third) = (start("two"), start("three"));
+    for other in [&mut second, &mut third] {
+        hear(other, "waiting for another build");
+    }
+    send(&third, Signal::INT);
+    said(third.wait_with_output().expect("it ends")).code(130);
+    let runs = workshop.find_in_store("runs").expect("the cache");
+    std::fs::write(runs.with_file_name("go"), "").expect("the gate opens");
+    said(first.wait_with_output().expect("it ends")).success();
+    said(second.wait_with_output().expect("it ends"))
+        .success()
+        .err_has("1 cached");
+    for name in ["one", "two"] {
+        let ran = workshop.cairn(&["run", name, "cat", "/runs"]).success();
+        assert_eq!(ran.out, "ran\n");
+    }
+    workshop.cairn(&["doctor", "--store"]).success();
+}
+
+#[test]
 fn a_failed_step_is_told_as_failed_with_fail_fast_too() {
     let Some(workshop) = Workshop::with_base() else {
         return;
@@ -171,6 +207,20 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
         );
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Reads what a child says to people until it has said this.
+#[track_caller]
+fn hear(child: &mut Child, text: &str) {
+    let mut told = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        let length = told.read_line(&mut line).expect("words");
+        assert!(length > 0, "`{text}` was never said");
+    }
+    // The rest goes where this came from.
+    child.stderr = Some(told.into_inner());
 }
 
 fn send(child: &Child, signal: Signal) {

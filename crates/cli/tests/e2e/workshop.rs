@@ -163,14 +163,19 @@ impl Workshop {
 
     /// Whether the store has a file of this name anywhere, in a step's unfinished changes too.
     pub(crate) fn store_has(&self, name: &str) -> bool {
-        fn below(directory: &Path, name: &str) -> bool {
-            let Ok(entries) = fs::read_dir(directory) else {
-                return false;
-            };
-            entries.filter_map(Result::ok).any(|entry| {
-                entry.file_name() == name
-                    || (entry.file_type().is_ok_and(|kind| kind.is_dir())
-                        && below(&entry.path(), name))
+        self.find_in_store(name).is_some()
+    }
+
+    /// Where the store has a file of this name.
+    pub(crate) fn find_in_store(&self, name: &str) -> Option<PathBuf> {
+        fn below(directory: &Path, name: &str) -> Option<PathBuf> {
+            let entries = fs::read_dir(directory).ok()?;
+            entries.filter_map(Result::ok).find_map(|entry| {
+                if entry.file_name() == name {
+                    return Some(entry.path());
+                }
+                let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                is_directory.then(|| below(&entry.path(), name))?
             })
         }
         below(&self.home, name)

@@ -33,6 +33,7 @@ use crate::remove::remove_tree;
 use crate::session::{Session, sweep};
 use crate::snapshot;
 use crate::store::{OpenOptions, Ownership, Store};
+use crate::work_lock;
 use inventory::Inventory;
 
 /// How to collect.
@@ -149,6 +150,7 @@ pub fn collect(home: &Path, options: &GcOptions) -> Result<GcReport, StoreError>
         });
     }
     if !options.dry_run {
+        work_lock::clear(reader.layout())?;
         sweep(&tmp, false)?;
         remove_all(&tmp, &plan.removals)?;
     }
