@@ -565,7 +565,9 @@ fn sparse_files_of_the_other_form_are_refused_rather_than_garbled() {
     let archive = Tar(archive).file("GNUSparseFile.0/big", "1\n0\n3\nend", 0o644, (0, 0));
     write(&bench, "t.tar", &archive.bytes());
     let error = bench.run(&bench.context(), &[], &add(&["t.tar"], "/d/"));
-    let error = error.err().expect("an error");
+    let Err(error) = error else {
+        panic!("it should be refused");
+    };
     let source = std::error::Error::source(&error).map(ToString::to_string);
     let told = format!("{error} {}", source.unwrap_or_default());
     assert!(told.contains("--format=gnu"), "{told}");
