@@ -16,7 +16,7 @@ use cairn_oci::Reference;
 use cairn_sandbox::{CaTrust, Network};
 use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
 use cairn_stack::check::{Checker, ImageCheck, TestError};
-use cairn_stack::load::{LoadError, LoadedStack, load};
+use cairn_stack::load::{LoadError, LoadedStack};
 use cairn_stack::lockfile::{
     ExternalChange, LockFile, LockFileError, LockMode, Locker, Locking, bases,
 };
@@ -30,6 +30,8 @@ use crate::bookkeeping::write_down;
 use crate::commands::options::{BuildOptions, StackOption};
 use crate::error::{CommandError, Kind};
 use crate::means::Means;
+use crate::policy::Policy;
+use crate::secrets_file;
 use crate::session::{Session, host_platform};
 
 /// A stack that was read, with what a run over some of its images needs.
@@ -97,10 +99,14 @@ impl StackRun {
         images: &[String],
     ) -> Result<Self, CommandError> {
         let platform = session.platform(options.platform.as_deref())?;
-        let loaded = load(&stack.stack, &platform)?;
+        let loaded = stack.load(session, &platform)?;
         let (store, no_store_yet) = open()?;
         let mut means = Means::over(store, session, options)?;
-        let selected = select(&loaded, images)?;
+        let policy = Policy::of(session, &loaded);
+        let selected = policy.buildable(session, select(&loaded, images)?, !images.is_empty())?;
+        if let Some(file) = &loaded.stack.build.secrets {
+            means.settings.secrets = secrets_file::read(session, &stack.stack.join(&file.value))?;
+        }
         let build = &loaded.stack.build;
         if let (None, Some(jobs)) = (options.jobs, build.jobs) {
             means.settings.jobs = jobs.get();
@@ -110,6 +116,7 @@ impl StackRun {
             CaPolicy::None => means.settings.ca = None,
             CaPolicy::File(name) => means.settings.ca = Some(trusted(&stack.stack.join(name))?),
         }
+        let again = policy.again();
         Ok(Self {
             means,
             loaded,
@@ -120,6 +127,7 @@ impl StackRun {
                 build_platform: host_platform(),
                 epoch: session.settings.source_date_epoch()?,
                 no_cache: options.no_cache,
+                again,
             },
             _no_store_yet: no_store_yet,
         })
@@ -353,7 +361,7 @@ impl StackRun {
 }
 
 /// The images that words on the command line mean; all if there are none.
-fn select(loaded: &LoadedStack, names: &[String]) -> Result<Vec<ImageId>, CommandError> {
+pub fn select(loaded: &LoadedStack, names: &[String]) -> Result<Vec<ImageId>, CommandError> {
     if names.is_empty() {
         return Ok(loaded.stack.ids().collect());
     }

@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | `model:cloud`, `model-cloud` | that variant | the variant |
 //! | `base`, `base:latest` | an image without variants | the image |
-//! | `model` | variants, one called as the asking image's own variant | that one |
+//! | `model` | variants, one with the asking image's own values on the axes both have | that one |
 //! | `model` | a single variant | that one |
 //! | `model` | variants, none of which is meant | an error that lists them |
 //! | `model:clod` | a variant of nearly that name | an error that suggests it |
@@ -188,12 +188,10 @@ fn same_variant(
     if stack[child].name.image == name {
         return Err(own_name(name));
     }
-    let wanted = &stack[child].name.variant;
-    let same = variants
-        .iter()
-        .find(|&&id| stack[id].name.variant == *wanted);
-    if let Some(&id) = same {
-        return Ok(Some(id));
+    let same = variants.iter().copied();
+    let same: Vec<ImageId> = same.filter(|&id| agrees(stack, child, id)).collect();
+    if let [id] = same.as_slice() {
+        return Ok(Some(*id));
     }
     let names: Vec<String> = variants
         .iter()
@@ -204,6 +202,17 @@ fn same_variant(
         format!("image `{name}` has several variants"),
         format!("say which one is meant: {names}"),
     ))
+}
+
+/// Whether two images share an axis, and have the same values on all that they share.
+fn agrees(stack: &Stack, child: ImageId, parent: ImageId) -> bool {
+    let shared = stack[child].axes.iter().filter_map(|(axis, value)| {
+        let mut axes = stack[parent].axes.iter();
+        let (_, other) = axes.find(|(other, _)| other == axis)?;
+        Some(value == other)
+    });
+    let shared: Vec<bool> = shared.collect();
+    !shared.is_empty() && shared.into_iter().all(|same| same)
 }
 
 fn refusal(message: String, hint: String) -> Box<Diagnostic> {

@@ -91,11 +91,24 @@ mod tests {
 
     const GOOD: &str = r#"
         lock = "strict"
+        include = []
         [stack]
         name = "lab"
         registries = ["ghcr.io/lab"]
         platforms = ["linux/amd64"]
         epoch = 0
+        [variables]
+        ref = { env = "REF", default = "main" }
+        [tags]
+        prefix = "{year}.{quarter}"
+        pull-request = []
+        [changes]
+        ignore = ["docs"]
+        [defaults]
+        rebuild = "changed"
+        platforms = ["linux/amd64", { platform = "linux/arm64", when = "release" }]
+        [env.test]
+        tags.branch = ["x"]
         [build]
         ca = "host"
         network = "none"
@@ -108,6 +121,15 @@ mod tests {
         args = { A = "x", B = 1, C = 1.5, D = true }
         labels = { a = "b" }
         tests = { structure = "structure.yaml" }
+        names = { "ghcr.io/lab" = "ml-platform" }
+        on."linux/arm64" = { args = { A = "arm" } }
+        [image.r.matrix]
+        exclude = [{ r = "4.3", system = ["noble"] }]
+        r = ["4.3", "4.4"]
+        system.jammy = { args = { U = "22.04" }, suffix = "" }
+        system.noble = {}
+        [image.r]
+        context = "r"
         [image.ml.variant.cpu]
         [image.ml.variant.gpu]
         tests = { structure = ["a", "b"] }
@@ -117,7 +139,8 @@ mod tests {
     fn the_schema_accepts_what_the_parser_accepts() {
         assert!(judge(GOOD));
         let source = cairn_diagnostic::Source::new("cairn.toml", GOOD);
-        assert!(crate::read(&source).is_ok());
+        let read = crate::read(&source, &crate::Surroundings::none());
+        assert_eq!(read.err(), None);
     }
 
     #[test]
@@ -136,6 +159,15 @@ mod tests {
             ("A = \"x\"", "A = []"),
             ("[build]", "[biuld]"),
             ("[image.ml.variant.gpu]", "[image.ml.variant.gpu.more]"),
+            ("when = \"release\"", "wen = \"release\""),
+            ("rebuild = \"changed\"", "rebuild = \"sometimes\""),
+            ("pull-request = []", "pull-requests = []"),
+            ("tags.branch", "tag.branch"),
+            ("env = \"REF\"", "evn = \"REF\""),
+            ("r = [\"4.3\", \"4.4\"]", "r = \"4.3\""),
+            ("system.noble = {}", "system.noble = { sufix = \"\" }"),
+            ("names = {", "names = 3 #"),
+            ("ignore = [\"docs\"]", "ignore = \"docs\""),
             ("structure = \"structure.yaml\"", "pytest = \"test\""),
         ];
         for (from, to) in changes {
@@ -143,7 +175,10 @@ mod tests {
             assert_ne!(text, GOOD, "{from}");
             assert!(!judge(&text), "the schema accepts {to}");
             let source = cairn_diagnostic::Source::new("cairn.toml", text.as_str());
-            assert!(crate::read(&source).is_err(), "the parser accepts {to}");
+            assert!(
+                crate::read(&source, &crate::Surroundings::none()).is_err(),
+                "the parser accepts {to}"
+            );
         }
     }
 

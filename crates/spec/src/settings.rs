@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
         pub enum $name {
             $($(#[$variant_doc])* #[schemars(rename = $word)] $variant,)+
         }
@@ -69,6 +69,38 @@ words! {
         Important = "important",
         /// Those of `important` and of priority `standard`.
         Standard = "standard",
+    }
+}
+
+words! {
+    /// When the steps of an image run again.
+    Rebuild {
+        /// When what reaches them changed.
+        Changed = "changed",
+        /// In every run.
+        Always = "always",
+        /// In every run of a main branch.
+        OnMain = "on-main",
+    }
+}
+
+words! {
+    /// What sort of event a run answers.
+    EventKind {
+        /// A push to a branch that is not main.
+        Branch = "branch",
+        /// A push to a main branch.
+        Main = "main",
+        /// A pushed git tag that is a version.
+        Release = "release",
+        /// A pushed git tag that is a version before a release.
+        Prerelease = "prerelease",
+        /// A pull request, or a merge request.
+        PullRequest = "pull-request",
+        /// A run at a set time.
+        Schedule = "schedule",
+        /// A run that somebody started by hand.
+        Manual = "manual",
     }
 }
 

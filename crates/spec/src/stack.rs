@@ -4,16 +4,18 @@
 //! check. Values that a later step may find wrong (a folder that does not exist) keep their place
 //! in the spec, so that the message can point at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Index;
 
-use cairn_diagnostic::{Source, Span};
+use cairn_diagnostic::Span;
 use cairn_oci::Platform;
 
-use crate::settings::{CaPolicy, LockPolicy, NetworkPolicy, PackageSet};
+use crate::settings::{CaPolicy, EventKind, LockPolicy, NetworkPolicy, PackageSet, Rebuild};
+use crate::sources::Sources;
 use crate::suggest::nearest;
+use crate::tags::TagRules;
 use crate::written::Spanned;
 
 /// The images of one spec file.
@@ -21,8 +23,8 @@ use crate::written::Spanned;
 pub struct Stack {
     /// Its name.
     pub name: String,
-    /// The text that all spans point into.
-    pub source: Source,
+    /// The files that all spans point into.
+    pub sources: Sources,
     /// Where images are to be published.
     pub registries: Vec<String>,
     /// The platforms to build for; empty means the machine's own.
@@ -33,6 +35,10 @@ pub struct Stack {
     pub build: BuildSettings,
     /// What to do when a locked package has disappeared.
     pub lock_policy: LockPolicy,
+    /// The tag rules where no image has its own.
+    pub tags: TagRules,
+    /// How changed files decide what a run is about.
+    pub changes: Changes,
     /// The images in the order of the file; an image with variants is there once per variant.
     pub images: Vec<Image>,
 }
@@ -46,6 +52,21 @@ pub struct BuildSettings {
     pub network: NetworkPolicy,
     /// How many steps run at a time, if the spec says so.
     pub jobs: Option<NonZeroUsize>,
+    /// A file of secrets that steps may ask for, by its path from the spec's folder.
+    pub secrets: Option<Spanned<String>>,
+}
+
+/// How changed files and a commit's message decide what a run is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Files whose changes concern no image: globs from the spec's folder.
+    pub ignore: Vec<Spanned<String>>,
+    /// Files whose changes concern every image: globs from the spec's folder.
+    pub build_all: Vec<Spanned<String>>,
+    /// Words in a commit's message that run every step again.
+    pub rebuild_words: Vec<String>,
+    /// Words in a commit's message that leave every image alone.
+    pub skip_words: Vec<String>,
 }
 
 /// One image, or one variant of an image.
@@ -61,8 +82,37 @@ pub struct Image {
     pub tests: Tests,
     /// Whether it is only there for other images.
     pub internal: bool,
+    /// What holds on single platforms.
+    pub platforms: Vec<PlatformRule>,
+    /// Whether it is for no other platforms than those listed: the list is its own, and not that
+    /// of the stack, which says what is published.
+    pub only_listed: bool,
+    /// When its steps run again; where the spec says so, or the image's place.
+    pub rebuild: Spanned<Rebuild>,
+    /// Where it is published: registry, namespace and name; empty if the stack has no registry.
+    pub repositories: Vec<String>,
+    /// The tags that events publish.
+    pub tags: TagRules,
+    /// What tags end with that do not name the variant themselves.
+    pub suffix: String,
+    /// The axes of its matrix with its values on them, in the order of the file; variants are on
+    /// an axis called `variant`.
+    pub axes: Vec<(String, String)>,
     /// Where the spec defines it: its name, or the variant's name.
     pub span: Span,
+}
+
+/// What holds for an image on one platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformRule {
+    /// The platform.
+    pub platform: Platform,
+    /// Whether it is among the platforms to publish.
+    pub is_listed: bool,
+    /// The events that build for it; every one if absent.
+    pub when: Option<BTreeSet<EventKind>>,
+    /// How the image is made there, if differently.
+    pub source: Option<ImageSource>,
 }
 
 /// The name of an image: `model`, or `model:cloud` for a variant.
@@ -154,6 +204,51 @@ impl Stack {
         let full: Vec<String> = self.images.iter().map(|it| it.name.to_string()).collect();
         let plain = self.images.iter().map(|it| it.name.image.as_str());
         nearest(name, plain.chain(full.iter().map(String::as_str))).map(str::to_owned)
+    }
+}
+
+impl Image {
+    /// How it is made on a platform.
+    pub fn source_on(&self, platform: &Platform) -> &ImageSource {
+        let rule = self.rule(platform);
+        rule.and_then(|rule| rule.source.as_ref())
+            .unwrap_or(&self.source)
+    }
+
+    /// Whether a run for this event builds it for a platform.
+    pub fn is_for(&self, platform: &Platform, event: EventKind) -> bool {
+        match self.rule(platform) {
+            Some(rule) if self.only_listed && !rule.is_listed => false,
+            Some(rule) => rule.when.as_ref().is_none_or(|when| when.contains(&event)),
+            None => !self.only_listed,
+        }
+    }
+
+    /// The platforms that this event publishes; empty means the machine's own.
+    pub fn published_for(&self, event: EventKind) -> Vec<&Platform> {
+        let listed = self.platforms.iter().filter(|rule| rule.is_listed);
+        let platforms = listed.map(|rule| &rule.platform);
+        platforms
+            .filter(|platform| self.is_for(platform, event))
+            .collect()
+    }
+
+    fn rule(&self, platform: &Platform) -> Option<&PlatformRule> {
+        self.platforms
+            .iter()
+            .find(|rule| rule.platform == *platform)
+    }
+}
+
+impl PlatformRule {
+    /// A platform of which nothing else is said.
+    pub(crate) fn listed(platform: Platform) -> Self {
+        Self {
+            platform,
+            is_listed: true,
+            when: None,
+            source: None,
+        }
     }
 }
 

@@ -37,6 +37,57 @@ pub fn commit(directory: &Path) -> Option<Commit> {
     })
 }
 
+/// The names of all tags; none where there is no repository.
+pub fn tags(directory: &Path) -> Vec<String> {
+    lines(git(directory, &["tag", "--list"]))
+}
+
+/// The tags of the commit.
+pub fn tags_here(directory: &Path) -> Vec<String> {
+    lines(git(directory, &["tag", "--points-at", "HEAD"]))
+}
+
+/// The branch that the remote says is its default.
+pub fn default_branch(directory: &Path) -> Option<String> {
+    let head = git(
+        directory,
+        &[
+            "symbolic-ref",
+            "--quiet",
+            "--short",
+            "refs/remotes/origin/HEAD",
+        ],
+    )?;
+    let branch = head.trim().strip_prefix("origin/")?;
+    Some(branch.to_owned())
+}
+
+/// The full hash and the time of a commit.
+pub fn resolve(directory: &Path, revision: &str) -> Option<(String, i64)> {
+    // A revision that begins with a dash would be an option.
+    let revision = format!("{revision}^{{commit}}");
+    let shown = git(
+        directory,
+        &[
+            "log",
+            "-1",
+            "--format=%H %ct",
+            "--end-of-options",
+            &revision,
+        ],
+    )?;
+    let (hash, time) = shown.trim().split_once(' ')?;
+    Some((hash.to_owned(), time.parse().ok()?))
+}
+
+fn lines(output: Option<String>) -> Vec<String> {
+    output
+        .iter()
+        .flat_map(|text| text.lines())
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Reads `HASH TIME HEAD -> refs/heads/main, ...`.
 fn parse_head(line: &str, remote: Option<String>) -> Option<Commit> {
     let mut parts = line.trim().splitn(3, ' ');

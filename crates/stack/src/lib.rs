@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! directory    --load-->      LoadedStack: spec and Dockerfiles, parsed once
+//! LoadedStack  --detect-->    Event: what the run answers, for tags and policies
 //! LoadedStack  --requests-->  what the engine is asked to build, in graph order
 //! (a lone Dockerfile gets its request from single::request)
 //! Prepared     --report-->    PlanReport: what would happen, and why
@@ -12,6 +13,7 @@
 
 pub mod check;
 pub mod contexts;
+pub mod event;
 pub mod external;
 pub mod git;
 pub mod history;

@@ -9,7 +9,7 @@ use cairn_diagnostic::{Diagnostic, Source};
 use cairn_dockerfile::Dockerfile;
 use cairn_oci::Platform;
 use cairn_spec::graph::{ImageNames, NameUse};
-use cairn_spec::{ImageId, ImageSource, Stack, StackGraph};
+use cairn_spec::{ImageId, ImageSource, Stack, StackGraph, Surroundings};
 
 use crate::git::{self, Commit};
 
@@ -20,6 +20,8 @@ pub struct LoadedStack {
     pub directory: PathBuf,
     /// The spec as meant.
     pub stack: Stack,
+    /// The platform it was loaded for.
+    pub platform: Platform,
     /// Its Dockerfiles by image.
     pub dockerfiles: BTreeMap<ImageId, LoadedDockerfile>,
     /// The edges between its images.
@@ -28,6 +30,26 @@ pub struct LoadedStack {
     pub external: BTreeMap<ImageId, BTreeSet<String>>,
     /// The commit of the directory.
     pub commit: Option<Commit>,
+}
+
+impl LoadedStack {
+    /// How an image is made on the platform of this run.
+    pub fn source(&self, id: ImageId) -> &ImageSource {
+        self.stack[id].source_on(&self.platform)
+    }
+}
+
+/// What is chosen about a stack before it is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Choices<'a> {
+    /// The platform of the run.
+    pub platform: &'a Platform,
+    /// The environment: an `[env.NAME]` of the spec.
+    pub overlay: Option<&'a str>,
+    /// Values of variables of the spec.
+    pub variables: &'a BTreeMap<String, String>,
+    /// The variables of the process's environment.
+    pub environment: &'a BTreeMap<String, String>,
 }
 
 /// A Dockerfile of a stack.
@@ -73,7 +95,8 @@ fn count(errors: usize) -> String {
 }
 
 /// Loads the stack of a directory.
-pub fn load(directory: &Path, platform: &Platform) -> Result<LoadedStack, LoadError> {
+pub fn load(directory: &Path, choices: &Choices<'_>) -> Result<LoadedStack, LoadError> {
+    let platform = choices.platform;
     let path = directory.join(cairn_spec::FILE_NAME);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -87,7 +110,13 @@ pub fn load(directory: &Path, platform: &Platform) -> Result<LoadedStack, LoadEr
     std::thread::scope(|scope| {
         let commit = scope.spawn(|| git::commit(directory));
         let source = Source::new(path.display().to_string(), text);
-        let stack = cairn_spec::read(&source).map_err(LoadError::Findings)?;
+        let surroundings = Surroundings {
+            read: &|path| included(&directory.join(path)),
+            overlay: choices.overlay,
+            variables: choices.variables,
+            environment: choices.environment,
+        };
+        let stack = cairn_spec::read(&source, &surroundings).map_err(LoadError::Findings)?;
         let (dockerfiles, used) = read_dockerfiles(directory, &stack, platform)?;
         let missing = missing_tests(directory, &stack);
         if !missing.is_empty() {
@@ -97,6 +126,7 @@ pub fn load(directory: &Path, platform: &Platform) -> Result<LoadedStack, LoadEr
         Ok(LoadedStack {
             directory: directory.to_owned(),
             stack,
+            platform: platform.clone(),
             dockerfiles,
             external: external(&used, &graph),
             graph,
@@ -105,15 +135,24 @@ pub fn load(directory: &Path, platform: &Platform) -> Result<LoadedStack, LoadEr
     })
 }
 
+fn included(path: &Path) -> Result<Source, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Source::new(path.display().to_string(), text)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Test files that the spec names and that are not there.
 fn missing_tests(directory: &Path, stack: &Stack) -> Vec<Diagnostic> {
     let files = stack.images.iter().flat_map(|image| &image.tests.structure);
     let missing = files.filter(|file| !directory.join(&file.value).is_file());
     let mut findings: Vec<Diagnostic> = missing
         .map(|file| {
-            Diagnostic::error(format!("no test file `{}`", file.value))
-                .at(&stack.source, file.span)
-                .hint("Paths of tests start from the directory of the spec.")
+            let finding = Diagnostic::error(format!("no test file `{}`", file.value));
+            stack
+                .sources
+                .point(finding, file.span)
+                .hint("Paths of tests start from the folder of the file they are written in.")
         })
         .collect();
     findings.dedup();
@@ -143,14 +182,16 @@ fn read_dockerfiles(
     let mut used = Used::new();
     let mut findings = Vec::new();
     for id in stack.ids() {
-        let ImageSource::Dockerfile(spec) = &stack[id].source else {
+        let ImageSource::Dockerfile(spec) = stack[id].source_on(platform) else {
             continue;
         };
         let context = directory.join(&spec.context.value);
         if !context.is_dir() {
+            let text = format!("context `{}` is no directory", spec.context.value);
             findings.push(
-                Diagnostic::error(format!("context `{}` is no directory", spec.context.value))
-                    .at(&stack.source, spec.context.span),
+                stack
+                    .sources
+                    .point(Diagnostic::error(text), spec.context.span),
             );
             continue;
         }
@@ -171,11 +212,10 @@ fn read_dockerfiles(
                         "`{}` has no `{}`",
                         spec.context.value, spec.dockerfile.value
                     );
-                    findings.push(
-                        Diagnostic::error(text).at(&stack.source, spec.dockerfile.span).hint(
-                            "Set `dockerfile` if it has another name; it is looked for in the context.",
-                        ),
+                    let finding = Diagnostic::error(text).hint(
+                        "Set `dockerfile` if it has another name; it is looked for in the context.",
                     );
+                    findings.push(stack.sources.point(finding, spec.dockerfile.span));
                     continue;
                 }
                 Err(source) => return Err(LoadError::Read { path, source }),

@@ -265,7 +265,7 @@ impl LockFile {
     ) -> Result<BTreeMap<ImageId, Locking>, LockFileError> {
         let mut outcome = BTreeMap::new();
         for &id in images {
-            let ImageSource::Debian(source) = &loaded.stack[id].source else {
+            let ImageSource::Debian(source) = loaded.source(id) else {
                 continue;
             };
             let name = loaded.stack[id].name.to_string();
@@ -388,7 +388,7 @@ pub fn bases(
 ) -> BTreeMap<ImageId, Arc<DebianBase>> {
     let mut bases = BTreeMap::new();
     for &id in images {
-        let ImageSource::Debian(source) = &loaded.stack[id].source else {
+        let ImageSource::Debian(source) = loaded.source(id) else {
             continue;
         };
         if let Some(lock) = locks.images.get(&loaded.stack[id].name.to_string()) {

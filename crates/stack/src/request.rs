@@ -1,6 +1,6 @@
 //! A loaded stack to what the engine is asked to build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cairn_build::context::Context;
@@ -31,6 +31,8 @@ pub struct RequestOptions {
     pub epoch: Option<i64>,
     /// Whether every step runs, whatever the store holds.
     pub no_cache: bool,
+    /// The images whose steps all run, whatever the store holds.
+    pub again: BTreeSet<ImageId>,
 }
 
 /// Requests in the order of the stack's graph, and the contexts that they name.
@@ -60,7 +62,7 @@ pub fn requests(
     let mut context_ids = BTreeMap::new();
     for id in loaded.graph.with_ancestors(selected) {
         let image = &loaded.stack[id];
-        let recipe = match &image.source {
+        let recipe = match loaded.source(id) {
             ImageSource::Debian(_) => Recipe::Debian(bases[&id].clone()),
             ImageSource::Dockerfile(spec) => {
                 let file = &loaded.dockerfiles[&id];
@@ -91,7 +93,7 @@ pub fn requests(
                     names: siblings.chain(locked).collect(),
                     target: spec.target.as_ref().map(|target| target.value.clone()),
                     args: args(loaded, &spec.args),
-                    no_cache: options.no_cache,
+                    no_cache: options.no_cache || options.again.contains(&id),
                     network_none: loaded.stack.build.network == NetworkPolicy::None,
                     build_platform: options.build_platform.clone(),
                 })

@@ -3,9 +3,13 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use cairn_oci::Platform;
 use cairn_sandbox::{Ulimit, UlimitName};
+use cairn_stack::event::{Event, EventOptions, TriggerWord, detect};
+use cairn_stack::load::{Choices, LoadError, LoadedStack, load};
 use clap::{Args, ValueEnum};
 
+use crate::session::Session;
 use crate::settings::ProgressChoice;
 
 /// Which stack.
@@ -14,6 +18,69 @@ pub struct StackOption {
     /// The stack's directory, the one with `cairn.toml`
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub stack: PathBuf,
+    /// Lay an environment of the spec, `[env.NAME]`, over the rest of it
+    #[arg(long = "env", value_name = "NAME")]
+    pub overlay: Option<String>,
+    /// Give a variable of the spec a value (can be repeated)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    pub variables: Vec<(String, String)>,
+}
+
+impl StackOption {
+    /// Reads the stack for a platform.
+    pub fn load(&self, session: &Session, platform: &Platform) -> Result<LoadedStack, LoadError> {
+        let choices = Choices {
+            platform,
+            overlay: self.overlay.as_deref(),
+            variables: &self.variables.iter().cloned().collect(),
+            environment: &session.settings.environment.texts(),
+        };
+        load(&self.stack, &choices)
+    }
+}
+
+/// What a run answers; found out where nothing is said.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EventOption {
+    /// What the run answers [default: what the CI's environment says, else a push]
+    #[arg(long, value_enum, value_name = "EVENT")]
+    pub event: Option<EventWord>,
+    /// The branch or the tag it is about [default: what the CI's environment or git says]
+    #[arg(long = "ref", value_name = "NAME")]
+    pub reference: Option<String>,
+    /// The number of the pull request
+    #[arg(long, value_name = "N")]
+    pub number: Option<u64>,
+}
+
+/// What makes a run start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EventWord {
+    /// A push to a branch, or a pushed tag
+    Push,
+    /// A pull request, or a merge request
+    PullRequest,
+    /// A set time
+    Schedule,
+    /// Somebody
+    Manual,
+}
+
+impl EventOption {
+    /// Finds out what a run of this stack answers.
+    pub fn detect(&self, session: &Session, loaded: &LoadedStack) -> Event {
+        let options = EventOptions {
+            trigger: self.event.map(|word| match word {
+                EventWord::Push => TriggerWord::Push,
+                EventWord::PullRequest => TriggerWord::PullRequest,
+                EventWord::Schedule => TriggerWord::Schedule,
+                EventWord::Manual => TriggerWord::Manual,
+            }),
+            reference: self.reference.clone(),
+            number: self.number,
+        };
+        detect(loaded, &session.settings.environment.texts(), &options)
+    }
 }
 
 /// How progress is shown.

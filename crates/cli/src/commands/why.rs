@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cairn_oci::Reference;
 use cairn_stack::history::{WhyReport, WhyStep, why};
-use cairn_stack::load::{LoadError, load};
+use cairn_stack::load::LoadError;
 use clap::Args;
 
 use super::options::{JsonOption, StackOption};
@@ -27,7 +27,7 @@ pub struct WhyArgs {
 }
 
 pub fn run(args: &WhyArgs, session: &Session) -> Result<(), CommandError> {
-    let names = names(args)?;
+    let names = names(args, session)?;
     let store = session.open_existing_store()?;
     let mut reports = Vec::new();
     for name in &names {
@@ -53,8 +53,8 @@ pub fn run(args: &WhyArgs, session: &Session) -> Result<(), CommandError> {
 
 /// The images that are meant: those of the stack by that name, or the name as it is where there
 /// is no stack.
-fn names(args: &WhyArgs) -> Result<Vec<String>, CommandError> {
-    let loaded = match load(&args.stack.stack, &host_platform()) {
+fn names(args: &WhyArgs, session: &Session) -> Result<Vec<String>, CommandError> {
+    let loaded = match args.stack.load(session, &host_platform()) {
         Ok(loaded) => loaded,
         Err(LoadError::NoSpec { .. }) => return Ok(spellings(&args.image)),
         Err(error) => return Err(error.into()),

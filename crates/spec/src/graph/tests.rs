@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use cairn_diagnostic::{Source, Span};
 
 use super::*;
-use crate::read;
+use crate::{Surroundings, read};
 
 /// A stack whose images are given as `name` or `name:variant,variant`.
 fn stack(images: &[&str]) -> Stack {
@@ -17,7 +17,7 @@ fn stack(images: &[&str]) -> Stack {
             let _ = writeln!(text, "[image.{name}.variant.{variant}]");
         }
     }
-    read(&Source::new("cairn.toml", text)).expect("a good stack")
+    read(&Source::new("cairn.toml", text), &Surroundings::none()).expect("a good stack")
 }
 
 /// Each use is `child: name name ...`; the Dockerfile is one `FROM` per name.

@@ -3,10 +3,10 @@
 use cairn_diagnostic::Source;
 
 use crate::stack::{Image, ImageSource, Stack};
-use crate::{CaPolicy, ImageId, LockPolicy, NetworkPolicy, PackageSet, read};
+use crate::{CaPolicy, ImageId, LockPolicy, NetworkPolicy, PackageSet, Surroundings, read};
 
 fn good(text: &str) -> Stack {
-    read(&Source::new("cairn.toml", text)).unwrap_or_else(|findings| {
+    read(&Source::new("cairn.toml", text), &Surroundings::none()).unwrap_or_else(|findings| {
         let all: Vec<String> = findings.iter().map(cairn_diagnostic::render).collect();
         panic!("{}", all.join("\n"))
     })
@@ -14,12 +14,14 @@ fn good(text: &str) -> Stack {
 
 /// One line per finding, without hints.
 fn wrong(text: &str) -> Vec<String> {
-    let findings = read(&Source::new("f", text)).expect_err("the spec is wrong");
+    let findings =
+        read(&Source::new("f", text), &Surroundings::none()).expect_err("the spec is wrong");
     findings.iter().map(ToString::to_string).collect()
 }
 
 fn hint(text: &str) -> String {
-    let findings = read(&Source::new("f", text)).expect_err("the spec is wrong");
+    let findings =
+        read(&Source::new("f", text), &Surroundings::none()).expect_err("the spec is wrong");
     findings[0].hints.join("; ")
 }
 

@@ -7,34 +7,108 @@
 //! A key of the design that has no effect yet is known by name (see `shape`) and refused with a
 //! message that says so; it is never silently ignored.
 
+mod document;
+mod include;
+mod overlay;
 mod parse;
+mod reader;
+mod schema;
 mod shape;
 mod value;
+mod variables;
 
 use std::collections::BTreeMap;
 
+use cairn_diagnostic::Source;
 use schemars::JsonSchema;
 
-pub use parse::parse;
+pub use parse::{Parsed, parse};
 #[cfg(test)]
 pub(crate) use shape::ALL as SHAPES;
 pub use value::{Scalar, Spanned, StringOrList};
+
+/// What surrounds a spec and may be used by it: files, choices, variables.
+pub struct Surroundings<'a> {
+    /// Reads a file by its path from the root's folder; an error is one phrase.
+    pub read: &'a dyn Fn(&str) -> Result<Source, String>,
+    /// The chosen environment: an `[env.NAME]` of the spec.
+    pub overlay: Option<&'a str>,
+    /// Values of declared variables, from the command line.
+    pub variables: &'a BTreeMap<String, String>,
+    /// The variables of the environment.
+    pub environment: &'a BTreeMap<String, String>,
+}
+
+impl Surroundings<'static> {
+    /// Nothing at all: for a spec that stands alone.
+    pub fn none() -> Self {
+        static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+        Self {
+            read: &|_| Err("nothing can be included here".to_owned()),
+            overlay: None,
+            variables: &NOTHING,
+            environment: &NOTHING,
+        }
+    }
+}
 
 /// A stack of container images: how they are made, how they depend on each other, how they are
 /// tested.
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct SpecFile {
+    /// Files to take in, by their paths from this one. What this file says wins.
+    pub include: Option<Vec<Spanned<String>>>,
     /// What holds for the stack as a whole.
     pub stack: Option<StackSection>,
     /// How builds and tests run.
     pub build: Option<BuildSection>,
     /// What happens when a locked package has disappeared: a word, or a table with `policy`.
     pub lock: Option<LockSection>,
+    /// Values that `${name}` stands for: a default, or a table with `env` and `default`.
+    pub variables: Option<BTreeMap<String, Spanned<VariableSection>>>,
     /// What every image starts from; an image's own keys win, its lists and tables are added.
     pub defaults: Option<Defaults>,
+    /// The tags that an event publishes.
+    pub tags: Option<TagsSection>,
+    /// How changed files decide what a run is about.
+    pub changes: Option<ChangesSection>,
     /// The images, by name.
     pub image: Option<BTreeMap<String, Spanned<ImageSection>>>,
+    /// What is different in an environment that `--env NAME` chooses: laid over all the rest,
+    /// tables key by key, lists and values in place of what was there.
+    pub env: Option<BTreeMap<String, Spanned<EnvSection>>>,
+}
+
+/// What is different in one environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct EnvSection {
+    /// What holds for the stack as a whole.
+    pub stack: Option<StackOverlay>,
+    /// How builds and tests run.
+    pub build: Option<BuildSection>,
+    /// What happens when a locked package has disappeared.
+    pub lock: Option<LockSection>,
+    /// Other values of variables.
+    pub variables: Option<BTreeMap<String, Spanned<VariableSection>>>,
+    /// What every image starts from.
+    pub defaults: Option<Defaults>,
+    /// The tags that an event publishes.
+    pub tags: Option<TagsSection>,
+    /// How changed files decide what a run is about.
+    pub changes: Option<ChangesSection>,
+    /// Images that are different, by name.
+    pub image: Option<BTreeMap<String, Spanned<ImageSection>>>,
+}
+
+/// A variable: its default alone, or a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VariableSection {
+    /// The environment variable that gives the value.
+    pub env: Option<Spanned<String>>,
+    /// The value where nobody says another.
+    pub default: Option<Spanned<Scalar>>,
 }
 
 /// What holds for the stack as a whole.
@@ -54,6 +128,67 @@ pub struct StackSection {
     pub epoch: Option<Spanned<i64>>,
 }
 
+/// What is different about the stack as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct StackOverlay {
+    /// Another name.
+    pub name: Option<Spanned<String>>,
+    /// Other places to publish to.
+    pub registries: Option<Vec<Spanned<String>>>,
+    /// Other platforms.
+    pub platforms: Option<Vec<Spanned<String>>>,
+    /// Another time for all files.
+    #[schemars(range(min = 0))]
+    pub epoch: Option<Spanned<i64>>,
+}
+
+/// The tags that an event publishes: for each event a list of tags, in which `{prefix}`,
+/// `{branch}`, `{commit}`, `{version}` and others stand for facts of the event.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TagsSection {
+    /// What `{prefix}` stands for, as in `2026.3`; may have `{year}` and `{quarter}`.
+    pub prefix: Option<Spanned<String>>,
+    /// The branches that count as main, as names or globs; the repository's default branch
+    /// without, or `main` and `master` where it is not known.
+    #[schemars(rename = "main-branches")]
+    pub main_branches: Option<StringOrList>,
+    /// Tags of a push to any other branch.
+    pub branch: Option<Vec<Spanned<String>>>,
+    /// Tags of a push to a main branch.
+    pub main: Option<Vec<Spanned<String>>>,
+    /// Tags of a pushed git tag that is a version.
+    pub release: Option<Vec<Spanned<String>>>,
+    /// Tags of a pushed git tag that is a version before a release.
+    pub prerelease: Option<Vec<Spanned<String>>>,
+    /// Tags of a pull request; none without.
+    #[schemars(rename = "pull-request")]
+    pub pull_request: Option<Vec<Spanned<String>>>,
+    /// Tags of a run at a set time; those of its branch without.
+    pub schedule: Option<Vec<Spanned<String>>>,
+    /// Tags of a run that somebody started; those of its branch without.
+    pub manual: Option<Vec<Spanned<String>>>,
+}
+
+/// How changed files decide what a run is about. What is built is decided by content in any
+/// case.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ChangesSection {
+    /// Files whose changes concern no image, as globs from the spec's folder.
+    pub ignore: Option<Vec<Spanned<String>>>,
+    /// Files whose changes concern every image, as globs from the spec's folder.
+    #[schemars(rename = "build-all")]
+    pub build_all: Option<Vec<Spanned<String>>>,
+    /// Words in a commit's message that run every step again; `full rebuild` without.
+    #[schemars(rename = "rebuild-words")]
+    pub rebuild_words: Option<Vec<Spanned<String>>>,
+    /// Words in a commit's message that leave every image alone; `skip ci` without.
+    #[schemars(rename = "skip-words")]
+    pub skip_words: Option<Vec<Spanned<String>>>,
+}
+
 /// How builds and tests run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -67,6 +202,9 @@ pub struct BuildSection {
     /// How many steps run at a time; as many as there are processors without.
     #[schemars(range(min = 1))]
     pub jobs: Option<Spanned<i64>>,
+    /// A file of secrets that steps may ask for with `RUN --mount=type=secret`: TOML, a line
+    /// `NAME = "value"` for each. Keep it out of the repository.
+    pub secrets: Option<Spanned<String>>,
 }
 
 /// What happens when a locked package has disappeared.
@@ -80,12 +218,23 @@ pub struct LockSection {
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Defaults {
+    /// The Dockerfile of every image that has a context, by its path from there.
+    pub dockerfile: Option<Spanned<String>>,
     /// Build arguments of every image that has a Dockerfile.
     pub args: Option<BTreeMap<String, Spanned<Scalar>>>,
+    /// Settings of every base that is assembled from Debian packages.
+    pub debian: Option<Spanned<DebianSection>>,
     /// Labels of every image.
     pub labels: Option<BTreeMap<String, Spanned<Scalar>>>,
     /// Tests that every image must pass.
     pub tests: Option<TestsSection>,
+    /// Where images are to be published, in place of the stack's registries.
+    pub registries: Option<Vec<Spanned<String>>>,
+    /// The platforms of every image, in place of the stack's.
+    pub platforms: Option<Vec<Spanned<PlatformEntry>>>,
+    /// When steps run again: `changed` without.
+    #[schemars(with = "Option<crate::Rebuild>")]
+    pub rebuild: Option<Spanned<String>>,
 }
 
 /// One image: made by a Dockerfile (`context`) or assembled from Debian packages (`debian`).
@@ -108,10 +257,30 @@ pub struct ImageSection {
     pub tests: Option<TestsSection>,
     /// Whether the image is only there for other images and never published as a product.
     pub internal: Option<Spanned<bool>>,
+    /// What the image is called where it is published, if not by its name: one name, or a table
+    /// of names by registry.
+    pub names: Option<NamesSection>,
+    /// Where the image is to be published, in place of the stack's registries.
+    pub registries: Option<Vec<Spanned<String>>>,
+    /// The platforms to build for, in place of the stack's; one that only some events build is
+    /// a table with `platform` and `when`.
+    pub platforms: Option<Vec<Spanned<PlatformEntry>>>,
+    /// What is different on one platform, by its name.
+    pub on: Option<BTreeMap<String, Spanned<OnSection>>>,
+    /// When steps run again: `changed` (only what changed), `always`, or `on-main` (always, on a
+    /// main branch).
+    #[schemars(with = "Option<crate::Rebuild>")]
+    pub rebuild: Option<Spanned<String>>,
+    /// The tags that an event publishes; a list given here replaces that of `[tags]`.
+    pub tags: Option<TagsSection>,
     /// The image's variants, by name. An image with variants is exactly its variants, each called
     /// `image:variant`; what a variant says wins over what the image says, and its tables and
     /// lists are added to the image's.
     pub variant: Option<BTreeMap<String, Spanned<VariantSection>>>,
+    /// Axes whose values are combined, each combination being a variant. An axis is a list of
+    /// values, each given to the build as the argument of the axis' name, or a table with the
+    /// settings of each value.
+    pub matrix: Option<Spanned<MatrixSection>>,
 }
 
 /// What one variant of an image has of its own.
@@ -134,6 +303,76 @@ pub struct VariantSection {
     pub tests: Option<TestsSection>,
     /// Whether the variant is only there for other images.
     pub internal: Option<Spanned<bool>>,
+    /// What tags end with that do not name the variant themselves; `-` and its name without.
+    pub suffix: Option<Spanned<String>>,
+    /// What the variant is called where it is published, if not by its name: one name, or a table
+    /// of names by registry.
+    pub names: Option<NamesSection>,
+    /// Where the variant is to be published, in place of the stack's registries.
+    pub registries: Option<Vec<Spanned<String>>>,
+    /// The platforms to build for, in place of the stack's; one that only some events build is
+    /// a table with `platform` and `when`.
+    pub platforms: Option<Vec<Spanned<PlatformEntry>>>,
+    /// What is different on one platform, by its name.
+    pub on: Option<BTreeMap<String, Spanned<OnSection>>>,
+    /// When steps run again: `changed` (only what changed), `always`, or `on-main` (always, on a
+    /// main branch).
+    #[schemars(with = "Option<crate::Rebuild>")]
+    pub rebuild: Option<Spanned<String>>,
+    /// The tags that an event publishes; a list given here replaces that of `[tags]`.
+    pub tags: Option<TagsSection>,
+}
+
+/// What is different on one platform.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct OnSection {
+    /// The events that build for this platform; every one without, none with an empty list.
+    pub when: Option<StringOrList>,
+    /// The Dockerfile, by its path from the context.
+    pub dockerfile: Option<Spanned<String>>,
+    /// The stage to build.
+    pub target: Option<Spanned<String>>,
+    /// Further build arguments.
+    pub args: Option<BTreeMap<String, Spanned<Scalar>>>,
+    /// Further packages, packages to leave out, or other settings of the base.
+    pub debian: Option<Spanned<DebianSection>>,
+}
+
+/// A platform, and the events that build for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlatformEntry {
+    /// The platform, as in `linux/arm64`.
+    pub platform: Option<Spanned<String>>,
+    /// The events that build for it; every one if absent.
+    pub when: Option<StringOrList>,
+}
+
+/// What an image is called where it is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamesSection {
+    /// The same in every registry.
+    Everywhere(Spanned<String>),
+    /// By registry; the name of the image in the others.
+    By(BTreeMap<String, Spanned<Spanned<String>>>),
+}
+
+/// Axes and the combinations that are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MatrixSection {
+    /// The axes by name.
+    pub axes: BTreeMap<String, Spanned<AxisSection>>,
+    /// Combinations that are not made: for each axis that is named, one value or several.
+    pub exclude: Vec<Spanned<BTreeMap<String, StringOrList>>>,
+}
+
+/// The values of an axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AxisSection {
+    /// Each is the value of the argument that is called as the axis.
+    Values(Vec<Spanned<Scalar>>),
+    /// Each with its settings.
+    Sections(BTreeMap<String, Spanned<VariantSection>>),
 }
 
 /// A base image assembled from signed, locked Debian packages.
@@ -144,6 +383,8 @@ pub struct DebianSection {
     pub suite: Option<Spanned<String>>,
     /// Packages to install, with all they depend on.
     pub packages: Option<Vec<Spanned<String>>>,
+    /// Packages that were asked for further out and are not wanted here.
+    pub without: Option<Vec<Spanned<String>>>,
     /// Which packages the base holds besides those: `minbase` without.
     #[schemars(with = "Option<crate::PackageSet>")]
     pub variant: Option<Spanned<String>>,
@@ -165,23 +406,5 @@ pub struct TestsSection {
     pub structure: Option<StringOrList>,
 }
 
-impl JsonSchema for LockSection {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "LockSection".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let policy = generator.subschema_for::<crate::LockPolicy>();
-        schemars::json_schema!({
-            "description": "What happens when a locked package has disappeared.",
-            "anyOf": [
-                policy,
-                {
-                    "type": "object",
-                    "properties": { "policy": policy },
-                    "additionalProperties": false
-                }
-            ]
-        })
-    }
-}
+#[cfg(test)]
+mod tests;

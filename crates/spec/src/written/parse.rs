@@ -1,104 +1,96 @@
 //! Text to the file as written, with everything that is wrong reported at once.
-//!
-//! The TOML tree is walked by hand: a derived deserializer would stop at the first error and
-//! could neither suggest a key nor tell a key of a later version from a wrong one.
 
 use std::collections::BTreeMap;
 
-use cairn_diagnostic::{Diagnostic, Source, Span};
-use toml::de::{DeTable, DeValue};
+use cairn_diagnostic::{Diagnostic, Source};
 
-use super::shape::{self, Shape};
-use super::value::{Scalar, Spanned, StringOrList};
+use super::document::{Kind, Table};
+use super::reader::{Entry, Fields, Reader, entries, join};
+use super::value::{Spanned, StringOrList};
 use super::{
-    BuildSection, DebianSection, Defaults, ImageSection, LockSection, SpecFile, StackSection,
-    TestsSection, VariantSection,
+    AxisSection, BuildSection, ChangesSection, DebianSection, Defaults, EnvSection, ImageSection,
+    LockSection, MatrixSection, NamesSection, OnSection, PlatformEntry, SpecFile, StackOverlay,
+    StackSection, Surroundings, TagsSection, TestsSection, VariableSection, VariantSection,
+    include, overlay, shape, variables,
 };
-use crate::suggest::{nearest, quoted};
+use crate::sources::Sources;
 
-type Value<'t> = toml::Spanned<DeValue<'t>>;
+/// What a spec says, with the files it says it in.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// The files that all places point into.
+    pub sources: Sources,
+    /// The spec as written, all files together, with the chosen environment and the values of
+    /// variables.
+    pub file: SpecFile,
+}
 
-/// Reads the text of a spec file.
+/// Reads a spec: the text, the files it includes, the overlay of the environment, variables.
 ///
 /// Errors in the TOML are reported alone; everything else that is wrong (unknown keys, keys that
 /// do not work yet, values of a wrong type) is reported together.
-pub fn parse(source: &Source) -> Result<SpecFile, Vec<Diagnostic>> {
-    let (document, errors) = DeTable::parse_recoverable(&source.text);
-    if !errors.is_empty() {
-        return Err(errors.iter().map(|error| syntax(source, error)).collect());
-    }
+pub fn parse(root: &Source, surroundings: &Surroundings<'_>) -> Result<Parsed, Vec<Diagnostic>> {
+    let (sources, mut document) = include::read(root, surroundings)?;
+    overlay::apply(&mut document, &sources, surroundings.overlay)?;
+    let unset = variables::expand(&mut document, &sources, surroundings);
     let mut reader = Reader {
-        source,
-        findings: Vec::new(),
+        sources: &sources,
+        findings: unset,
     };
-    let file = reader.file(document.get_ref());
-    if reader.findings.is_empty() {
-        return Ok(file);
+    let file = reader.file(&document);
+    let mut findings = reader.findings;
+    if findings.is_empty() {
+        return Ok(Parsed { sources, file });
     }
-    reader
-        .findings
-        .sort_by_key(|finding| finding.label.as_ref().map(|label| label.span.start));
-    Err(reader.findings)
-}
-
-fn syntax(source: &Source, error: &toml::de::Error) -> Diagnostic {
-    let message = error.message().trim_end().replace('\n', ", ");
-    let finding = Diagnostic::error(message);
-    match error.span() {
-        Some(span) => finding.at(source, span.into()),
-        None => finding,
-    }
-}
-
-/// One key of a table with its value.
-#[derive(Clone, Copy)]
-struct Entry<'v, 't> {
-    key: &'v str,
-    key_span: Span,
-    value: &'v Value<'t>,
-}
-
-impl Entry<'_, '_> {
-    fn value_span(&self) -> Span {
-        span_of(self.value)
-    }
-}
-
-fn span_of(value: &Value<'_>) -> Span {
-    value.span().into()
-}
-
-/// The entries of one table whose keys are known to be good.
-struct Fields<'v, 't>(Vec<Entry<'v, 't>>);
-
-impl<'v, 't> Fields<'v, 't> {
-    fn get(&self, key: &str) -> Option<Entry<'v, 't>> {
-        self.0.iter().find(|entry| entry.key == key).copied()
-    }
-}
-
-struct Reader<'s> {
-    source: &'s Source,
-    findings: Vec<Diagnostic>,
+    // An overlay that was laid over the spec is read twice: as what it is, and as part of it.
+    crate::in_order(&sources, &mut findings);
+    Err(findings)
 }
 
 /// The tables, outermost first.
 impl Reader<'_> {
-    fn file(&mut self, table: &DeTable<'_>) -> SpecFile {
+    fn file(&mut self, table: &Table) -> SpecFile {
         let fields = self.fields(table, &shape::FILE, "");
         SpecFile {
-            stack: self.section(&fields, "stack", Self::stack),
-            build: self.section(&fields, "build", Self::build),
+            stack: self.section(&fields, "stack", "", Self::stack),
+            build: self.section(&fields, "build", "", Self::build),
             lock: fields.get("lock").and_then(|entry| self.lock(entry)),
-            defaults: self.section(&fields, "defaults", Self::defaults),
-            image: fields
-                .get("image")
-                .and_then(|entry| self.named(entry, Self::image)),
+            defaults: self.section(&fields, "defaults", "", Self::defaults),
+            tags: self.section(&fields, "tags", "", Self::tags),
+            changes: self.section(&fields, "changes", "", Self::changes),
+            variables: fields
+                .get("variables")
+                .and_then(|entry| self.named(entry, "", Self::variable)),
+            image: self.images(&fields, ""),
+            env: fields.get("env").and_then(|entry| {
+                self.named(entry, "", |reader, entry, at| {
+                    let table = reader.table(entry)?;
+                    Some(reader.environment(table, at))
+                })
+            }),
+            // Read and gone before the tree is walked.
+            include: None,
         }
     }
 
-    fn stack(&mut self, table: &DeTable<'_>, _at: &str) -> StackSection {
-        let fields = self.fields(table, &shape::STACK, "stack");
+    fn environment(&mut self, table: &Table, at: &str) -> EnvSection {
+        let fields = self.fields(table, &shape::ENV, at);
+        EnvSection {
+            stack: self.section(&fields, "stack", at, Self::stack_overlay),
+            build: self.section(&fields, "build", at, Self::build),
+            lock: fields.get("lock").and_then(|entry| self.lock(entry)),
+            defaults: self.section(&fields, "defaults", at, Self::defaults),
+            tags: self.section(&fields, "tags", at, Self::tags),
+            changes: self.section(&fields, "changes", at, Self::changes),
+            variables: fields
+                .get("variables")
+                .and_then(|entry| self.named(entry, at, Self::variable)),
+            image: self.images(&fields, at),
+        }
+    }
+
+    fn stack(&mut self, table: &Table, at: &str) -> StackSection {
+        let fields = self.fields(table, &shape::STACK, at);
         StackSection {
             name: self.string(&fields, "name"),
             registries: self.strings(&fields, "registries"),
@@ -107,22 +99,38 @@ impl Reader<'_> {
         }
     }
 
-    fn build(&mut self, table: &DeTable<'_>, _at: &str) -> BuildSection {
-        let fields = self.fields(table, &shape::BUILD, "build");
+    fn stack_overlay(&mut self, table: &Table, at: &str) -> StackOverlay {
+        let fields = self.fields(table, &shape::STACK, at);
+        StackOverlay {
+            name: self.string(&fields, "name"),
+            registries: self.strings(&fields, "registries"),
+            platforms: self.strings(&fields, "platforms"),
+            epoch: self.integer(&fields, "epoch"),
+        }
+    }
+
+    fn build(&mut self, table: &Table, at: &str) -> BuildSection {
+        let fields = self.fields(table, &shape::BUILD, at);
+        let ca = self.string(&fields, "ca");
         BuildSection {
-            ca: self.string(&fields, "ca"),
+            // A word or a path: only a path is a matter of folders.
+            ca: ca.map(|ca| match ca.value.contains(['/', '.']) {
+                true => self.rebased(ca),
+                false => ca,
+            }),
             network: self.string(&fields, "network"),
             jobs: self.integer(&fields, "jobs"),
+            secrets: self.path(&fields, "secrets"),
         }
     }
 
     /// `lock = "strict"` and `[lock] policy = "strict"` mean the same.
-    fn lock(&mut self, entry: Entry<'_, '_>) -> Option<LockSection> {
-        match entry.value.get_ref() {
-            DeValue::String(word) => Some(LockSection {
-                policy: Some(Spanned::new(word.to_string(), entry.value_span())),
+    fn lock(&mut self, entry: Entry<'_>) -> Option<LockSection> {
+        match &entry.value.kind {
+            Kind::String(word) => Some(LockSection {
+                policy: Some(Spanned::new(word.clone(), entry.value.span)),
             }),
-            DeValue::Table(table) => {
+            Kind::Table(table) => {
                 let fields = self.fields(table, &shape::LOCK, "lock");
                 let policy = self.string(&fields, "policy");
                 Some(LockSection { policy })
@@ -134,19 +142,78 @@ impl Reader<'_> {
         }
     }
 
-    fn defaults(&mut self, table: &DeTable<'_>, at: &str) -> Defaults {
+    fn defaults(&mut self, table: &Table, at: &str) -> Defaults {
         let fields = self.fields(table, &shape::DEFAULTS, at);
         Defaults {
+            dockerfile: self.string(&fields, "dockerfile"),
             args: self.scalars(&fields, "args"),
+            debian: self.debian(&fields, at),
             labels: self.scalars(&fields, "labels"),
             tests: self.tests(&fields, at),
+            registries: self.strings(&fields, "registries"),
+            platforms: self.platforms(&fields, at),
+            rebuild: self.string(&fields, "rebuild"),
         }
     }
 
-    fn image(&mut self, table: &DeTable<'_>, at: &str) -> ImageSection {
+    fn tags(&mut self, table: &Table, at: &str) -> TagsSection {
+        let fields = self.fields(table, &shape::TAGS, at);
+        TagsSection {
+            prefix: self.string(&fields, "prefix"),
+            main_branches: self.string_or_list(&fields, "main-branches"),
+            branch: self.strings(&fields, "branch"),
+            main: self.strings(&fields, "main"),
+            release: self.strings(&fields, "release"),
+            prerelease: self.strings(&fields, "prerelease"),
+            pull_request: self.strings(&fields, "pull-request"),
+            schedule: self.strings(&fields, "schedule"),
+            manual: self.strings(&fields, "manual"),
+        }
+    }
+
+    fn changes(&mut self, table: &Table, at: &str) -> ChangesSection {
+        let fields = self.fields(table, &shape::CHANGES, at);
+        ChangesSection {
+            ignore: self.strings(&fields, "ignore"),
+            build_all: self.strings(&fields, "build-all"),
+            rebuild_words: self.strings(&fields, "rebuild-words"),
+            skip_words: self.strings(&fields, "skip-words"),
+        }
+    }
+
+    fn variable(&mut self, entry: Entry<'_>, at: &str) -> Option<VariableSection> {
+        let Kind::Table(table) = &entry.value.kind else {
+            let default = self.scalar(entry)?;
+            return Some(VariableSection {
+                env: None,
+                default: Some(default),
+            });
+        };
+        let fields = self.fields(table, &shape::VARIABLE, at);
+        Some(VariableSection {
+            env: self.string(&fields, "env"),
+            default: fields.get("default").and_then(|entry| self.scalar(entry)),
+        })
+    }
+}
+
+/// Images.
+impl Reader<'_> {
+    fn images(
+        &mut self,
+        fields: &Fields<'_>,
+        at: &str,
+    ) -> Option<BTreeMap<String, Spanned<ImageSection>>> {
+        self.named(fields.get("image")?, at, |reader, entry, at| {
+            let table = reader.table(entry)?;
+            Some(reader.image(table, at))
+        })
+    }
+
+    fn image(&mut self, table: &Table, at: &str) -> ImageSection {
         let fields = self.fields(table, &shape::IMAGE, at);
         ImageSection {
-            context: self.string(&fields, "context"),
+            context: self.path(&fields, "context"),
             dockerfile: self.string(&fields, "dockerfile"),
             target: self.string(&fields, "target"),
             args: self.scalars(&fields, "args"),
@@ -154,16 +221,28 @@ impl Reader<'_> {
             labels: self.scalars(&fields, "labels"),
             tests: self.tests(&fields, at),
             internal: self.boolean(&fields, "internal"),
+            names: fields.get("names").and_then(|entry| self.names(entry)),
+            registries: self.strings(&fields, "registries"),
+            platforms: self.platforms(&fields, at),
+            on: fields
+                .get("on")
+                .and_then(|entry| self.named(entry, at, Self::on)),
+            rebuild: self.string(&fields, "rebuild"),
+            tags: self.section(&fields, "tags", at, Self::tags),
             variant: fields
                 .get("variant")
-                .and_then(|entry| self.named(entry, Self::variant)),
+                .and_then(|entry| self.named(entry, at, Self::variant)),
+            matrix: fields
+                .get("matrix")
+                .and_then(|entry| Some(Spanned::new(self.matrix(entry, at)?, entry.key_span))),
         }
     }
 
-    fn variant(&mut self, table: &DeTable<'_>, at: &str) -> VariantSection {
+    fn variant(&mut self, entry: Entry<'_>, at: &str) -> Option<VariantSection> {
+        let table = self.table(entry)?;
         let fields = self.fields(table, &shape::VARIANT, at);
-        VariantSection {
-            context: self.string(&fields, "context"),
+        Some(VariantSection {
+            context: self.path(&fields, "context"),
             dockerfile: self.string(&fields, "dockerfile"),
             target: self.string(&fields, "target"),
             args: self.scalars(&fields, "args"),
@@ -171,265 +250,198 @@ impl Reader<'_> {
             labels: self.scalars(&fields, "labels"),
             tests: self.tests(&fields, at),
             internal: self.boolean(&fields, "internal"),
+            suffix: self.string(&fields, "suffix"),
+            names: fields.get("names").and_then(|entry| self.names(entry)),
+            registries: self.strings(&fields, "registries"),
+            platforms: self.platforms(&fields, at),
+            on: fields
+                .get("on")
+                .and_then(|entry| self.named(entry, at, Self::on)),
+            rebuild: self.string(&fields, "rebuild"),
+            tags: self.section(&fields, "tags", at, Self::tags),
+        })
+    }
+
+    fn on(&mut self, entry: Entry<'_>, at: &str) -> Option<OnSection> {
+        let table = self.table(entry)?;
+        let fields = self.fields(table, &shape::ON, at);
+        Some(OnSection {
+            when: self.string_or_list(&fields, "when"),
+            dockerfile: self.string(&fields, "dockerfile"),
+            target: self.string(&fields, "target"),
+            args: self.scalars(&fields, "args"),
+            debian: self.debian(&fields, at),
+        })
+    }
+
+    /// `names = "x"` is the name in every registry, a table one for each.
+    fn names(&mut self, entry: Entry<'_>) -> Option<NamesSection> {
+        match &entry.value.kind {
+            Kind::String(name) => Some(NamesSection::Everywhere(Spanned::new(
+                name.clone(),
+                entry.value.span,
+            ))),
+            Kind::Table(table) => {
+                let mut names = BTreeMap::new();
+                for child in entries(table) {
+                    match &child.value.kind {
+                        Kind::String(name) => {
+                            let name = Spanned::new(name.clone(), child.value.span);
+                            names.insert(child.key.to_owned(), Spanned::new(name, child.key_span));
+                        }
+                        _ => self.wrong_type(child, "a string"),
+                    }
+                }
+                Some(NamesSection::By(names))
+            }
+            _ => {
+                self.wrong_type(entry, "a string, or a table of names by registry");
+                None
+            }
         }
     }
 
-    fn debian(&mut self, fields: &Fields<'_, '_>, at: &str) -> Option<Spanned<DebianSection>> {
+    /// Each a word, or a table that says when it is built.
+    fn platforms(&mut self, fields: &Fields<'_>, at: &str) -> Option<Vec<Spanned<PlatformEntry>>> {
+        const EXPECTED: &str = "a list of platforms";
+        let entry = fields.get("platforms")?;
+        let Kind::Array(items) = &entry.value.kind else {
+            self.wrong_type(entry, EXPECTED);
+            return None;
+        };
+        let mut platforms = Vec::new();
+        for item in items {
+            let platform = match &item.kind {
+                Kind::String(text) => PlatformEntry {
+                    platform: Some(Spanned::new(text.clone(), item.span)),
+                    when: None,
+                },
+                Kind::Table(table) => {
+                    let fields = self.fields(table, &shape::PLATFORM, &join(at, "platforms"));
+                    PlatformEntry {
+                        platform: self.string(&fields, "platform"),
+                        when: self.string_or_list(&fields, "when"),
+                    }
+                }
+                _ => {
+                    self.wrong_type(
+                        Entry {
+                            value: item,
+                            ..entry
+                        },
+                        EXPECTED,
+                    );
+                    continue;
+                }
+            };
+            platforms.push(Spanned::new(platform, item.span));
+        }
+        Some(platforms)
+    }
+
+    fn matrix(&mut self, entry: Entry<'_>, at: &str) -> Option<MatrixSection> {
+        let at = join(at, "matrix");
+        let mut matrix = MatrixSection::default();
+        for axis in entries(self.table(entry)?) {
+            if axis.key == "exclude" {
+                matrix.exclude = self.exclusions(axis);
+            } else if let Some(section) = self.axis(axis, &join(&at, axis.key)) {
+                matrix
+                    .axes
+                    .insert(axis.key.to_owned(), Spanned::new(section, axis.key_span));
+            }
+        }
+        Some(matrix)
+    }
+
+    fn axis(&mut self, entry: Entry<'_>, at: &str) -> Option<AxisSection> {
+        match &entry.value.kind {
+            Kind::Array(items) => {
+                let values = items.iter().filter_map(|item| {
+                    self.scalar(Entry {
+                        value: item,
+                        ..entry
+                    })
+                });
+                Some(AxisSection::Values(values.collect()))
+            }
+            Kind::Table(_) => {
+                let at = at.rsplit_once('.').map_or("", |(at, _)| at);
+                let values = self.named(entry, at, Self::variant)?;
+                Some(AxisSection::Sections(values))
+            }
+            _ => {
+                self.wrong_type(entry, "a list of values, or a table of them");
+                None
+            }
+        }
+    }
+
+    fn exclusions(&mut self, entry: Entry<'_>) -> Vec<Spanned<BTreeMap<String, StringOrList>>> {
+        let Kind::Array(items) = &entry.value.kind else {
+            self.wrong_type(entry, "a list of tables");
+            return Vec::new();
+        };
+        let mut exclusions = Vec::new();
+        for item in items {
+            let Kind::Table(table) = &item.kind else {
+                self.wrong_type(
+                    Entry {
+                        value: item,
+                        ..entry
+                    },
+                    "a list of tables",
+                );
+                continue;
+            };
+            let mut exclusion = BTreeMap::new();
+            for condition in entries(table) {
+                let values: Vec<Spanned<String>> = match &condition.value.kind {
+                    Kind::Array(items) => items
+                        .iter()
+                        .filter_map(|item| {
+                            self.scalar(Entry {
+                                value: item,
+                                ..condition
+                            })
+                        })
+                        .map(|scalar| Spanned::new(scalar.value.0, scalar.span))
+                        .collect(),
+                    _ => self
+                        .scalar(condition)
+                        .map(|scalar| Spanned::new(scalar.value.0, scalar.span))
+                        .into_iter()
+                        .collect(),
+                };
+                exclusion.insert(condition.key.to_owned(), StringOrList(values));
+            }
+            exclusions.push(Spanned::new(exclusion, item.span));
+        }
+        exclusions
+    }
+
+    fn debian(&mut self, fields: &Fields<'_>, at: &str) -> Option<Spanned<DebianSection>> {
         let entry = fields.get("debian")?;
         let table = self.table(entry)?;
         let fields = self.fields(table, &shape::DEBIAN, &join(at, "debian"));
         let section = DebianSection {
             suite: self.string(&fields, "suite"),
             packages: self.strings(&fields, "packages"),
+            without: self.strings(&fields, "without"),
             variant: self.string(&fields, "variant"),
             mirror: self.string_or_list(&fields, "mirror"),
             arch: self.string(&fields, "arch"),
-            keyring: self.string(&fields, "keyring"),
+            keyring: self.path(&fields, "keyring"),
             components: self.strings(&fields, "components"),
         };
         Some(Spanned::new(section, entry.key_span))
     }
 
-    fn tests(&mut self, fields: &Fields<'_, '_>, at: &str) -> Option<TestsSection> {
+    fn tests(&mut self, fields: &Fields<'_>, at: &str) -> Option<TestsSection> {
         let table = self.table(fields.get("tests")?)?;
         let fields = self.fields(table, &shape::TESTS, &join(at, "tests"));
-        let structure = self.string_or_list(&fields, "structure");
+        let structure = self.paths(&fields, "structure");
         Some(TestsSection { structure })
-    }
-}
-
-/// Tables in general.
-impl Reader<'_> {
-    /// Sorts out the keys of a table: good ones are returned, others reported.
-    fn fields<'v, 't>(
-        &mut self,
-        table: &'v DeTable<'t>,
-        shape: &Shape,
-        at: &str,
-    ) -> Fields<'v, 't> {
-        let mut good = Vec::new();
-        for (key, value) in table {
-            let entry = Entry {
-                key: key.get_ref(),
-                key_span: key.span().into(),
-                value,
-            };
-            if shape.keys.contains(&entry.key) {
-                good.push(entry);
-            } else if shape.later.contains(&entry.key) {
-                self.not_yet(entry, at);
-            } else {
-                self.unknown_key(entry, shape, at);
-            }
-        }
-        Fields(good)
-    }
-
-    fn not_yet(&mut self, entry: Entry<'_, '_>, at: &str) {
-        let path = join(at, entry.key);
-        self.findings.push(
-            Diagnostic::error(format!("`{path}` is not supported yet"))
-                .at(self.source, entry.key_span)
-                .hint("this version of cairn knows the key but cannot act on it; remove it to go on without"),
-        );
-    }
-
-    fn unknown_key(&mut self, entry: Entry<'_, '_>, shape: &Shape, at: &str) {
-        let place = match at {
-            "" => shape.name.to_owned(),
-            at => format!("`{at}`"),
-        };
-        let key = entry.key;
-        let hint = if let Some(near) = nearest(key, shape.keys.iter().copied()) {
-            format!("did you mean `{near}`?")
-        } else if let Some(home) = shape::ALL.iter().find(|home| home.keys.contains(&key)) {
-            format!("`{key}` is a key of {}", home.name)
-        } else {
-            format!("the keys here are {}", quoted(shape.keys.iter().copied()))
-        };
-        self.findings.push(
-            Diagnostic::error(format!("unknown key `{key}` in {place}"))
-                .at(self.source, entry.key_span)
-                .hint(hint),
-        );
-    }
-
-    fn section<T>(
-        &mut self,
-        fields: &Fields<'_, '_>,
-        key: &str,
-        read: fn(&mut Self, &DeTable<'_>, &str) -> T,
-    ) -> Option<T> {
-        let table = self.table(fields.get(key)?)?;
-        Some(read(self, table, key))
-    }
-
-    /// A table whose keys are names that the author chose.
-    fn named<T>(
-        &mut self,
-        entry: Entry<'_, '_>,
-        read: fn(&mut Self, &DeTable<'_>, &str) -> T,
-    ) -> Option<BTreeMap<String, Spanned<T>>> {
-        let mut named = BTreeMap::new();
-        for (name, value) in self.table(entry)? {
-            let child = Entry {
-                key: name.get_ref(),
-                key_span: name.span().into(),
-                value,
-            };
-            let Some(table) = self.table(child) else {
-                continue;
-            };
-            let at = format!("{}.{}", entry.key, child.key);
-            let section = read(self, table, &at);
-            named.insert(child.key.to_owned(), Spanned::new(section, child.key_span));
-        }
-        Some(named)
-    }
-
-    fn table<'v, 't>(&mut self, entry: Entry<'v, 't>) -> Option<&'v DeTable<'t>> {
-        if let DeValue::Table(table) = entry.value.get_ref() {
-            return Some(table);
-        }
-        self.wrong_type(entry, "a table");
-        None
-    }
-}
-
-/// Values.
-impl Reader<'_> {
-    fn string(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<Spanned<String>> {
-        let entry = fields.get(key)?;
-        match entry.value.get_ref() {
-            DeValue::String(text) => Some(Spanned::new(text.to_string(), entry.value_span())),
-            _ => {
-                self.wrong_type(entry, "a string");
-                None
-            }
-        }
-    }
-
-    fn boolean(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<Spanned<bool>> {
-        let entry = fields.get(key)?;
-        match entry.value.get_ref() {
-            DeValue::Boolean(yes) => Some(Spanned::new(*yes, entry.value_span())),
-            _ => {
-                self.wrong_type(entry, "`true` or `false`");
-                None
-            }
-        }
-    }
-
-    fn integer(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<Spanned<i64>> {
-        let entry = fields.get(key)?;
-        if let DeValue::Integer(number) = entry.value.get_ref()
-            && let Ok(value) = i64::from_str_radix(number.as_str(), number.radix())
-        {
-            return Some(Spanned::new(value, entry.value_span()));
-        }
-        self.wrong_type(entry, "a whole number");
-        None
-    }
-
-    fn strings(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<Vec<Spanned<String>>> {
-        let entry = fields.get(key)?;
-        match entry.value.get_ref() {
-            DeValue::Array(_) => self.items(entry, "a list of strings"),
-            _ => {
-                self.wrong_type(entry, "a list of strings");
-                None
-            }
-        }
-    }
-
-    fn string_or_list(&mut self, fields: &Fields<'_, '_>, key: &str) -> Option<StringOrList> {
-        const EXPECTED: &str = "a string or a list of strings";
-        let entry = fields.get(key)?;
-        match entry.value.get_ref() {
-            DeValue::String(text) => Some(StringOrList(vec![Spanned::new(
-                text.to_string(),
-                entry.value_span(),
-            )])),
-            DeValue::Array(_) => self.items(entry, EXPECTED).map(StringOrList),
-            _ => {
-                self.wrong_type(entry, EXPECTED);
-                None
-            }
-        }
-    }
-
-    fn items(&mut self, entry: Entry<'_, '_>, expected: &str) -> Option<Vec<Spanned<String>>> {
-        let DeValue::Array(items) = entry.value.get_ref() else {
-            return None;
-        };
-        let mut strings = Vec::new();
-        for item in items.iter() {
-            match item.get_ref() {
-                DeValue::String(text) => {
-                    strings.push(Spanned::new(text.to_string(), span_of(item)));
-                }
-                _ => self.wrong_type(
-                    Entry {
-                        value: item,
-                        ..entry
-                    },
-                    expected,
-                ),
-            }
-        }
-        Some(strings)
-    }
-
-    /// A table of strings in which numbers and booleans stand for their own text, so that
-    /// `PYTHON = 3.10` is "3.10" and not the number 3.1.
-    fn scalars(
-        &mut self,
-        fields: &Fields<'_, '_>,
-        key: &str,
-    ) -> Option<BTreeMap<String, Spanned<Scalar>>> {
-        let mut scalars = BTreeMap::new();
-        for (name, value) in self.table(fields.get(key)?)? {
-            let entry = Entry {
-                key: name.get_ref(),
-                key_span: name.span().into(),
-                value,
-            };
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.to_string(),
-                DeValue::Boolean(yes) => yes.to_string(),
-                DeValue::Float(number) => number.as_str().to_owned(),
-                DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
-                _ => {
-                    self.wrong_type(entry, "a string, a decimal number or a boolean");
-                    continue;
-                }
-            };
-            let scalar = Spanned::new(Scalar(text), entry.value_span());
-            scalars.insert(entry.key.to_owned(), scalar);
-        }
-        Some(scalars)
-    }
-
-    fn wrong_type(&mut self, entry: Entry<'_, '_>, expected: &str) {
-        let found = match entry.value.get_ref() {
-            DeValue::String(_) => "a string",
-            DeValue::Integer(_) => "a whole number",
-            DeValue::Float(_) => "a number",
-            DeValue::Boolean(_) => "a boolean",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a table",
-        };
-        let message = format!("`{}` must be {expected}, not {found}", entry.key);
-        self.findings
-            .push(Diagnostic::error(message).at(self.source, entry.value_span()));
-    }
-}
-
-fn join(at: &str, key: &str) -> String {
-    match at {
-        "" => key.to_owned(),
-        at => format!("{at}.{key}"),
     }
 }
 

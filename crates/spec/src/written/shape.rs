@@ -20,8 +20,19 @@ pub(crate) struct Shape {
 pub(crate) const FILE: Shape = Shape {
     name: "the file",
     definition: None,
-    keys: &["stack", "build", "lock", "defaults", "image"],
-    later: &["tags", "include", "env", "matrix", "policy"],
+    keys: &[
+        "include",
+        "stack",
+        "build",
+        "lock",
+        "variables",
+        "defaults",
+        "tags",
+        "changes",
+        "image",
+        "env",
+    ],
+    later: &[],
 };
 
 pub(crate) const STACK: Shape = Shape {
@@ -34,8 +45,8 @@ pub(crate) const STACK: Shape = Shape {
 pub(crate) const BUILD: Shape = Shape {
     name: "`[build]`",
     definition: Some("BuildSection"),
-    keys: &["ca", "network", "jobs"],
-    later: &["secrets"],
+    keys: &["ca", "network", "jobs", "secrets"],
+    later: &[],
 };
 
 pub(crate) const LOCK: Shape = Shape {
@@ -48,8 +59,17 @@ pub(crate) const LOCK: Shape = Shape {
 pub(crate) const DEFAULTS: Shape = Shape {
     name: "`[defaults]`",
     definition: Some("Defaults"),
-    keys: &["args", "labels", "tests"],
-    later: &["info", "platforms", "registries", "rebuild"],
+    keys: &[
+        "dockerfile",
+        "args",
+        "debian",
+        "labels",
+        "tests",
+        "registries",
+        "platforms",
+        "rebuild",
+    ],
+    later: &["info"],
 };
 
 pub(crate) const IMAGE: Shape = Shape {
@@ -64,17 +84,16 @@ pub(crate) const IMAGE: Shape = Shape {
         "labels",
         "tests",
         "internal",
-        "variant",
-    ],
-    later: &[
-        "info",
-        "matrix",
         "names",
-        "platforms",
-        "rebuild",
         "registries",
+        "platforms",
+        "on",
+        "rebuild",
         "tags",
+        "variant",
+        "matrix",
     ],
+    later: &["info"],
 };
 
 pub(crate) const VARIANT: Shape = Shape {
@@ -89,15 +108,76 @@ pub(crate) const VARIANT: Shape = Shape {
         "labels",
         "tests",
         "internal",
-    ],
-    later: &[
-        "info",
+        "suffix",
         "names",
-        "platforms",
-        "rebuild",
         "registries",
+        "platforms",
+        "on",
+        "rebuild",
         "tags",
     ],
+    later: &["info"],
+};
+
+pub(crate) const ON: Shape = Shape {
+    name: "`[image.*.on.*]`",
+    definition: Some("OnSection"),
+    keys: &["when", "dockerfile", "target", "args", "debian"],
+    later: &[],
+};
+
+pub(crate) const PLATFORM: Shape = Shape {
+    name: "a platform",
+    definition: Some("PlatformTable"),
+    keys: &["platform", "when"],
+    later: &[],
+};
+
+pub(crate) const TAGS: Shape = Shape {
+    name: "`[tags]`",
+    definition: Some("TagsSection"),
+    keys: &[
+        "prefix",
+        "main-branches",
+        "branch",
+        "main",
+        "release",
+        "prerelease",
+        "pull-request",
+        "schedule",
+        "manual",
+    ],
+    later: &[],
+};
+
+pub(crate) const CHANGES: Shape = Shape {
+    name: "`[changes]`",
+    definition: Some("ChangesSection"),
+    keys: &["ignore", "build-all", "rebuild-words", "skip-words"],
+    later: &[],
+};
+
+pub(crate) const VARIABLE: Shape = Shape {
+    name: "`[variables.*]`",
+    definition: Some("VariableTable"),
+    keys: &["env", "default"],
+    later: &[],
+};
+
+pub(crate) const ENV: Shape = Shape {
+    name: "`[env.*]`",
+    definition: Some("EnvSection"),
+    keys: &[
+        "stack",
+        "build",
+        "lock",
+        "variables",
+        "defaults",
+        "tags",
+        "changes",
+        "image",
+    ],
+    later: &[],
 };
 
 pub(crate) const DEBIAN: Shape = Shape {
@@ -106,6 +186,7 @@ pub(crate) const DEBIAN: Shape = Shape {
     keys: &[
         "suite",
         "packages",
+        "without",
         "variant",
         "mirror",
         "arch",
@@ -131,5 +212,6 @@ pub(crate) const TESTS: Shape = Shape {
 
 /// Every kind of table.
 pub(crate) const ALL: &[Shape] = &[
-    FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, DEBIAN, TESTS,
+    FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, ON, PLATFORM, TAGS, CHANGES, VARIABLE, ENV,
+    DEBIAN, TESTS,
 ];

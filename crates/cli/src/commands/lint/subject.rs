@@ -12,12 +12,13 @@ use cairn_dockerfile::ignore::Patterns;
 use cairn_dockerfile::lint::{self, Finding, Group, Input, Level, Reach, Rule};
 use cairn_oci::Platform;
 use cairn_spec::{ImageSource, StackGraph};
-use cairn_stack::load::{LoadError, LoadedStack, load};
+use cairn_stack::load::{LoadError, LoadedStack};
 use cairn_stack::lockfile::LockFile;
 use cairn_stack::single::{ContextSource, SingleBuild};
 
 use super::LintArgs;
 use super::levels::LevelChoice;
+use crate::commands::options::StackOption;
 use crate::error::{CommandError, Kind};
 use crate::session::{Session, host_platform};
 use crate::settings::Settings;
@@ -58,19 +59,19 @@ impl Subject {
     pub fn find(args: &LintArgs, session: &Session) -> Result<Found, CommandError> {
         let build_args = build_args(args, &session.settings);
         if !args.files.is_empty() {
-            return lone(&args.files, args, &build_args);
+            return lone(&args.files, args, &build_args, session);
         }
         let directory = args.stack.as_deref().unwrap_or(Path::new("."));
         let has_spec = directory.join(cairn_spec::FILE_NAME).is_file();
         let dockerfile = Path::new("Dockerfile");
         if args.stack.is_none() && (args.target.is_some() || !has_spec) && dockerfile.is_file() {
-            return lone(&[dockerfile.to_owned()], args, &build_args);
+            return lone(&[dockerfile.to_owned()], args, &build_args, session);
         }
         if args.stack.is_none() && !has_spec {
             return Err(CommandError::usage("there is nothing to check here")
                 .hint("name a Dockerfile, or a stack with `--stack DIR`"));
         }
-        of_stack(directory, &build_args)
+        of_stack(directory, &build_args, session)
     }
 
     /// The Dockerfile of a build, by BuildKit's rules.
@@ -176,6 +177,7 @@ fn lone(
     files: &[PathBuf],
     args: &LintArgs,
     build_args: &BTreeMap<String, String>,
+    session: &Session,
 ) -> Result<Found, CommandError> {
     let mut subjects = Vec::new();
     let mut refused = Vec::new();
@@ -196,7 +198,7 @@ fn lone(
                 ignore,
                 pinned: match is_input {
                     true => BTreeSet::new(),
-                    false => stack_around(path),
+                    false => stack_around(path, session),
                 },
                 package_files: match (&args.context, is_input) {
                     (Some(context), _) => package_files(context),
@@ -284,8 +286,17 @@ fn package_files(context: &Path) -> BTreeMap<String, String> {
     texts.collect()
 }
 
+fn load(directory: &Path, session: &Session) -> Result<LoadedStack, LoadError> {
+    let stack = StackOption {
+        stack: directory.to_owned(),
+        overlay: None,
+        variables: Vec::new(),
+    };
+    stack.load(session, &host_platform())
+}
+
 /// The names that mean images of the stack a file lies in, if it lies in one.
-fn stack_around(path: &Path) -> BTreeSet<String> {
+fn stack_around(path: &Path, session: &Session) -> BTreeSet<String> {
     let Ok(path) = std::path::absolute(path) else {
         return BTreeSet::new();
     };
@@ -294,7 +305,7 @@ fn stack_around(path: &Path) -> BTreeSet<String> {
         .skip(1)
         .find(|directory| directory.join(cairn_spec::FILE_NAME).is_file());
     // A stack that cannot be loaded is not what was asked about.
-    let Some(Ok(stack)) = directory.map(|directory| load(directory, &host_platform())) else {
+    let Some(Ok(stack)) = directory.map(|directory| load(directory, session)) else {
         return BTreeSet::new();
     };
     let mut names = locked(&stack.directory);
@@ -320,9 +331,10 @@ fn locked(directory: &Path) -> BTreeSet<String> {
 fn of_stack(
     directory: &Path,
     build_args: &BTreeMap<String, String>,
+    session: &Session,
 ) -> Result<Found, CommandError> {
     let platform = host_platform();
-    let loaded = match load(directory, &platform) {
+    let loaded = match load(directory, session) {
         Ok(loaded) => loaded,
         Err(LoadError::Findings(findings)) => return Ok((Vec::new(), findings)),
         Err(error @ LoadError::NoSpec { .. }) => {
@@ -333,7 +345,7 @@ fn of_stack(
     let locked = locked(directory);
     let mut subjects = Vec::new();
     for (id, dockerfile) in &loaded.dockerfiles {
-        let ImageSource::Dockerfile(spec) = &loaded.stack[*id].source else {
+        let ImageSource::Dockerfile(spec) = loaded.source(*id) else {
             continue;
         };
         let own = spec.args.iter();

@@ -10,15 +10,17 @@ fn source(text: &str) -> Source {
 
 /// Parses a text that is good.
 fn good(text: &str) -> SpecFile {
-    parse(&source(text)).unwrap_or_else(|findings| {
+    let parsed = parse(&source(text), &Surroundings::none());
+    let parsed = parsed.unwrap_or_else(|findings| {
         let all: Vec<String> = findings.iter().map(render).collect();
         panic!("{}", all.join("\n"))
-    })
+    });
+    parsed.file
 }
 
 /// Parses a text that is not good; one line per finding, hints below it.
 fn wrong(text: &str) -> String {
-    let findings = parse(&source(text)).expect_err("the text is wrong");
+    let findings = parse(&source(text), &Surroundings::none()).expect_err("the text is wrong");
     let mut out = String::new();
     for finding in &findings {
         out.push_str(&format!("{finding}\n"));
@@ -88,7 +90,8 @@ wibble = 1
          cairn.toml:3:1: unknown key `network` in `stack`\n  `network` is a key of `[build]`\n\
          cairn.toml:5:1: unknown key `contxt` in `image.base`\n  did you mean `context`?\n\
          cairn.toml:6:1: unknown key `wibble` in `image.base`\n  the keys here are `context`, \
-         `dockerfile`, `target`, `args`, `debian`, `labels`, `tests`, `internal`, `variant`\n\
+         `dockerfile`, `target`, `args`, `debian`, `labels`, `tests`, `internal`, `names`, \
+         `registries`, `platforms`, `on`, `rebuild`, `tags`, `variant`, `matrix`\n\
          cairn.toml:7:2: unknown key `images` in the file\n  did you mean `image`?\n"
     );
 }
@@ -158,8 +161,7 @@ args = { CUDA_VERSION = "12.6" }
     assert_eq!(
         wrong(text),
         format!(
-            "cairn.toml:6:2: `tags` is not supported yet\n{hint}\
-             cairn.toml:18:41: `image.notebook.tests.pytest` is not supported yet\n{hint}\
+            "cairn.toml:18:41: `image.notebook.tests.pytest` is not supported yet\n{hint}\
              cairn.toml:18:58: `image.notebook.tests.integration` is not supported yet\n{hint}\
              cairn.toml:19:1: `image.notebook.info` is not supported yet\n{hint}"
         )
@@ -178,7 +180,7 @@ fn broken_toml_is_reported_with_its_place() {
 
 #[test]
 fn a_finding_shows_the_line() {
-    let findings = parse(&source("[stack]\nname = 1\n")).unwrap_err();
+    let findings = parse(&source("[stack]\nname = 1\n"), &Surroundings::none()).unwrap_err();
     assert_eq!(
         render(&findings[0]),
         "error: `name` must be a string, not a whole number\n\

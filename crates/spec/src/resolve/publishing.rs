@@ -1,0 +1,267 @@
+//! Where an image goes and under which tags: registries, names, platforms, tag rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cairn_diagnostic::Span;
+use cairn_oci::{Platform, Reference};
+
+use super::Resolver;
+use super::merge::Merged;
+use crate::settings::EventKind;
+use crate::stack::{ImageName, PlatformRule};
+use crate::suggest::{nearest, quoted};
+use crate::tags::{FACTS, PREFIX_FACTS, TagRules, Template};
+use crate::written::{NamesSection, Spanned, SpecFile, StringOrList, TagsSection};
+
+impl Resolver<'_> {
+    pub(super) fn registries<'f>(
+        &mut self,
+        written: impl Iterator<Item = &'f Spanned<String>>,
+    ) -> Vec<String> {
+        written
+            .map(|registry| {
+                let text = registry.value.trim_end_matches('/');
+                if text.is_empty() || text.contains("://") || text.contains(char::is_whitespace) {
+                    self.error(registry.span, "not a registry and namespace")
+                        .hint("write it as in `ghcr.io/lab`, without a scheme");
+                }
+                text.to_owned()
+            })
+            .collect()
+    }
+
+    /// The repositories of an image: each registry with the image's name there (DH-05, MAN-16).
+    pub(super) fn repositories(
+        &mut self,
+        file: &SpecFile,
+        name: &ImageName,
+        merged: &Merged<'_>,
+    ) -> Vec<String> {
+        let stack = file.stack.as_ref().and_then(|it| it.registries.as_ref());
+        let own = merged.registries;
+        let registries = match own {
+            Some(own) => self.registries(own.iter()),
+            // Those of the stack were checked once already.
+            None => stack
+                .into_iter()
+                .flatten()
+                .map(|registry| registry.value.trim_end_matches('/').to_owned())
+                .collect(),
+        };
+        let mut named: BTreeMap<&str, &Spanned<String>> = BTreeMap::new();
+        match merged.names {
+            None => {}
+            Some(NamesSection::Everywhere(everywhere)) => {
+                self.repository_is_valid(everywhere);
+                named.extend(registries.iter().map(|it| (it.as_str(), everywhere)));
+            }
+            Some(NamesSection::By(by)) => {
+                for (registry, given) in by {
+                    self.repository_is_valid(&given.value);
+                    let text = registry.trim_end_matches('/');
+                    match registries.iter().find(|known| *known == text) {
+                        Some(known) => {
+                            named.insert(known, &given.value);
+                        }
+                        None => {
+                            let known = || registries.iter().map(String::as_str);
+                            let hint = match nearest(text, known()) {
+                                Some(near) => format!("did you mean `{near}`?"),
+                                None if registries.is_empty() => {
+                                    "the stack has no `registries`".to_owned()
+                                }
+                                None => format!("it goes to {}", quoted(known())),
+                            };
+                            self.error(given.span, format!("the image does not go to `{text}`"))
+                                .hint(hint);
+                        }
+                    }
+                }
+            }
+        }
+        registries
+            .iter()
+            .map(|registry| {
+                let name = named
+                    .get(registry.as_str())
+                    .map_or(name.image.as_str(), |name| name.as_str());
+                format!("{registry}/{name}")
+            })
+            .collect()
+    }
+
+    fn repository_is_valid(&mut self, name: &Spanned<String>) {
+        let is_path = format!("registry.invalid/{}", name.value).parse::<Reference>();
+        if is_path.is_err() || name.contains([':', '@']) {
+            self.error(
+                name.span,
+                format!("`{}` cannot be a name in a registry", name.value),
+            )
+            .hint("names are made of small letters, digits, `.`, `_`, `-` and `/`, without a tag");
+        }
+    }
+
+    /// What holds on single platforms; and whether the image is for no others.
+    pub(super) fn platform_rules(
+        &mut self,
+        file: &SpecFile,
+        name: &ImageName,
+        span: Span,
+        merged: &Merged<'_>,
+        excluded: &[Spanned<String>],
+    ) -> (Vec<PlatformRule>, bool) {
+        let mut rules: Vec<PlatformRule> = Vec::new();
+        let stack = file.stack.as_ref().and_then(|it| it.platforms.as_ref());
+        match merged.platforms {
+            // Those of the stack were checked once already.
+            None => {
+                let listed = stack.into_iter().flatten();
+                let listed = listed.filter_map(|it| it.parse::<Platform>().ok());
+                rules.extend(listed.map(PlatformRule::listed));
+            }
+            Some(entries) => {
+                for entry in entries {
+                    let Some(written) = &entry.platform else {
+                        self.error(entry.span, "this does not say which platform")
+                            .hint("add `platform = \"linux/arm64\"`");
+                        continue;
+                    };
+                    let Some(platform) = self.platform(written) else {
+                        continue;
+                    };
+                    if rules.iter().any(|rule| rule.platform == platform) {
+                        self.error(written.span, format!("`{platform}` is there twice"));
+                    }
+                    let mut rule = PlatformRule::listed(platform);
+                    rule.when = entry.when.as_ref().map(|when| self.events(when));
+                    rules.push(rule);
+                }
+            }
+        }
+        let mut on: Vec<_> = merged.on.iter().copied().flatten().collect();
+        on.sort_by_key(|(_, section)| section.span.start);
+        for (written, section) in on {
+            let Some(platform) = self.platform(&Spanned::new(written.clone(), section.span)) else {
+                continue;
+            };
+            let at = rule_of(&mut rules, platform);
+            if let Some(when) = &section.when {
+                let when = self.events(when);
+                rules[at].when = Some(match rules[at].when.take() {
+                    Some(before) => before.intersection(&when).copied().collect(),
+                    None => when,
+                });
+            }
+            let mut on_it = merged.clone();
+            for section in merged.on.iter().filter_map(|on| on.get(written)) {
+                on_it = on_it.on(section);
+            }
+            rules[at].source = self.image_source(name, span, &on_it);
+        }
+        for written in excluded {
+            if let Some(platform) = self.platform(written) {
+                let at = rule_of(&mut rules, platform);
+                rules[at].when = Some(BTreeSet::new());
+            }
+        }
+        (rules, merged.platforms.is_some())
+    }
+
+    pub(super) fn platform(&mut self, written: &Spanned<String>) -> Option<Platform> {
+        match written.value.parse::<Platform>() {
+            Ok(platform) => Some(platform),
+            Err(error) => {
+                self.error(written.span, error.to_string())
+                    .hint("write it as in `linux/amd64` or `linux/arm64`");
+                None
+            }
+        }
+    }
+
+    fn events(&mut self, written: &StringOrList) -> BTreeSet<EventKind> {
+        let words = written.0.iter();
+        words
+            .filter_map(|word| self.word(word, "when", EventKind::from_word, EventKind::WORDS))
+            .collect()
+    }
+}
+
+/// Tags.
+impl Resolver<'_> {
+    /// The rules of the stack as a whole, as an image without variants sees them.
+    pub(super) fn stack_tags(&mut self, file: &SpecFile) -> TagRules {
+        let sections: Vec<&TagsSection> = file.tags.iter().collect();
+        self.tag_rules(file, &[], &sections)
+    }
+
+    /// The rules of an image; the sections are given outermost first.
+    pub(super) fn tag_rules(
+        &mut self,
+        file: &SpecFile,
+        axes: &[(String, String)],
+        sections: &[&TagsSection],
+    ) -> TagRules {
+        // The stack's rules may name the axes of any image; one that lacks it makes no such tag.
+        let mut names: BTreeSet<&str> = axes.iter().map(|(axis, _)| axis.as_str()).collect();
+        let matrices = file.image.iter().flatten();
+        let matrices = matrices.filter_map(|(_, image)| image.matrix.as_ref());
+        names.extend(matrices.flat_map(|matrix| matrix.axes.keys().map(String::as_str)));
+        let names: Vec<&str> = names.into_iter().collect();
+        let mut rules = TagRules::default();
+        for section in sections {
+            if let Some(prefix) = &section.prefix {
+                rules.prefix = self.template(prefix, PREFIX_FACTS, &names);
+            }
+            if let Some(branches) = &section.main_branches {
+                let globs = branches.0.iter().map(|glob| glob.value.clone());
+                rules.main_branches = Some(globs.collect());
+            }
+            let lists = [
+                (EventKind::Branch, &section.branch),
+                (EventKind::Main, &section.main),
+                (EventKind::Release, &section.release),
+                (EventKind::Prerelease, &section.prerelease),
+                (EventKind::PullRequest, &section.pull_request),
+                (EventKind::Schedule, &section.schedule),
+                (EventKind::Manual, &section.manual),
+            ];
+            for (kind, list) in lists {
+                let Some(list) = list else { continue };
+                let templates = list.iter().filter_map(|written| {
+                    let template = self.template(written, FACTS, &names)?;
+                    Some(Spanned::new(template, written.span))
+                });
+                let templates = templates.collect();
+                rules.lists.insert(kind, templates);
+            }
+        }
+        rules
+    }
+
+    fn template(
+        &mut self,
+        written: &Spanned<String>,
+        facts: &[&str],
+        axes: &[&str],
+    ) -> Option<Template> {
+        match Template::parse(written, facts, axes) {
+            Ok(template) => Some(template),
+            Err(wrong) => {
+                self.error(written.span, wrong.message).hint(wrong.hint);
+                None
+            }
+        }
+    }
+}
+
+/// The place of a platform's rule, made if there is none.
+fn rule_of(rules: &mut Vec<PlatformRule>, platform: Platform) -> usize {
+    let found = rules.iter().position(|rule| rule.platform == platform);
+    found.unwrap_or_else(|| {
+        rules.push(PlatformRule {
+            is_listed: false,
+            ..PlatformRule::listed(platform)
+        });
+        rules.len() - 1
+    })
+}
