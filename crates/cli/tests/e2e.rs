@@ -12,6 +12,8 @@ mod workshop;
 mod building;
 #[path = "e2e/caching.rs"]
 mod caching;
+#[path = "e2e/defining.rs"]
+mod defining;
 #[path = "e2e/disk.rs"]
 mod disk;
 #[path = "e2e/failing.rs"]

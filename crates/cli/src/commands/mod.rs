@@ -6,27 +6,22 @@ mod completions;
 mod doctor;
 mod export;
 mod gc;
-mod generations;
 mod images;
 mod inspect;
 mod lint;
 mod load;
 mod lock;
-mod log;
 mod man;
 pub mod options;
 mod output;
 mod plan;
-mod promote;
-mod publish;
 mod pull;
 mod push;
-mod rollback;
 mod run;
 mod schema;
+mod tags;
 mod up;
 mod why;
-mod yank;
 
 use std::path::PathBuf;
 
@@ -67,13 +62,9 @@ enum Command {
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
     Why(why::WhyArgs),
+    Tags(tags::TagsArgs),
     Build(build::BuildArgs),
     Test(up::TestArgs),
-    Publish(publish::PublishArgs),
-    Promote(promote::PromoteArgs),
-    Rollback(rollback::RollbackArgs),
-    Log(log::LogArgs),
-    Yank(yank::YankArgs),
     Run(run::RunArgs),
     Images(images::ImagesArgs),
     Inspect(inspect::InspectArgs),
@@ -99,13 +90,9 @@ impl Cairn {
             Command::Up(args) => up::up(args, session),
             Command::Plan(args) => plan::run(args, session),
             Command::Why(args) => why::run(args, session),
+            Command::Tags(args) => tags::run(args, session),
             Command::Build(args) => build::run(args, session),
             Command::Test(args) => up::test(args, session),
-            Command::Publish(args) => publish::run(args, session),
-            Command::Promote(args) => promote::run(args, session),
-            Command::Rollback(args) => rollback::run(args, session),
-            Command::Log(args) => log::run(args, session),
-            Command::Yank(args) => yank::run(args, session),
             Command::Run(args) => run::run(args, session),
             Command::Images(args) => images::run(args, session),
             Command::Inspect(args) => inspect::run(args, session),

@@ -1,0 +1,187 @@
+//! A stack defined by several files, environments, matrices and policies; what events publish.
+
+use std::process::Command;
+
+use crate::workshop::Workshop;
+
+fn git(workshop: &Workshop, arguments: &[&str]) {
+    let status = Command::new("git")
+        .arg("-C")
+        .arg(workshop.path())
+        .args(["-c", "user.name=ann", "-c", "user.email=ann@example.org"])
+        .args(["-c", "init.defaultBranch=main", "-c", "tag.gpgSign=false"])
+        .args(arguments)
+        .env("GIT_COMMITTER_DATE", "1700000000 +0000")
+        .env("GIT_AUTHOR_DATE", "1700000000 +0000")
+        .output()
+        .expect("git runs");
+    assert!(status.status.success(), "{arguments:?}: {status:?}");
+}
+
+/// A matrix whose images differ, an included file, an environment, a variable, a secret.
+#[test]
+fn a_stack_is_put_together_from_its_parts() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "cairn.toml",
+        "include = [\"common/defaults.toml\"]\n[stack]\nname = \"lab\"\nepoch = 1700000000\n\
+         [variables]\nwho = { env = \"WHO\", default = \"nobody\" }\n\
+         [build]\nsecrets = \"secrets.toml\"\n\
+         [image.r]\ncontext = \"r\"\nargs = { WHO = \"${who}\" }\n\
+         [image.r.matrix]\nR = [\"4.3\", \"4.4\"]\nsystem.jammy = {}\nsystem.noble = { args = { CODE = 24 } }\n\
+         exclude = [{ R = \"4.3\", system = \"noble\" }]\n\
+         [image.arm]\ncontext = \"r\"\nplatforms = [\"linux/riscv64\"]\n\
+         [env.class.image.r.args]\nWHO = \"class\"\n",
+    );
+    workshop.write(
+        "common/defaults.toml",
+        "[defaults]\nargs = { CODE = 22 }\n[image.common]\ncontext = \"image\"\n",
+    );
+    workshop.write(
+        "common/image/Dockerfile",
+        "FROM base\nRUN echo in-common > /common\n",
+    );
+    workshop.write(
+        "r/Dockerfile",
+        "FROM common\nARG R\nARG CODE\nARG WHO\nRUN echo $R on $CODE for $WHO > /what\n\
+         RUN --mount=type=secret,id=PAT,required=true echo token $(cat /run/secrets/PAT)\n",
+    );
+    workshop.write("secrets.toml", "PAT = \"very-secret-value\"\n");
+    let said = workshop.cairn(&["build", "--progress", "plain"]).success();
+    said.err_has("not for linux/")
+        .err_lacks("very-secret-value");
+    let what = |image: &str| {
+        workshop
+            .cairn(&["run", image, "cat", "/what"])
+            .success()
+            .out
+    };
+    assert_eq!(what("r:4.4-noble"), "4.4 on 24 for nobody\n");
+    assert_eq!(what("r:4.3-jammy"), "4.3 on 22 for nobody\n");
+    workshop.cairn(&["run", "r:4.3-noble", "true"]).code(125);
+    let set = ["build", "--set", "who=ann", "r:4.3-jammy"];
+    workshop.cairn(&set).success();
+    assert_eq!(what("r:4.3-jammy"), "4.3 on 22 for ann\n");
+    workshop.cairn(&["build", "--env", "class", "r"]).success();
+    assert_eq!(what("r:4.4-jammy"), "4.4 on 22 for class\n");
+    workshop
+        .cairn(&["build", "arm"])
+        .code(2)
+        .err_has("not for linux/");
+    workshop
+        .cairn(&["plan", "--env", "clas"])
+        .code(2)
+        .err_has("did you mean `class`?");
+}
+
+/// MAN-19: `rebuild = "always"` runs every step of its image, and of no other.
+#[test]
+fn an_image_can_be_built_again_in_every_run() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"lab\"\nepoch = 1700000000\n[image.a]\ncontext = \"a\"\nrebuild = \"always\"\n\
+         [image.b]\ncontext = \"b\"\n",
+    );
+    workshop.write("a/Dockerfile", "FROM base\nRUN echo ran-a\n");
+    workshop.write("b/Dockerfile", "FROM base\nRUN echo ran-b\n");
+    workshop.cairn(&["build"]).success();
+    let plan = workshop.cairn(&["plan", "--json"]).success();
+    let plan: serde_json::Value = serde_json::from_str(&plan.out).expect("JSON");
+    assert_eq!(
+        (&plan["run"], &plan["reuse"]),
+        (&1.into(), &1.into()),
+        "{plan}"
+    );
+    let again = workshop.cairn(&["build", "--progress", "plain"]).success();
+    assert!(
+        again.err.contains("ran-a") && !again.err.contains("\nran-b"),
+        "{}",
+        again.err
+    );
+}
+
+fn tagged() -> Workshop {
+    let workshop = Workshop::empty();
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"lab\"\nregistries = [\"ghcr.io/lab\", \"docker.io/x\"]\n\
+         [tags]\nmain = [\"latest\", \"sha-{commit}\"]\nbranch = [\"{prefix}-{branch}\"]\nprefix = \"2026.3\"\n\
+         [image.ml]\ncontext = \"ml\"\nnames = { \"docker.io/x\" = \"ml_platform\" }\n",
+    );
+    workshop.write("ml/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    git(&workshop, &["init", "-q"]);
+    git(&workshop, &["add", "."]);
+    git(&workshop, &["commit", "-q", "-m", "first"]);
+    workshop
+}
+
+fn names(workshop: &Workshop, arguments: &[&str]) -> Vec<String> {
+    let said = workshop
+        .cairn(&[&["tags", "--json"], arguments].concat())
+        .success();
+    let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let names = report["images"][0]["names"]
+        .as_array()
+        .expect("names")
+        .iter();
+    names
+        .map(|name| name.as_str().expect("a name").to_owned())
+        .collect()
+}
+
+/// MAN-20, MAN-22, DH-18: facts from git, from flags and from the CI's variables.
+#[test]
+fn an_event_is_found_out_and_its_tags_are_told() {
+    let workshop = tagged();
+    let main = names(&workshop, &[]);
+    assert_eq!(main[0], "ghcr.io/lab/ml:latest");
+    assert!(
+        main[1].starts_with("ghcr.io/lab/ml:sha-") && main.len() == 4,
+        "{main:?}"
+    );
+    assert_eq!(main[2], "docker.io/x/ml_platform:latest");
+    git(&workshop, &["checkout", "-q", "-b", "fix/x"]);
+    assert_eq!(names(&workshop, &[])[0], "ghcr.io/lab/ml:2026.3-fix-x");
+    assert_eq!(names(&workshop, &["--event", "pull-request"]), [""; 0]);
+    git(&workshop, &["tag", "v1.3.0"]);
+    let old = names(&workshop, &["--ref", "v1.2.0"]);
+    assert_eq!(
+        old[..2],
+        ["ghcr.io/lab/ml:1.2.0", "ghcr.io/lab/ml:1.2"],
+        "no latest"
+    );
+    git(&workshop, &["checkout", "-q", "--detach"]);
+    assert!(names(&workshop, &[]).contains(&"ghcr.io/lab/ml:latest".to_owned()));
+    let told = workshop
+        .command(&["tags"])
+        .envs([
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_EVENT_NAME", "push"),
+            ("GITHUB_REF", "refs/heads/stable"),
+        ])
+        .output()
+        .expect("the program runs");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("by GitHub's variables"), "{told}");
+    assert!(
+        told.contains("2026.3-stable` is given by promotion only"),
+        "{told}"
+    );
+}
+
+#[test]
+fn two_images_under_one_tag_are_refused() {
+    let workshop = tagged();
+    let text = workshop.read("cairn.toml")
+        + "[image.ml.variant.a]\nsuffix = \"\"\n[image.ml.variant.b]\nsuffix = \"\"\n";
+    workshop.write("cairn.toml", &text);
+    workshop
+        .cairn(&["tags"])
+        .code(2)
+        .err_has("`ghcr.io/lab/ml:latest` would be both ml:a and ml:b");
+}
