@@ -38,6 +38,8 @@ pub struct Settings {
     pub fail_fast: bool,
     /// Whether records are ignored: every step runs.
     pub no_cache: bool,
+    /// Directories with results of other machines, asked when the store has none.
+    pub cache_from: Vec<PathBuf>,
     /// Values of secrets by name.
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Sockets of ssh agents by name.

@@ -26,6 +26,7 @@ pub mod graph;
 pub mod image;
 pub mod key;
 pub mod lint;
+pub mod local_cache;
 pub mod lower;
 pub mod mount;
 pub mod plan;

@@ -17,6 +17,7 @@ use crate::filesystem::Filesystem;
 use crate::graph::{Graph, Op, Vertex};
 use crate::image::record::RecordLayer;
 use crate::key::{Difference, KeyInputs};
+use crate::local_cache;
 use crate::take::{ResultOf, Taker};
 
 /// The decisions for all vertices of a graph.
@@ -134,7 +135,10 @@ fn decide(
 
 /// Finds the layer that a key stands for: `Some(None)` if it is known to make none.
 pub(crate) fn look_up(engine: &Engine<'_>, key: &CacheKey) -> Option<Option<RecordLayer>> {
-    let record = engine.store.get_record(key)?;
+    let record = engine.store.get_record(key).or_else(|| {
+        let mut elsewhere = engine.settings.cache_from.iter();
+        elsewhere.find_map(|directory| local_cache::find(directory, engine.store, key))
+    })?;
     Some(record.snapshot.map(|snapshot| RecordLayer {
         snapshot,
         content: record.content,

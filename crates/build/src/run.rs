@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cairn_diagnostic::Diagnostic;
+use cairn_store::CacheKey;
 
 use crate::assemble::assemble;
 use crate::engine::Engine;
@@ -93,6 +94,21 @@ impl Prepared<'_> {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The keys of what is there without running anything.
+    pub fn keys_at_hand(&self, engine: &Engine<'_>) -> Result<Vec<CacheKey>, StepError> {
+        let at_hand = self.at_hand();
+        let result_of = |input: VertexId| at_hand[&input].clone();
+        let graph = &self.lowered.graph;
+        let mut keys = Vec::new();
+        for (id, vertex) in graph.iter() {
+            if at_hand.contains_key(&id) && graph.is_step(id) {
+                let inputs = self.taker.inputs(engine, id, vertex, &result_of)?;
+                keys.push(inputs.key());
+            }
+        }
+        Ok(keys)
     }
 
     /// All vertices that an image needs, in topological order.

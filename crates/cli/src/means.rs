@@ -56,6 +56,7 @@ impl Means {
             jobs: options.jobs.map_or_else(cpus, NonZeroUsize::get),
             fail_fast: options.fail_fast,
             no_cache: options.no_cache,
+            cache_from: Vec::new(),
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             proxies: session.settings.proxies(),

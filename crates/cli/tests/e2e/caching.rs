@@ -62,3 +62,61 @@ fn a_cache_is_carried_to_another_store_and_removed() {
         .code(2)
         .err_has("holds no caches");
 }
+
+#[test]
+fn results_are_taken_from_another_machines_directory() {
+    let Some(mut workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/note", "x");
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base AS made\nCOPY note /note\nRUN echo compiling; rm /etc/group; echo made > /made\n\
+         FROM base\nRUN true; echo nothing-changes\nCOPY --from=made /made /made\nRUN echo linking; cp /made /linked\n",
+    );
+    let build = |workshop: &Workshop, more: &[&str]| {
+        let common = [
+            "build",
+            "--progress",
+            "plain",
+            "-o",
+            "type=oci,dest=image.tar",
+            "./app",
+        ];
+        workshop.cairn(&[&common, more].concat()).success()
+    };
+    build(&workshop, &["--cache-from", "type=local,src=kept"]).err_has("no cache at kept yet");
+    let first = std::fs::read(workshop.path().join("image.tar")).unwrap();
+    build(&workshop, &["--cache-to", "type=local,dest=kept,mode=max"]).err_lacks(" compiling\n");
+
+    workshop.move_to_store("elsewhere");
+    workshop
+        .cairn(&["load", "-t", "base", "tar:base.tar"])
+        .success();
+    build(&workshop, &["--cache-from", "type=local,src=kept"])
+        .err_lacks(" compiling\n")
+        .err_lacks(" nothing-changes\n")
+        .err_lacks(" linking\n");
+    let second = std::fs::read(workshop.path().join("image.tar")).unwrap();
+    assert!(first == second, "the same bytes on both machines");
+
+    // A cache that was tampered with is no cache.
+    workshop.move_to_store("third");
+    workshop
+        .cairn(&["load", "-t", "base", "tar:base.tar"])
+        .success();
+    let blobs = workshop.path().join("kept/blobs/sha256");
+    let blobs: Vec<_> = std::fs::read_dir(blobs)
+        .unwrap()
+        .map(|blob| blob.unwrap().path())
+        .collect();
+    let (one, other) = (
+        std::fs::read(&blobs[0]).unwrap(),
+        std::fs::read(&blobs[1]).unwrap(),
+    );
+    std::fs::write(&blobs[0], other).unwrap();
+    std::fs::write(&blobs[1], one).unwrap();
+    build(&workshop, &["--cache-from", "type=local,src=kept"]);
+    let third = std::fs::read(workshop.path().join("image.tar")).unwrap();
+    assert!(first == third, "and after tampering");
+}

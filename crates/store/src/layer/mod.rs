@@ -131,6 +131,17 @@ impl Store {
         Ok((snapshot, found))
     }
 
+    /// Unpacks a layer tar into a new snapshot that nobody takes for an imported layer: it is
+    /// exported as one made here.
+    pub fn unpack_layer(&self, source: impl Read + Send) -> Result<SnapshotId, StoreError> {
+        let active = self.begin_snapshot()?;
+        let (active, _) = decompress::with_tar(source, |tar| {
+            unpack::unpack(&active, tar)?;
+            Ok(active)
+        })?;
+        active.commit()
+    }
+
     /// The snapshot that a layer was unpacked to, if it is there.
     pub fn imported_layer(&self, diff_id: &DiffId) -> Option<SnapshotId> {
         let bytes = read_and_touch(&self.unpacked_path(diff_id))?;
