@@ -11,6 +11,8 @@
 //! | `model` | variants, none of which is meant | an error that lists them |
 //! | `model:clod` | a variant of nearly that name | an error that suggests it |
 //! | `python:3.11` | an image `python`, but no such variant | the image of that name elsewhere |
+//! | `ghcr.io/lab/base`, or its `:latest` | an image that is published there | as if its name stood there |
+//! | `ghcr.io/lab/base:2024.1` | an image that is published there | the one that was published, elsewhere |
 //! | anything else | | an image elsewhere |
 //!
 //! so a stack whose image `python` says `FROM python:3.11` works as its author expects. Stages of
@@ -19,6 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_diagnostic::{Diagnostic, Source, Span};
+use cairn_oci::Reference;
 
 use crate::stack::{ImageId, Stack};
 use crate::suggest::{nearest, quoted};
@@ -173,10 +176,31 @@ fn sibling(stack: &Stack, child: ImageId, name: &str) -> Result<Option<ImageId>,
         .filter(|&id| stack[id].name.image == plain)
         .collect();
     match variants.as_slice() {
-        [] => misspelt_variant(stack, child, name),
+        [] => match published_as(stack, child, name) {
+            Some(image) => sibling(stack, child, &image),
+            None => misspelt_variant(stack, child, name),
+        },
         [only] if *only != child => Ok(Some(*only)),
         _ => same_variant(stack, child, plain, &variants),
     }
+}
+
+/// The image that is published under this name, if it is not the asking image itself: an image
+/// may well be made of the last one of its name.
+fn published_as(stack: &Stack, child: ImageId, name: &str) -> Option<String> {
+    let wanted: Reference = name.parse().ok()?;
+    let is_newest = wanted.digest().is_none() && matches!(wanted.tag(), None | Some("latest"));
+    if !is_newest || !name.contains('/') {
+        return None;
+    }
+    let wanted = wanted.name();
+    let is_it = |repository: &String| {
+        let reference = repository.parse::<Reference>();
+        reference.is_ok_and(|reference| reference.name() == wanted)
+    };
+    let mut images = stack.images.iter();
+    let image = images.find(|image| image.repositories.iter().any(is_it))?;
+    (image.name.image != stack[child].name.image).then(|| image.name.image.clone())
 }
 
 fn same_variant(

@@ -20,6 +20,7 @@ pub mod graph;
 #[cfg(test)]
 mod page_tests;
 mod resolve;
+pub mod scaffold;
 mod schema;
 mod settings;
 mod sources;

@@ -7,6 +7,7 @@ mod doctor;
 mod export;
 mod gc;
 mod images;
+mod init;
 mod inspect;
 mod lint;
 mod load;
@@ -59,6 +60,7 @@ pub struct Globals {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitArgs),
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
     Why(why::WhyArgs),
@@ -87,6 +89,7 @@ impl Cairn {
     /// Carries the command out.
     pub fn run(&self, session: &mut Session) -> Result<(), CommandError> {
         match &self.command {
+            Command::Init(args) => init::run(args, session),
             Command::Up(args) => up::up(args, session),
             Command::Plan(args) => plan::run(args, session),
             Command::Why(args) => why::run(args, session),

@@ -185,3 +185,46 @@ fn two_images_under_one_tag_are_refused() {
         .code(2)
         .err_has("`ghcr.io/lab/ml:latest` would be both ml:a and ml:b");
 }
+
+/// MAN-29: a stack, and one image more, by one command each; both build.
+#[test]
+fn what_init_writes_builds_and_passes_its_tests() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop
+        .cairn(&["init", "--from", "base", "My Lab"])
+        .success()
+        .err_has("cairn up");
+    let stack = ["--stack", "My Lab"];
+    let image = ["init", "image", "tool", "--parent", "app"];
+    workshop.cairn(&[&image[..], &stack[..]].concat()).success();
+    let spec = workshop.read("My Lab/cairn.toml");
+    assert!(
+        spec.contains("name = \"my-lab\"") && spec.contains("[image.tool]"),
+        "{spec}"
+    );
+    workshop
+        .cairn(&[&["up"][..], &stack[..]].concat())
+        .success();
+    let said = workshop.cairn(&["run", "tool"]).success();
+    assert_eq!(said.out, "hello from Linux\n");
+    workshop
+        .cairn(&["init", "My Lab"])
+        .code(2)
+        .err_has("is there already");
+    workshop
+        .cairn(&[&image[..], &stack[..]].concat())
+        .code(2)
+        .err_has("tool");
+    let parent = ["init", "image", "x", "--parent", "ap", "--stack", "My Lab"];
+    workshop
+        .cairn(&parent)
+        .code(2)
+        .err_has("did you mean `app`?");
+    assert_eq!(
+        workshop.read("My Lab/cairn.toml"),
+        spec,
+        "nothing was written"
+    );
+}

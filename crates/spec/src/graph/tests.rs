@@ -162,3 +162,23 @@ fn circles_are_shown_whole() {
          (one of them must build on something else)"
     );
 }
+
+/// DH-08, PAN-11: a Dockerfile that names its parent by where it is published needs no edit.
+#[test]
+fn the_name_an_image_is_published_under_means_the_image() {
+    let text = "[stack]\nname = \"lab\"\nregistries = [\"ghcr.io/lab\", \"docker.io/x\"]\n\
+                [image.base]\ncontext = \"b\"\nnames = \"lab-base\"\n[image.child]\ncontext = \"c\"\n";
+    let stack = read(&Source::new("cairn.toml", text), &Surroundings::none()).unwrap();
+    let (base, child) = (stack.exact("base").unwrap(), stack.exact("child").unwrap());
+    for (name, meant) in [
+        ("ghcr.io/lab/lab-base", Some(base)),
+        ("ghcr.io/lab/lab-base:latest", Some(base)),
+        ("x/lab-base", Some(base)),
+        ("index.docker.io/x/lab-base:latest", Some(base)),
+        ("ghcr.io/lab/lab-base:2024.1", None),
+        ("ghcr.io/lab/base", None),
+        ("ghcr.io/lab/child", None),
+    ] {
+        assert_eq!(sibling(&stack, child, name).unwrap(), meant, "{name}");
+    }
+}
