@@ -34,7 +34,9 @@ use cairn_diagnostic::{Diagnostic, Source};
 pub use graph::StackGraph;
 pub use resolve::resolve;
 pub use schema::schema;
-pub use settings::{CaPolicy, EventKind, LockPolicy, NetworkPolicy, PackageSet, Rebuild};
+pub use settings::{
+    CaPolicy, EventKind, LintLevel, LockPolicy, NetworkPolicy, PackageSet, Rebuild,
+};
 pub use sources::Sources;
 pub use stack::{Image, ImageId, ImageName, ImageSource, Stack};
 pub use written::{Parsed, SpecFile, Surroundings, parse};

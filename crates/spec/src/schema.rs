@@ -113,6 +113,8 @@ mod tests {
         ca = "host"
         network = "none"
         jobs = 2
+        [lint]
+        UndefinedVar = "error"
         [image.base]
         debian = { suite = "bookworm", packages = ["python3"], variant = "minbase", mirror = ["http://a"] }
         internal = true
@@ -158,6 +160,7 @@ mod tests {
             ("mirror = [\"http://a\"]", "mirror = [1]"),
             ("A = \"x\"", "A = []"),
             ("[build]", "[biuld]"),
+            ("UndefinedVar = \"error\"", "UndefinedVar = \"loud\""),
             ("[image.ml.variant.gpu]", "[image.ml.variant.gpu.more]"),
             ("when = \"release\"", "wen = \"release\""),
             ("rebuild = \"changed\"", "rebuild = \"sometimes\""),

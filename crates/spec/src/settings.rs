@@ -55,6 +55,20 @@ words! {
 }
 
 words! {
+    /// How much a rule of `cairn lint` matters in the stack.
+    LintLevel {
+        /// Not at all.
+        Off = "off",
+        /// Worth knowing; not shown unless asked for.
+        Info = "info",
+        /// Probably a mistake.
+        Warning = "warning",
+        /// A mistake.
+        Error = "error",
+    }
+}
+
+words! {
     /// Which packages a Debian base holds besides those that are named, as in mmdebstrap.
     PackageSet {
         /// Those marked `Essential: yes`.

@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::ops::Index;
 
 use cairn_diagnostic::Span;
+use cairn_dockerfile::lint::Level;
 use cairn_oci::Platform;
 
 use crate::settings::{CaPolicy, EventKind, LockPolicy, NetworkPolicy, PackageSet, Rebuild};
@@ -33,6 +34,8 @@ pub struct Stack {
     pub epoch: Option<i64>,
     /// How builds and tests run.
     pub build: BuildSettings,
+    /// Levels of the checker's rules that differ from their own; `None` switches a rule off.
+    pub lint: BTreeMap<&'static str, Option<Level>>,
     /// What to do when a locked package has disappeared.
     pub lock_policy: LockPolicy,
     /// The tag rules where no image has its own.

@@ -184,6 +184,14 @@ fn siblings_have_no_tag_and_need_none() {
     assert!(said.out.contains("python has no tag") && !said.out.contains("one has no tag"));
     let said = shop.cairn(&["lint", "two/Dockerfile"]).success();
     assert_eq!(said.out, "");
+    shop.write(
+        "cairn.toml",
+        &format!("{spec}[lint]\nFloatingBase = \"error\"\n"),
+    );
+    shop.cairn(&["lint"]).code(1).err_has("1 error in 2 files");
+    shop.cairn(&["lint", "one/Dockerfile"]).code(1);
+    shop.cairn(&["lint", "--rule", "FloatingBase=off"])
+        .success();
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! What cannot be used where it is written is an error, not a value that is dropped.
 
 mod checks;
+mod lint;
 mod matrix;
 mod merge;
 mod publishing;
@@ -60,6 +61,7 @@ impl Resolver<'_> {
             platforms: self.platforms(section),
             epoch: self.epoch(section),
             build: self.build(file.build.as_ref()),
+            lint: self.lint(file),
             lock_policy: self.lock_policy(file),
             tags: self.stack_tags(file),
             changes: self.changes(file),

@@ -1,6 +1,7 @@
 //! Merging and checking, from the text of a spec to the stack.
 
 use cairn_diagnostic::Source;
+use cairn_dockerfile::lint::Level;
 
 use crate::stack::{Image, ImageSource, Stack};
 use crate::{CaPolicy, ImageId, LockPolicy, NetworkPolicy, PackageSet, Surroundings, read};
@@ -43,6 +44,28 @@ fn absent_settings_have_their_defaults() {
     };
     assert_eq!(source.dockerfile.value, "Dockerfile");
     assert_eq!(source.target, None);
+}
+
+#[test]
+fn rules_of_the_checker_have_levels() {
+    let stack = good(&format!(
+        "{SMALL}[lint]\nUndefinedVar = \"error\"\nDL3008 = \"off\"\n"
+    ));
+    assert_eq!(stack.lint["UndefinedVar"], Some(Level::Error));
+    assert_eq!(stack.lint["UnpinnedPackages"], None);
+    assert_eq!(
+        wrong(&format!(
+            "{SMALL}[lint]\nUndefindVar = \"off\"\nPipCacheLeft = \"of\"\n"
+        )),
+        [
+            "f:6:15: there is no rule `UndefindVar`",
+            "f:7:16: `PipCacheLeft` cannot be `of`"
+        ]
+    );
+    assert_eq!(
+        hint(&format!("{SMALL}[lint]\nUndefindVar = \"off\"\n")),
+        "did you mean `UndefinedVar`?"
+    );
 }
 
 /// DH-10, DH-11, DH-14, DH-55, EPI-01, EPI-15, MAN-17.

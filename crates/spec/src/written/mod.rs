@@ -63,6 +63,10 @@ pub struct SpecFile {
     pub stack: Option<StackSection>,
     /// How builds and tests run.
     pub build: Option<BuildSection>,
+    /// How much rules of `cairn lint` matter in this stack, by name: `off`, `info`, `warning` or
+    /// `error`. Without, each has its own level.
+    #[schemars(with = "Option<BTreeMap<String, crate::LintLevel>>")]
+    pub lint: Option<BTreeMap<String, Spanned<Scalar>>>,
     /// What happens when a locked package has disappeared: a word, or a table with `policy`.
     pub lock: Option<LockSection>,
     /// Values that `${name}` stands for: a default, or a table with `env` and `default`.

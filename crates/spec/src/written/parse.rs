@@ -54,6 +54,7 @@ impl Reader<'_> {
         SpecFile {
             stack: self.section(&fields, "stack", "", Self::stack),
             build: self.section(&fields, "build", "", Self::build),
+            lint: self.scalars(&fields, "lint"),
             lock: fields.get("lock").and_then(|entry| self.lock(entry)),
             defaults: self.section(&fields, "defaults", "", Self::defaults),
             tags: self.section(&fields, "tags", "", Self::tags),

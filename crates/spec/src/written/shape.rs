@@ -24,6 +24,7 @@ pub(crate) const FILE: Shape = Shape {
         "include",
         "stack",
         "build",
+        "lint",
         "lock",
         "variables",
         "defaults",

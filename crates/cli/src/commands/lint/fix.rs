@@ -1,15 +1,14 @@
 //! `cairn lint --fix`: what is mechanical is mended, shown as a diff, and written.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
-use cairn_dockerfile::lint::{Level, fix};
+use cairn_dockerfile::lint::fix;
 use tempfile::NamedTempFile;
 
 use super::LintArgs;
 use super::diff::unified;
-use super::subject::{self, Checked, STANDARD_INPUT, Subject};
+use super::subject::{self, Checked, Levels, STANDARD_INPUT, Subject};
 use crate::error::{CommandError, Kind};
 use crate::progress::count;
 use crate::session::Session;
@@ -21,7 +20,7 @@ const ROUNDS_MAX: usize = 4;
 pub fn mend(
     args: &LintArgs,
     subjects: &[Subject],
-    levels: &BTreeMap<&'static str, Option<Level>>,
+    levels: &Levels,
     session: &Session,
 ) -> Result<Vec<Checked>, CommandError> {
     let mut left: Vec<Checked> = Vec::new();
@@ -64,7 +63,7 @@ pub fn mend(
 fn rounds(
     args: &LintArgs,
     subject: &Subject,
-    levels: &BTreeMap<&'static str, Option<Level>>,
+    levels: &Levels,
 ) -> Result<(Subject, Checked), CommandError> {
     let wrong = |error| CommandError::from_findings(Kind::Usage, vec![error]);
     let mut subject = subject.clone();

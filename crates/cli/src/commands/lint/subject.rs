@@ -33,6 +33,8 @@ pub struct Subject {
     ignore: Option<Patterns>,
     pinned: BTreeSet<String>,
     package_files: BTreeMap<String, String>,
+    /// The levels that the stack gives rules.
+    levels: Levels,
     platform: Platform,
     wants: fn(&Rule) -> bool,
 }
@@ -51,6 +53,9 @@ pub struct Checked {
 
 /// Where standard input stands in messages.
 pub const STANDARD_INPUT: &str = "<stdin>";
+
+/// Levels of rules by name; `None` switches one off.
+pub type Levels = BTreeMap<&'static str, Option<Level>>;
 
 type Found = (Vec<Subject>, Vec<Diagnostic>);
 
@@ -89,6 +94,7 @@ impl Subject {
             },
             pinned: BTreeSet::new(),
             package_files: BTreeMap::new(),
+            levels: Levels::new(),
             platform: build.platform.clone(),
             wants: |rule| rule.group == Group::BuildKit,
         })
@@ -105,11 +111,10 @@ impl Subject {
     }
 
     /// Checks the file.
-    pub fn check(
-        &self,
-        levels: &BTreeMap<&'static str, Option<Level>>,
-    ) -> Result<Checked, Box<Diagnostic>> {
+    pub fn check(&self, levels: &Levels) -> Result<Checked, Box<Diagnostic>> {
         let platform = cairn_build::lint::platform_parts(&self.platform);
+        let mut all = self.levels.clone();
+        all.extend(levels);
         let input = Input {
             args: &self.args,
             reach: match &self.target {
@@ -122,7 +127,7 @@ impl Subject {
             bases: &BTreeMap::new(),
             pinned: &self.pinned,
             package_files: &self.package_files,
-            levels,
+            levels: &all,
             wants: self.wants,
         };
         let checked = lint::check(&self.file, &input)?;
@@ -190,16 +195,18 @@ fn lone(
             (None, true) => None,
             (None, false) => ignore_file(directory_of(path), Some(path))?,
         };
+        let (pinned, levels) = match is_input {
+            true => Default::default(),
+            false => stack_around(path, session),
+        };
         match cairn_dockerfile::parse(&source) {
             Ok(file) => subjects.push(Subject {
                 file: Arc::new(file),
                 args: build_args.clone(),
                 target: args.target.clone(),
                 ignore,
-                pinned: match is_input {
-                    true => BTreeSet::new(),
-                    false => stack_around(path, session),
-                },
+                pinned,
+                levels,
                 package_files: match (&args.context, is_input) {
                     (Some(context), _) => package_files(context),
                     (None, true) => BTreeMap::new(),
@@ -295,10 +302,11 @@ fn load(directory: &Path, session: &Session) -> Result<LoadedStack, LoadError> {
     stack.load(session, &host_platform())
 }
 
-/// The names that mean images of the stack a file lies in, if it lies in one.
-fn stack_around(path: &Path, session: &Session) -> BTreeSet<String> {
+/// The names that mean images of the stack a file lies in, if it lies in one, and the levels that
+/// stack gives rules.
+fn stack_around(path: &Path, session: &Session) -> (BTreeSet<String>, Levels) {
     let Ok(path) = std::path::absolute(path) else {
-        return BTreeSet::new();
+        return Default::default();
     };
     let directory = path
         .ancestors()
@@ -306,7 +314,7 @@ fn stack_around(path: &Path, session: &Session) -> BTreeSet<String> {
         .find(|directory| directory.join(cairn_spec::FILE_NAME).is_file());
     // A stack that cannot be loaded is not what was asked about.
     let Some(Ok(stack)) = directory.map(|directory| load(directory, session)) else {
-        return BTreeSet::new();
+        return Default::default();
     };
     let mut names = locked(&stack.directory);
     for image in &stack.stack.images {
@@ -316,7 +324,7 @@ fn stack_around(path: &Path, session: &Session) -> BTreeSet<String> {
             image.name.image.clone(),
         ]);
     }
-    names
+    (names, stack.stack.lint)
 }
 
 /// The names of images from outside that the stack's lock pins.
@@ -361,6 +369,7 @@ fn of_stack(
             target: spec.target.as_ref().map(|target| target.value.clone()),
             ignore: ignore_file(&dockerfile.context, Some(&dockerfile.path))?,
             pinned,
+            levels: loaded.stack.lint.clone(),
             package_files: package_files(&dockerfile.context),
             platform: platform.clone(),
             wants: |_| true,
