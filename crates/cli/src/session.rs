@@ -108,6 +108,10 @@ impl Session {
     pub fn platform(&self, wanted: Option<&str>) -> Result<Platform, CommandError> {
         match wanted {
             None => Ok(host_platform()),
+            Some(text) if text.contains(',') => Err(CommandError::usage(
+                "several platforms in one run are not supported yet",
+            )
+            .hint("build them one after the other: `--platform linux/amd64`, then the next")),
             Some(text) => text.parse::<Platform>().map_err(|error| {
                 CommandError::from_error(Kind::Usage, &error)
                     .while_doing(format!("`{text}` is not a platform"))

@@ -52,6 +52,12 @@ fn wrong_usage_and_wrong_files_end_with_2() {
         .cairn(&["build", "./nowhere"])
         .code(2)
         .err_has("nowhere");
+    workshop.write("app/Dockerfile", "FROM scratch\n");
+    let platforms = "linux/amd64,linux/arm64";
+    workshop
+        .cairn(&["build", "--platform", platforms, "./app"])
+        .code(2)
+        .err_has("several platforms in one run are not supported yet");
     workshop.write("app/Dockerfile", "FORM base\n");
     workshop
         .cairn(&["build", "./app"])
