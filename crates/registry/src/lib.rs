@@ -14,6 +14,7 @@
 pub mod distribution;
 pub mod git;
 pub mod http;
+pub mod serve;
 
 pub use distribution::{
     CredentialSources, Document, Mirror, Places, Pulled, PulledLayer, Pushed, RegistryClient,

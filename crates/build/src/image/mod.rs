@@ -8,7 +8,7 @@
 //! - [`record`]: [`ImageRecord`], its blob, `open(store, name)`.
 //! - [`id`]: what people and scripts call an image by, equal in every store.
 //! - `pack`: an [`ImageRecord`] to config + manifest blobs.
-//! - [`push`]: an image to a registry.
+//! - [`push`]: an image to a registry; [`shelf`]: the store as one.
 //! - `pull`, [`external`]: images from registries, and what names from outside a run mean.
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
@@ -27,6 +27,7 @@ pub mod pull;
 pub mod push;
 pub mod record;
 mod root_fs;
+pub mod shelf;
 pub mod source;
 
 pub use record::ImageRecord;

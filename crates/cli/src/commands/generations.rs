@@ -5,7 +5,6 @@ use cairn_oci::rfc3339;
 use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
 use cairn_spec::Stack;
-use cairn_stack::load::load;
 use cairn_stack::publish::{
     Generation, Means, Promotion, PublishError, Switch, Switched, Target, pending,
 };
@@ -18,7 +17,7 @@ use crate::error::{CommandError, Kind};
 use crate::means::fetch_options;
 use crate::progress::count;
 use crate::registries;
-use crate::session::Session;
+use crate::session::{Session, host_platform};
 
 /// Which registries.
 #[derive(Debug, Clone, Args)]
@@ -65,8 +64,7 @@ impl Workplace {
         stack: &StackOption,
         registry: &RegistryOption,
     ) -> Result<Self, CommandError> {
-        let platform = session.platform(None)?;
-        let loaded = load(&stack.stack, &platform)?;
+        let loaded = stack.load(session, &host_platform())?;
         let targets = targets(&loaded.stack, registry)?;
         let client = registries::client(&session.settings.environment, fetch_options(session))?;
         let store = session.open_store()?;

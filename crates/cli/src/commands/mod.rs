@@ -6,23 +6,30 @@ mod completions;
 mod doctor;
 mod export;
 mod gc;
+mod generations;
 mod images;
 mod init;
 mod inspect;
 mod lint;
 mod load;
 mod lock;
+mod log;
 mod man;
 pub mod options;
 mod output;
 mod plan;
+mod promote;
+mod publish;
 mod pull;
 mod push;
+mod rollback;
 mod run;
 mod schema;
+mod serve;
 mod tags;
 mod up;
 mod why;
+mod yank;
 
 use std::path::PathBuf;
 
@@ -67,6 +74,12 @@ enum Command {
     Tags(tags::TagsArgs),
     Build(build::BuildArgs),
     Test(up::TestArgs),
+    Publish(Box<publish::PublishArgs>),
+    Promote(promote::PromoteArgs),
+    Rollback(rollback::RollbackArgs),
+    Log(log::LogArgs),
+    Yank(yank::YankArgs),
+    Serve(serve::ServeArgs),
     Run(run::RunArgs),
     Images(images::ImagesArgs),
     Inspect(inspect::InspectArgs),
@@ -96,6 +109,12 @@ impl Cairn {
             Command::Tags(args) => tags::run(args, session),
             Command::Build(args) => build::run(args, session),
             Command::Test(args) => up::test(args, session),
+            Command::Publish(args) => publish::run(args, session),
+            Command::Promote(args) => promote::run(args, session),
+            Command::Rollback(args) => rollback::run(args, session),
+            Command::Log(args) => log::run(args, session),
+            Command::Yank(args) => yank::run(args, session),
+            Command::Serve(args) => serve::run(args, session),
             Command::Run(args) => run::run(args, session),
             Command::Images(args) => images::run(args, session),
             Command::Inspect(args) => inspect::run(args, session),

@@ -1,5 +1,6 @@
 //! Images that come from registries and go there, with Debian's `docker-registry`.
 
+use std::io::{BufRead, BufReader};
 use std::process::Command;
 
 use cairn_testkit::{DockerRegistry, Guard, needs};
@@ -213,6 +214,77 @@ fn a_pushed_image_is_pulled_by_others_and_sent_once() {
         .cairn(&["push", "nothing"])
         .code(2)
         .err_has("no image `nothing`");
+}
+
+#[test]
+fn the_store_is_a_registry_for_others() {
+    let Some(mut workshop) = Workshop::with_base() else {
+        return;
+    };
+    if !needs(
+        "skopeo",
+        Command::new("skopeo").arg("--version").output().is_ok(),
+    ) {
+        return;
+    }
+    workshop.write("app/Dockerfile", "FROM base\nRUN echo word > /word\n");
+    for name in ["app", "ghcr.io/lab/app:2"] {
+        workshop.cairn(&["build", "-t", name, "./app"]).success();
+    }
+    let digest = workshop.cairn(&["export", "app", "app.tar"]).success().out;
+    workshop
+        .cairn(&["serve", "--registry", "--address", "0.0.0.0:0"])
+        .code(2)
+        .err_has("only addresses of this machine");
+    let mut serving = workshop
+        .command(&["serve", "--registry", "--address", "127.0.0.1:0"])
+        .spawn()
+        .unwrap();
+    let mut address = String::new();
+    let mut out = BufReader::new(serving.stdout.take().unwrap());
+    out.read_line(&mut address).unwrap();
+    let host = address.trim();
+
+    let skopeo = |arguments: &[&str], name: &str| {
+        let ran = Command::new("skopeo")
+            .args(arguments)
+            .arg(format!("docker://{host}/{name}"))
+            .current_dir(workshop.path())
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let inspect = ["inspect", "--tls-verify=false", "--format", "{{.Digest}}"];
+    for name in ["app", "library/app:latest", "ghcr.io/lab/app:2"] {
+        assert_eq!(skopeo(&inspect, name), digest, "{name}");
+    }
+    let tags = skopeo(&["list-tags", "--tls-verify=false"], "ghcr.io/lab/app");
+    assert!(tags.contains("\"2\"") && !tags.contains("latest"), "{tags}");
+    let copied = Command::new("skopeo")
+        .args(["copy", "--src-tls-verify=false"])
+        .args([&format!("docker://{host}/app"), "dir:copied"])
+        .current_dir(workshop.path())
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{copied:?}");
+    workshop.move_to_store("another");
+    let pulled = workshop.cairn(&["pull", &format!("{host}/app")]).success();
+    assert_eq!(pulled.out, format!("{host}/app@{digest}"));
+    let ran = workshop
+        .cairn(&["run", &format!("{host}/app"), "cat", "/word"])
+        .success();
+    assert_eq!(ran.out, "word\n");
+    workshop
+        .cairn(&["push", &format!("{host}/app")])
+        .success()
+        .err_has("the registry has it already");
+    workshop
+        .cairn(&["push", &format!("{host}/app"), &format!("{host}/other")])
+        .code(3)
+        .err_has("405: this registry is read-only");
+    serving.kill().unwrap();
+    serving.wait().unwrap();
 }
 
 /// The digests that a tag of images means, by another tool; `None` where there is none.

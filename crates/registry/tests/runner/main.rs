@@ -5,4 +5,5 @@ mod fetch;
 mod pull;
 mod push;
 mod real;
+mod serve;
 mod server;
