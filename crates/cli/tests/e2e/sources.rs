@@ -109,6 +109,23 @@ fn a_repository_is_a_context_by_branch_tag_commit_and_directory() {
     );
     fails("#main:nowhere", "nowhere");
     fails("?depth=1", "unexpected query");
+    // A tag that is called like the beginning of a commit is not that commit.
+    let short = &first[..8];
+    git(&forge.workshop, &["tag", short, "main"]);
+    git(&forge.workshop, &["update-server-info"]);
+    fails(&format!("?commit={short}"), "expected checksum to match");
+}
+
+#[test]
+fn a_login_in_an_address_stays_out_of_the_image() {
+    let Some(forge) = Forge::new() else { return };
+    let url = forge.url("#v1").replace("http://", "http://joe:hunter2@");
+    let text = format!(
+        "FROM base\nADD --keep-git-dir {url} /x\n\
+         RUN grep -q /repo/.git /x/.git/config && ! grep -r hunter2 /x/.git\n"
+    );
+    forge.workshop.write("app/Dockerfile", &text);
+    forge.workshop.cairn(&["build", "./app"]).success();
 }
 
 #[test]

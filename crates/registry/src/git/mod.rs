@@ -8,6 +8,7 @@
 
 mod address;
 mod program;
+mod remote;
 mod repository;
 
 pub use address::{AddressError, GitAddress};

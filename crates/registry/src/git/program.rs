@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::http::redact;
+use super::remote::Remote;
 
 /// How often a running program is looked at.
 const POLL: Duration = Duration::from_millis(10);
@@ -73,11 +73,35 @@ impl GitError {
             Self::NoProgram(_) | Self::Failed { .. } | Self::Io { .. }
         )
     }
+
+    /// What the user can do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        const REFUSALS: [&str; 3] = [
+            "could not read Username",
+            "could not read Password",
+            "Authentication failed",
+        ];
+        match self {
+            Self::NoProgram(_) => {
+                Some("install git, or give the files as a directory or an archive")
+            }
+            Self::Failed { complaint, .. }
+                if REFUSALS.iter().any(|refusal| complaint.contains(refusal)) =>
+            {
+                Some(
+                    "check the address; for a private repository set up a credential helper of \
+                     git, or use its ssh address: nobody is asked for a password here",
+                )
+            }
+            _ => None,
+        }
+    }
 }
 
 /// How `git` is run for one repository.
 pub(super) struct Program<'a> {
-    pub(super) remote: &'a str,
+    pub(super) remote: Remote,
     /// Asks whether to go on.
     pub(super) go_on: &'a (dyn Fn() -> bool + Sync),
 }
@@ -108,9 +132,19 @@ impl Program<'_> {
             command.args(["-c", setting]);
         }
         command.args(arguments);
-        for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        // A hook of another repository may have started us.
+        for inherited in [
+            "GIT_DIR",
+            "GIT_COMMON_DIR",
+            "GIT_WORK_TREE",
+            "GIT_INDEX_FILE",
+            "GIT_OBJECT_DIRECTORY",
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+            "GIT_NAMESPACE",
+        ] {
             command.env_remove(inherited);
         }
+        self.remote.let_in(&mut command);
         // A question would wait for somebody who does not see it.
         command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
         command.stdin(Stdio::null());
@@ -135,8 +169,8 @@ impl Program<'_> {
         }
         Err(GitError::Failed {
             action,
-            remote: redact(self.remote),
-            complaint: said(&complaint, self.remote),
+            remote: self.remote.shown.clone(),
+            complaint: self.remote.cleaned(&last_words(&complaint)),
         })
     }
 
@@ -166,13 +200,12 @@ fn text(from: Option<impl Read>, limit: u64) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The program's last words on one line; the address in them shows no password.
-fn said(complaint: &str, remote: &str) -> String {
+/// The program's last words on one line.
+fn last_words(complaint: &str) -> String {
     let lines: Vec<&str> = complaint
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    last.replace(remote, &redact(remote))
+    lines[lines.len().saturating_sub(3)..].join("; ")
 }

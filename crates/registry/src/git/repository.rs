@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::program::{GitError, Program};
+use super::remote::Remote;
 
 /// A remote repository.
 pub struct Repository<'a> {
@@ -35,9 +36,12 @@ pub struct Commit {
 
 impl<'a> Repository<'a> {
     /// A repository by its address. `go_on` is asked, again and again, whether to go on.
-    pub fn new(remote: &'a str, go_on: &'a (dyn Fn() -> bool + Sync)) -> Self {
+    pub fn new(remote: &str, go_on: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self {
-            program: Program { remote, go_on },
+            program: Program {
+                remote: Remote::new(remote),
+                go_on,
+            },
         }
     }
 
@@ -74,21 +78,24 @@ impl<'a> Repository<'a> {
     }
 
     fn ask(&self, reference: Option<&str>) -> Result<Found, GitError> {
-        let remote = self.program.remote;
-        let listed = self
-            .program
-            .run("ls-remote", None, &["ls-remote", "--", remote])?;
+        let remote = &self.program.remote;
+        let arguments = ["ls-remote", "--", &remote.address];
+        let listed = self.program.run("ls-remote", None, &arguments)?;
         let wanted = reference.unwrap_or("HEAD");
-        find(&listed, wanted).ok_or_else(|| GitError::NoReference {
-            reference: wanted.to_owned(),
-            remote: crate::http::redact(remote),
-        })
+        find(&listed, wanted).ok_or_else(|| self.missing(wanted))
+    }
+
+    fn missing(&self, reference: &str) -> GitError {
+        GitError::NoReference {
+            reference: reference.to_owned(),
+            remote: self.program.remote.shown.clone(),
+        }
     }
 
     /// Lays a commit's files out in an empty directory. Modes are git's: executable or not,
     /// whatever the caller's umask.
     pub fn check_out(&self, checkout: &Checkout<'_>, into: &Path) -> Result<Commit, GitError> {
-        let remote = self.program.remote;
+        let remote = &self.program.remote.address;
         let run = |action, arguments: &[&str]| self.program.run(action, Some(into), arguments);
         run("init", &["init", "--quiet"])?;
         run("remote", &["remote", "add", "origin", remote])?;
@@ -137,16 +144,25 @@ impl<'a> Repository<'a> {
             "+refs/tags/*:refs/tags/*",
         ];
         run("fetch", &everything)?;
-        let peeled = format!("{wanted}^{{commit}}");
-        let verify = ["rev-parse", "--quiet", "--verify", &peeled];
-        match run("rev-parse", &verify) {
-            Ok(commit) => Ok(commit.trim().to_owned()),
-            Err(GitError::Failed { .. }) => Err(GitError::NoReference {
-                reference: checkout.reference.unwrap_or(wanted).to_owned(),
-                remote: crate::http::redact(self.program.remote),
-            }),
-            Err(error) => Err(error),
+        let verified = |name: &str| {
+            let verify = ["rev-parse", "--quiet", "--verify", name];
+            match run("rev-parse", &verify) {
+                Ok(hash) => Ok(hash.trim().to_owned()),
+                Err(GitError::Failed { .. }) => {
+                    Err(self.missing(checkout.reference.unwrap_or(wanted)))
+                }
+                Err(error) => Err(error),
+            }
+        };
+        let object = verified(wanted)?;
+        // A branch or tag may be called like the beginning of a hash, and then wins.
+        if !object.starts_with(&wanted.to_ascii_lowercase()) {
+            return Err(GitError::Checksum {
+                expected: wanted.to_owned(),
+                found: object,
+            });
         }
+        verified(&format!("{object}^{{commit}}"))
     }
 }
 

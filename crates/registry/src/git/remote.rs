@@ -1,0 +1,137 @@
+//! The address of a repository as `git` gets it: without its login.
+//!
+//! What is an argument of a program can be read by everybody on the machine, and what is the
+//! address of a remote is written to `.git/config`, which may end up in an image. So a login in an
+//! address (`https://user:password@host/...`) goes to `git` as a setting in its environment, which
+//! replaces the beginning of all addresses at that host while it runs.
+
+use std::process::Command;
+
+use crate::http::redact;
+
+/// A repository's address, taken apart.
+pub(super) struct Remote {
+    /// What `git` is given.
+    pub(super) address: String,
+    /// What messages say.
+    pub(super) shown: String,
+    login: Option<Login>,
+}
+
+/// A login at a host of the web.
+struct Login {
+    user: String,
+    password: Option<String>,
+    /// The beginning of addresses at the host, without the login and with it.
+    bare: String,
+    full: String,
+}
+
+impl Remote {
+    pub(super) fn new(text: &str) -> Self {
+        let login = Login::of(text);
+        let address = match &login {
+            Some(login) => text.replacen(&login.full, &login.bare, 1),
+            None => text.to_owned(),
+        };
+        Self {
+            address,
+            shown: redact(text),
+            login,
+        }
+    }
+
+    /// Gives the login to a `git` that is about to be started.
+    pub(super) fn let_in(&self, command: &mut Command) {
+        if let Some(login) = &self.login {
+            command
+                .env("GIT_CONFIG_COUNT", "1")
+                .env("GIT_CONFIG_KEY_0", format!("url.{}.insteadOf", login.full))
+                .env("GIT_CONFIG_VALUE_0", &login.bare);
+        }
+    }
+
+    /// What `git` said, without the login.
+    pub(super) fn cleaned(&self, said: &str) -> String {
+        let Some(login) = &self.login else {
+            return said.to_owned();
+        };
+        let mut said = said.replace(&login.full, &login.bare);
+        // A shorter one would tear words apart.
+        if let Some(password) = login.password.as_ref().filter(|text| text.len() > 3) {
+            said = said.replace(password, "***");
+        }
+        // Of an address without a password `git` tells the user, which is a token then.
+        said.replace(&format!("{}@", login.user), "***@")
+    }
+}
+
+impl Login {
+    fn of(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let (authority, _) = rest.split_once('/')?;
+        let (user_info, host) = authority.rsplit_once('@')?;
+        if !matches!(scheme, "http" | "https") || user_info.is_empty() {
+            return None;
+        }
+        let (user, password) = match user_info.split_once(':') {
+            Some((user, password)) => (user, Some(password.to_owned())),
+            None => (user_info, None),
+        };
+        Some(Self {
+            user: user.to_owned(),
+            password,
+            bare: format!("{scheme}://{host}/"),
+            full: format!("{scheme}://{user_info}@{host}/"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_of_the_web_are_taken_off() {
+        let address = |text: &str| Remote::new(text).address;
+        assert_eq!(
+            address("https://ann:p=w@h:8443/a/b.git"),
+            "https://h:8443/a/b.git"
+        );
+        assert_eq!(address("https://ghp_x@h/a.git"), "https://h/a.git");
+        for plain in ["https://h/a@b.git", "ssh://git@h/a", "git@h:a", "git://h/a"] {
+            assert_eq!(address(plain), plain);
+        }
+    }
+
+    #[test]
+    fn the_login_is_a_setting_of_the_environment() {
+        let mut command = Command::new("git");
+        Remote::new("https://ann:p=w@h/a.git").let_in(&mut command);
+        let key = command
+            .get_envs()
+            .find(|(name, _)| *name == "GIT_CONFIG_KEY_0");
+        let (_, value) = key.unwrap();
+        assert_eq!(value.unwrap(), "url.https://ann:p=w@h/.insteadOf");
+    }
+
+    #[test]
+    fn messages_show_no_login() {
+        let told = |address: &str, said: &str| Remote::new(address).cleaned(said);
+        assert_eq!(
+            told(
+                "https://ann:hunter2@h/a.git",
+                "unable to access 'https://ann:hunter2@h/a.git/': hunter2"
+            ),
+            "unable to access 'https://h/a.git/': ***"
+        );
+        assert_eq!(
+            told(
+                "https://ghp_x@h/a.git",
+                "could not read Password for 'https://ghp_x@h'"
+            ),
+            "could not read Password for 'https://***@h'"
+        );
+        assert_eq!(told("git@h:a", "git@h: no"), "git@h: no");
+    }
+}
