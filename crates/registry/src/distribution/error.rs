@@ -42,7 +42,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// There is no image for the platform.
-    #[error("{reference} has no image for {wanted}; it has {}", found.join(", "))]
+    #[error("{reference} has no image for {wanted}; it has {}", listed(found))]
     NoPlatform {
         /// The image.
         reference: Box<Reference>,
@@ -71,6 +71,11 @@ impl RegistryError {
             failure.problem,
             FetchProblem::Connection(_) | FetchProblem::UnknownHost { .. }
         ))
+    }
+
+    /// Whether the registry, or the service that it names for its tokens, refused to let us in.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Self::Request { failure, .. } if is_denied(&failure.problem))
     }
 
     /// Whether the caller stopped it.
@@ -111,6 +116,13 @@ impl RegistryError {
             hints.extend(failure.hint().map(str::to_owned));
         }
         hints
+    }
+}
+
+fn listed(platforms: &[String]) -> String {
+    match platforms {
+        [] => "none that names its platform".to_owned(),
+        platforms => platforms.join(", "),
     }
 }
 

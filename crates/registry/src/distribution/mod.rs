@@ -6,7 +6,7 @@
 //! 401       --login----->  auth.json, config.json, helpers        credentials, credential_helper
 //! answer    --document-->  manifest or index, verified            manifest
 //! blob      --stream---->  store and unpacker at once             blob, pull
-//! store     --push------>  blobs, manifests by digest, then tags  upload, push
+//! store     --push------>  blobs, manifests by digest, then tags  upload, place, push
 //! ```
 //!
 //! Nothing here reads the environment: where credentials, certificates and mirrors are is told by
@@ -22,6 +22,7 @@ mod error;
 mod host;
 mod manifest;
 mod options;
+mod place;
 mod pull;
 mod push;
 mod token;

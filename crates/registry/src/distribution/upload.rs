@@ -18,8 +18,7 @@ use cairn_oci::{Descriptor, Reference};
 use cairn_store::Store;
 use reqwest::blocking::{Body, Response};
 use reqwest::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    RANGE,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
 };
 use reqwest::{Method, StatusCode, Url};
 
@@ -27,6 +26,7 @@ use super::client::{Endpoint, RegistryClient};
 use super::error::RegistryError;
 use super::host::{NO_BODY, Request};
 use super::options::Watch;
+use super::place::location;
 use super::token::Scopes;
 use crate::http::error::{FetchProblem, fetch_error};
 use crate::http::retry::{Failed, persist};
@@ -145,7 +145,12 @@ impl Upload<'_> {
                     .append_pair("mount", self.blob.digest.as_str())
                     .append_pair("from", from);
                 self.send(Method::POST, url, no_bytes(), &scopes)
-            })?;
+            });
+        let answer = match answer {
+            // Some token services give no token at all where they would not give all of it.
+            Err(error) if error.is_denied() => return Ok(false),
+            answer => answer?,
+        };
         match answer.status() {
             StatusCode::CREATED => Ok(true),
             // An upload was begun instead: it is used.
@@ -217,6 +222,10 @@ impl Upload<'_> {
         let is_whole = self.offset == 0 && self.blob.size <= WHOLE_MAX;
         while !is_whole && self.offset < self.blob.size {
             self.patch()?;
+            // A refused piece may have cost the whole upload.
+            if self.place.is_none() {
+                self.begin()?;
+            }
         }
         self.put()
     }
@@ -374,16 +383,6 @@ impl Read for Source {
         self.flow.moved.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
-}
-
-/// Where a registry wants the bytes; it may say so relative to what was asked.
-fn location(response: &Response) -> Result<Url, FetchProblem> {
-    let told = header_text(response, &LOCATION);
-    let url = told.and_then(|told| response.url().join(&told).ok());
-    url.ok_or_else(|| {
-        let text = "the registry answered without a place to upload to";
-        FetchProblem::Answer(text.to_owned())
-    })
 }
 
 fn binary(count: u64) -> HeaderMap {

@@ -356,6 +356,34 @@ fn an_image_is_mounted_where_it_can_be_and_sent_once() {
     assert_eq!(found.digest, manifest.descriptor.digest);
 }
 
+/// Some token services give no token at all where they would not give all of it.
+#[test]
+fn a_place_that_may_not_be_read_is_passed_over() {
+    let taking = Taking::default();
+    let answering = taking.clone();
+    let server = Answering::start(move |asked| {
+        if asked.path.starts_with("/token?") {
+            return match asked.path.contains("lab%2Fbase") {
+                true => Reply::status(403),
+                false => Reply::status(200).body("{\"token\":\"t\"}"),
+            };
+        }
+        if asked.header("authorization") != "Bearer t" {
+            let host = asked.header("host");
+            let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"s\"");
+            return Reply::status(401).with("WWW-Authenticate", challenge);
+        }
+        answering.answer(asked)
+    });
+    let store = TempStore::new();
+    let blob = blob(&store, SMALL);
+    let app: Reference = format!("{}/lab/app:1", server.address).parse().unwrap();
+    let places = ["lab/base".to_owned()];
+    let sent = client().push_blob(&store, &app, &blob, &places, Watch::NONE);
+    assert_eq!(sent.unwrap(), Sent::Uploaded);
+    assert!(taking.has("lab/app", &blob));
+}
+
 #[test]
 fn an_upload_can_be_stopped_in_the_wait() {
     let taking = Taking::default();
