@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use super::credentials::without_values;
+
 const POLL: Duration = Duration::from_millis(10);
 const ANSWER_MAX: u64 = 1 << 20;
 /// What helpers say when they have nothing, by docker's protocol.
@@ -51,7 +53,7 @@ pub(crate) fn get(
     let (is_success, said) = talk(child, server, timeout).map_err(&failed)?;
     if is_success {
         let answer: Answer =
-            serde_json::from_slice(&said).map_err(|error| failed(error.to_string()))?;
+            serde_json::from_slice(&said).map_err(|error| failed(without_values(&error)))?;
         let is_there = !answer.secret.is_empty();
         return Ok(is_there.then_some((answer.user, answer.secret)));
     }

@@ -166,11 +166,20 @@ impl CredentialSources {
     }
 }
 
-fn parse(text: &[u8]) -> Result<AuthFile, serde_json::Error> {
+fn parse(text: &[u8]) -> Result<AuthFile, String> {
     if text.trim_ascii().is_empty() {
         return Ok(AuthFile::default());
     }
-    serde_json::from_slice(text)
+    serde_json::from_slice(text).map_err(|error| without_values(&error))
+}
+
+/// What is wrong with a text that holds secrets: the parser's own words may repeat them.
+pub(super) fn without_values(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "something else than a login stands",
+        _ => "it is no JSON",
+    };
+    format!("{what} at line {}, column {}", error.line(), error.column())
 }
 
 /// What a registry is called in files.
@@ -318,6 +327,14 @@ mod tests {
         assert_eq!(found.login, basic("u", "p"));
         assert_eq!(found.troubles.len(), 1);
         assert!(found.troubles[0].contains("cannot be understood"));
+    }
+
+    #[test]
+    fn a_misplaced_secret_is_not_repeated() {
+        let found = find(&[r#"{"auths":{"b":"aHVudGVyMg=="}}"#], "b", "x");
+        let trouble = &found.troubles[0];
+        assert!(trouble.contains("line 1"), "{trouble}");
+        assert!(!trouble.contains("aHVudGVyMg"), "{trouble}");
     }
 
     fn with_helper(script: &str, config: &str) -> Found {

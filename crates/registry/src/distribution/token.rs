@@ -22,6 +22,8 @@ use crate::http::transfer::accepted;
 
 /// What a token lasts if its service does not say, by the protocol.
 const LIFETIME_DEFAULT: u64 = 60;
+/// No token is kept for longer, whatever its service says: asking again costs one request.
+const LIFETIME_MAX: u64 = 24 * 60 * 60;
 /// Tokens are not used in their last seconds: a request takes time to arrive.
 const LIFETIME_MARGIN: Duration = Duration::from_secs(5);
 const ANSWER_MAX: u64 = 1 << 20;
@@ -50,7 +52,8 @@ struct Token {
 struct Answer {
     token: Option<String>,
     access_token: Option<String>,
-    expires_in: Option<u64>,
+    /// A number of seconds; what some services send instead must not cost the token.
+    expires_in: Option<serde_json::Value>,
 }
 
 /// The means of asking a token service.
@@ -237,20 +240,23 @@ fn read_token(response: reqwest::blocking::Response) -> Result<Token, FetchProbl
         received: text.len() as u64,
         source,
     })?;
-    let answer: Option<Answer> = serde_json::from_slice(&text).ok();
-    let token = answer.and_then(|answer| {
-        let text = answer.token.filter(|text| !text.is_empty());
-        Some((text.or(answer.access_token)?, answer.expires_in))
-    });
-    let Some((text, lifetime)) = token else {
+    let Some((text, lifetime)) = token_in(&text) else {
         let reason = "the token service answered without a token";
         return Err(FetchProblem::Answer(reason.to_owned()));
     };
-    let lifetime = Duration::from_secs(lifetime.unwrap_or(0).max(LIFETIME_DEFAULT));
     Ok(Token {
         text,
         ends: Instant::now() + lifetime - LIFETIME_MARGIN,
     })
+}
+
+/// The token in an answer, and how long it lasts.
+fn token_in(text: &[u8]) -> Option<(String, Duration)> {
+    let answer: Answer = serde_json::from_slice(text).ok()?;
+    let token = answer.token.filter(|token| !token.is_empty());
+    let seconds = answer.expires_in.and_then(|told| told.as_u64());
+    let seconds = seconds.unwrap_or(0).clamp(LIFETIME_DEFAULT, LIFETIME_MAX);
+    Some((token.or(answer.access_token)?, Duration::from_secs(seconds)))
 }
 
 /// Fields as a form sends them.
@@ -274,4 +280,26 @@ fn secret(text: &str) -> HeaderValue {
     let mut value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
     value.set_sensitive(true);
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_lifetime_is_too_strange() {
+        let check =
+            |text: &str| token_in(text.as_bytes()).map(|(text, ends)| (text, ends.as_secs()));
+        let lasts = |seconds| Some(("t".to_owned(), seconds));
+        assert_eq!(check(r#"{"token":"t","expires_in":300}"#), lasts(300));
+        assert_eq!(check(r#"{"token":"","access_token":"t"}"#), lasts(60));
+        assert_eq!(check(r#"{"token":"t","expires_in":1}"#), lasts(60));
+        let endless = format!(r#"{{"token":"t","expires_in":{}}}"#, u64::MAX);
+        assert_eq!(check(&endless), lasts(LIFETIME_MAX));
+        for odd in ["300.5", "-1", "\"300\"", "null"] {
+            let text = format!(r#"{{"token":"t","expires_in":{odd}}}"#);
+            assert_eq!(check(&text), lasts(60), "{odd}");
+        }
+        assert_eq!(check("{}"), None);
+    }
 }

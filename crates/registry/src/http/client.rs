@@ -64,6 +64,8 @@ pub(crate) fn build(options: &ClientOptions<'_>) -> Result<Client, FetchProblem>
         // A peer that takes no more bytes is given up, however long a whole upload may last.
         .tcp_user_timeout(options.idle_timeout)
         .redirect(redirects(options.may_leave_tls))
+        // The query of a signed address is a secret of the host that gave it.
+        .referer(false)
         .no_proxy()
         .tls_backend_preconfigured(tls(options)?);
     for proxy in proxies(options.proxies)? {

@@ -16,7 +16,8 @@ const SECRET_NAMES: [&str; 9] = [
     "code",
 ];
 
-/// Returns `url` with the password and secret-looking query values replaced by `***`.
+/// Returns `url` with the password and secret-looking query values replaced by `***`. On the web a
+/// user without a password is most often a token, and hidden as well.
 ///
 /// Text that is no URL comes back without anything before an `@`, because what cannot be parsed
 /// must not be trusted to hold no secret.
@@ -29,9 +30,11 @@ pub fn redact(url: &str) -> String {
             None => url.to_owned(),
         };
     };
+    // A URL with a host can have a user and a password, so setting them cannot fail.
     if parsed.password().is_some() {
-        // A URL that has a password has a host, so setting it cannot fail.
         let _ = parsed.set_password(Some("***"));
+    } else if !parsed.username().is_empty() && parsed.scheme().starts_with("http") {
+        let _ = parsed.set_username("***");
     }
     if parsed.query().is_some() {
         let pairs: Vec<(String, String)> = parsed
@@ -78,6 +81,11 @@ mod tests {
                 "https://example.org/a?access_token=abc",
                 "https://example.org/a?access_token=***",
             ),
+            (
+                "https://ghp_abc@example.org/a.git",
+                "https://***@example.org/a.git",
+            ),
+            ("ssh://git@example.org/a", "ssh://git@example.org/a"),
             ("joe:hunter2@nowhere", "***@nowhere"),
         ];
         for (given, expected) in cases {
