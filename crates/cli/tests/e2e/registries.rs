@@ -7,6 +7,14 @@ use cairn_testkit::{DockerRegistry, Guard, needs};
 
 use crate::workshop::Workshop;
 
+/// Another tool for registries. It looks for logins in a directory of root's if it is told no
+/// other, which an ordinary user may not read.
+fn skopeo() -> Command {
+    let mut command = Command::new("skopeo");
+    command.env("XDG_RUNTIME_DIR", "/var/tmp");
+    command
+}
+
 /// A workshop, and a registry that has its image `made` as `lab/base:1`.
 fn with_registry() -> Option<(Workshop, DockerRegistry, String)> {
     let workshop = Workshop::with_base()?;
@@ -20,7 +28,7 @@ fn with_registry() -> Option<(Workshop, DockerRegistry, String)> {
 /// Puts an image of the workshop into a registry with another tool.
 fn put(workshop: &Workshop, image: &str, name: &str) -> bool {
     workshop.cairn(&["export", image, "out.tar"]).success();
-    let ran = Command::new("skopeo")
+    let ran = skopeo()
         .args([
             "copy",
             "--preserve-digests",
@@ -192,7 +200,7 @@ fn a_pushed_image_is_pulled_by_others_and_sent_once() {
         .success()
         .err_has("the registry has it already");
     assert_eq!(again.out, pushed.out);
-    let copied = Command::new("skopeo")
+    let copied = skopeo()
         .args(["copy", "--src-tls-verify=false"])
         .args([&format!("docker://{there}"), "dir:copied"])
         .current_dir(workshop.path())
@@ -221,10 +229,7 @@ fn the_store_is_a_registry_for_others() {
     let Some(mut workshop) = Workshop::with_base() else {
         return;
     };
-    if !needs(
-        "skopeo",
-        Command::new("skopeo").arg("--version").output().is_ok(),
-    ) {
+    if !needs("skopeo", skopeo().arg("--version").output().is_ok()) {
         return;
     }
     workshop.write("app/Dockerfile", "FROM base\nRUN echo word > /word\n");
@@ -245,8 +250,8 @@ fn the_store_is_a_registry_for_others() {
     out.read_line(&mut address).unwrap();
     let host = address.trim();
 
-    let skopeo = |arguments: &[&str], name: &str| {
-        let ran = Command::new("skopeo")
+    let asked = |arguments: &[&str], name: &str| {
+        let ran = skopeo()
             .args(arguments)
             .arg(format!("docker://{host}/{name}"))
             .current_dir(workshop.path())
@@ -257,11 +262,11 @@ fn the_store_is_a_registry_for_others() {
     };
     let inspect = ["inspect", "--tls-verify=false", "--format", "{{.Digest}}"];
     for name in ["app", "library/app:latest", "ghcr.io/lab/app:2"] {
-        assert_eq!(skopeo(&inspect, name), digest, "{name}");
+        assert_eq!(asked(&inspect, name), digest, "{name}");
     }
-    let tags = skopeo(&["list-tags", "--tls-verify=false"], "ghcr.io/lab/app");
+    let tags = asked(&["list-tags", "--tls-verify=false"], "ghcr.io/lab/app");
     assert!(tags.contains("\"2\"") && !tags.contains("latest"), "{tags}");
-    let copied = Command::new("skopeo")
+    let copied = skopeo()
         .args(["copy", "--src-tls-verify=false"])
         .args([&format!("docker://{host}/app"), "dir:copied"])
         .current_dir(workshop.path())
@@ -290,7 +295,7 @@ fn the_store_is_a_registry_for_others() {
 /// The digests that a tag of images means, by another tool; `None` where there is none.
 fn digests(host: &str, images: &[&str], tag: &str) -> Vec<Option<String>> {
     let digest = |image: &&str| {
-        let ran = Command::new("skopeo")
+        let ran = skopeo()
             .args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"])
             .arg(format!("docker://{host}/lab/{image}:{tag}"))
             .output()

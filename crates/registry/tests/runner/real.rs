@@ -10,7 +10,12 @@ use cairn_testkit::{DockerRegistry, Guard, LayerTar, OciLayout, TempStore, gzip,
 use crate::answering::options;
 
 fn skopeo(arguments: &[&str]) {
-    let ran = Command::new("skopeo").args(arguments).output().unwrap();
+    // Without a directory named here it looks for logins in one that an ordinary user may not read.
+    let ran = Command::new("skopeo")
+        .args(arguments)
+        .env("XDG_RUNTIME_DIR", "/var/tmp")
+        .output()
+        .unwrap();
     assert!(ran.status.success(), "skopeo {arguments:?}: {ran:?}");
 }
 
