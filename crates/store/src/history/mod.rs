@@ -22,7 +22,8 @@ use crate::store::Store;
 
 pub use records::{BuiltImage, RunRecord, StepRecord, TestRecord};
 
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A writer waits for others, and they for the disk: on a busy one a sync can take many seconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The open history. Safe to share between threads.
 #[derive(Debug)]
