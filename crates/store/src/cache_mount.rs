@@ -20,6 +20,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -183,6 +184,7 @@ impl Store {
             let Some(using) = wait_for(directory, keep_waiting)? else {
                 return Ok(None);
             };
+            // Should it be unfilled, its exclusive use keeps others away as the lock would.
             return Ok(Some(opened(
                 directory,
                 using,
@@ -306,12 +308,22 @@ fn cleared(directories: &[PathBuf]) -> Result<Option<PathBuf>, StoreError> {
     for directory in directories {
         let claim = open_lock(&directory.join(CLAIM))?;
         if try_exclusive(&claim, directory)? {
-            let files = directory.join(FILES);
-            remove_tree(&files).at("remove", &files)?;
+            set_aside(directory)?;
             return Ok(Some(directory.clone()));
         }
     }
     Ok(None)
+}
+
+/// Takes the files away at once, to be removed when the directory is filled: whoever is killed
+/// meanwhile leaves an unfilled directory, not one with half of its files.
+fn set_aside(directory: &Path) -> Result<(), StoreError> {
+    let (files, unfilled) = (directory.join(FILES), directory.join(UNFILLED));
+    remove_tree(&unfilled).at("remove", &unfilled)?;
+    match fs::rename(&files, &unfilled) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        renamed => renamed.at("remove", &files),
+    }
 }
 
 fn try_use(directory: &Path, sharing: CacheMountSharing) -> Result<Option<File>, StoreError> {
@@ -472,6 +484,21 @@ mod tests {
         drop(cache);
         let again = take(&store, Shared, false, &claims);
         assert_eq!(fs::read_dir(again.files()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn who_clears_leaves_nothing_half_cleared() {
+        let (_home, store) = fixture();
+        let first = take(&store, Shared, false, &CacheMountClaims::default());
+        fs::write(first.files().join("left"), "").unwrap();
+        drop(first);
+        let claims = CacheMountClaims::default();
+        let cleared = store.take_cache_mount(&start(), Shared, true, &claims, &mut || true);
+        let cleared = cleared.unwrap().unwrap();
+        assert!(cleared.is_new(), "killed here, it is filled by the next");
+        drop((cleared, claims));
+        let next = take(&store, Shared, false, &CacheMountClaims::default());
+        assert_eq!(fs::read_dir(next.files()).unwrap().count(), 0);
     }
 
     #[test]
