@@ -1,7 +1,7 @@
 //! Images from outside a run: found in the store, or pulled from their registries.
 //!
-//! A name means the same image for a whole run. In this order: the image that the store has under
-//! that very name, the digest that the lock gives, what the registry says now. What was pulled is
+//! A name means the same image for a whole run. In this order: the digest that the lock gives, the
+//! image that the store has under that very name, what the registry says now. What was pulled is
 //! in the store under a name of its own, so that the next run finds it without asking anybody:
 //! under the name itself if a tag was pulled, under its manifest's digest if a digest was.
 
