@@ -99,12 +99,18 @@ impl Parser {
             .map_or(self.end(), |placed| placed.range.start)
     }
 
+    /// Enters what may hold itself: the stack must not be a script's to fill.
+    fn go_deeper(&mut self) -> Result<(), ShellError> {
+        self.depth += 1;
+        match self.depth > DEPTH_MAX {
+            true => Err(ShellError::TooDeep),
+            false => Ok(()),
+        }
+    }
+
     /// Lists up to one of these keywords, to `)` or `;;`, or to the end.
     fn script(&mut self, until: &[&str]) -> Result<Script, ShellError> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(ShellError::TooDeep);
-        }
+        self.go_deeper()?;
         let mut script = Script::default();
         loop {
             while self.take_operator("\n") || self.take_operator(";") {}
@@ -238,10 +244,7 @@ impl Parser {
             Some("elif") => {
                 self.at += 1;
                 // Many `elif` are no deep nesting to who wrote them; the limit is generous.
-                self.depth += 1;
-                if self.depth > DEPTH_MAX {
-                    return Err(ShellError::TooDeep);
-                }
+                self.go_deeper()?;
                 parts.extend(self.conditions()?);
                 self.depth -= 1;
                 return Ok(parts);
@@ -376,7 +379,10 @@ impl Parser {
     fn function(&mut self, start: usize) -> Result<Command, ShellError> {
         self.at += 2;
         self.skip_line_ends();
+        // The body may be the head of another function.
+        self.go_deeper()?;
         let body = self.command()?;
+        self.depth -= 1;
         let Command::Compound(body) = body else {
             return Err(self.error());
         };

@@ -136,6 +136,10 @@ fn what_is_no_script() {
         Script::parse(&"(".repeat(100_000)),
         Err(ShellError::TooDeep)
     );
+    assert_eq!(
+        Script::parse(&"a()".repeat(100_000)),
+        Err(ShellError::TooDeep)
+    );
     assert!(Script::parse(&"if a; then ".repeat(10_000)).is_err());
 }
 

@@ -80,7 +80,7 @@ fn sum(checked: &[Checked]) -> Line {
     }
     let unshown: usize = checked.iter().map(|file| file.unshown).sum();
     if unshown > 0 {
-        let text = format!("; {} more with `--level info`", count(unshown, "note"));
+        let text = format!("; {} more with `--level info`", count(unshown, "finding"));
         line = line.with(Tone::Dim, text);
     }
     line

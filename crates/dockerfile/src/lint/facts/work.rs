@@ -13,16 +13,16 @@ use crate::shell::{Invocation, Script};
 pub(crate) struct Work {
     /// Its script, then the scripts that it hands to `sh -c`.
     pub(crate) scripts: Vec<PlacedScript>,
-    /// Whether a failing command ends the script.
-    pub(crate) stops_at_failure: bool,
-    /// Whether a pipeline fails with any of its commands.
-    pub(crate) has_pipefail: bool,
 }
 
 /// A script and where it stands.
 #[derive(Debug)]
 pub(crate) struct PlacedScript {
     pub(crate) script: Script,
+    /// Whether a failing command ends it.
+    pub(crate) stops_at_failure: bool,
+    /// Whether a pipeline fails with any of its commands.
+    pub(crate) has_pipefail: bool,
     places: Places,
 }
 
@@ -34,6 +34,24 @@ pub(crate) struct Found<'a> {
 }
 
 impl PlacedScript {
+    /// Looks at what the shell is told: `flags` when it is started, `set` in the script.
+    fn new(script: Script, places: Places, flags: &str) -> Self {
+        let mut options: Vec<&str> = flags.split(' ').collect();
+        for simple in script.simple_commands() {
+            if simple.program() == Some("set") {
+                let words = simple.words.iter().skip(1);
+                options.extend(words.map(|word| word.text.as_str()));
+            }
+        }
+        let stops = |option: &&str| is_letter_in(option, 'e') || *option == "errexit";
+        Self {
+            stops_at_failure: options.iter().any(stops),
+            has_pipefail: options.contains(&"pipefail"),
+            script,
+            places,
+        }
+    }
+
     /// Where a part of the script stands.
     pub(crate) fn span(&self, range: &Range<usize>) -> Span {
         self.places.span(range)
@@ -75,10 +93,12 @@ impl Work {
         if let CommandLine::Exec(words) = &run.command {
             work.add_exec(words);
         } else if let Ok(script) = Script::parse(&text) {
-            work.scripts.push(PlacedScript { script, places });
+            // A script with a first line of its own is not run by the shell of `SHELL`.
+            let own = text.strip_prefix("#!").and_then(|text| text.lines().next());
+            let flags = own.unwrap_or(&flags);
+            work.scripts.push(PlacedScript::new(script, places, flags));
         }
         work.add_inner();
-        work.note_options(&flags);
         work
     }
 
@@ -107,10 +127,9 @@ impl Work {
             && is_script_flag(&flag.value)
         {
             if let Ok(parsed) = Script::parse(&script.value) {
-                self.scripts.push(PlacedScript {
-                    script: parsed,
-                    places: Places::Whole(span),
-                });
+                let places = Places::Whole(span);
+                self.scripts
+                    .push(PlacedScript::new(parsed, places, &flag.value));
             }
             return;
         }
@@ -119,8 +138,8 @@ impl Work {
             .map(|word| format!("'{}'", word.value.replace('\'', "'\\''")))
             .collect();
         if let Ok(script) = Script::parse(&quoted.join(" ")) {
-            let places = Places::Whole(span);
-            self.scripts.push(PlacedScript { script, places });
+            self.scripts
+                .push(PlacedScript::new(script, Places::Whole(span), ""));
         }
     }
 
@@ -130,34 +149,16 @@ impl Work {
         for found in self.commands() {
             let arguments = found.invocation.arguments;
             let at = arguments.iter().position(|word| is_script_flag(&word.text));
-            let script = at.and_then(|at| arguments.get(at + 1));
-            if let (true, Some(word)) = (is_posix(found.invocation.program), script)
+            if let Some((flags, [word, ..])) = at.map(|at| arguments.split_at(at + 1))
+                && is_posix(found.invocation.program)
                 && let Ok(script) = Script::parse(&word.text)
             {
+                let flags: Vec<&str> = flags.iter().map(|word| word.text.as_str()).collect();
                 let places = Places::Whole(found.script.span(&word.range));
-                inner.push(PlacedScript { script, places });
+                inner.push(PlacedScript::new(script, places, &flags.join(" ")));
             }
         }
         self.scripts.extend(inner);
-    }
-
-    fn note_options(&mut self, flags: &str) {
-        self.stops_at_failure =
-            flags.split(' ').any(|flag| is_letter_in(flag, 'e')) || flags.contains("errexit");
-        self.has_pipefail = flags.contains("pipefail");
-        let Some(main) = self.scripts.first() else {
-            return;
-        };
-        let (mut stops, mut pipefail) = (false, false);
-        for simple in main.script.simple_commands() {
-            if simple.program() == Some("set") {
-                let options = || simple.words.iter().skip(1).map(|word| word.text.as_str());
-                stops |= options().any(|word| is_letter_in(word, 'e') || word == "errexit");
-                pipefail |= options().any(|word| word == "pipefail");
-            }
-        }
-        self.stops_at_failure |= stops;
-        self.has_pipefail |= pipefail;
     }
 }
 

@@ -2,11 +2,12 @@
 
 use cairn_diagnostic::Span;
 
-use crate::ast::{CopySource, InstructionKind};
+use crate::ast::{CopySource, InstructionKind, Word};
 use crate::lint::facts::{Facts, Found, RunStep, StageFacts, Step};
 use crate::lint::finding::{Findings, Level};
 use crate::lint::installs;
 use crate::lint::rule::{Group, Rule};
+use crate::shell;
 
 /// What is removed is removed by the `RUN` that made it.
 pub(in crate::lint) static LAYER_ONLY_DELETES: Rule = Rule {
@@ -28,12 +29,13 @@ fn deletes(facts: &Facts<'_>, found: &mut Findings) {
     for run in facts.runs().filter(|run| run.stage.is_shipped) {
         let commands: Vec<Found<'_>> = run.work.commands().collect();
         let acting = || commands.iter().filter(|command| !is_idle(command));
-        let is_first = !has_layers_before(facts, run.stage, run.step);
-        if is_first || acting().next().is_none() || !acting().all(is_deletion) {
+        if acting().next().is_none() || !acting().all(is_deletion) {
             continue;
         }
         // Taking a file of the base away changes what the image does; that is no lost space.
-        let Some(first) = acting().find(|command| frees_space(command)) else {
+        let is_lost =
+            |command: &&Found<'_>| frees_space(command) && is_of_file(facts, &run, command);
+        let Some(first) = acting().find(is_lost) else {
             continue;
         };
         let detail =
@@ -117,13 +119,21 @@ fn is_below(path: &str, directory: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether something before an instruction has put files into a layer.
-fn has_layers_before(facts: &Facts<'_>, stage: &StageFacts<'_>, step: &Step<'_>) -> bool {
-    before(facts, stage, step).iter().any(|(_, step)| {
-        matches!(
-            step.instruction.kind,
-            InstructionKind::Run(_) | InstructionKind::Copy(_) | InstructionKind::Add(_)
-        )
+/// Whether an instruction of the file may have put there what a command deletes: a `RUN` may have
+/// put anything anywhere, a `COPY` only to where it says.
+fn is_of_file(facts: &Facts<'_>, run: &RunStep<'_, '_>, command: &Found<'_>) -> bool {
+    let deleted = paths(facts, run, command.invocation.operands());
+    let is_there = |stage: &StageFacts<'_>, step: &Step<'_>, to: &Word| {
+        let dest = dest(facts, stage, step, to);
+        deleted.iter().any(|path| overlaps(path, &dest))
+    };
+    let steps = before(facts, run.stage, run.step).into_iter();
+    let mut steps = steps.map(|(stage, step)| (stage, step, &step.instruction.kind));
+    steps.any(|(stage, step, kind)| match kind {
+        InstructionKind::Run(_) => true,
+        InstructionKind::Copy(copy) => is_there(stage, step, &copy.files.dest),
+        InstructionKind::Add(add) => is_there(stage, step, &add.files.dest),
+        _ => false,
     })
 }
 
@@ -168,7 +178,9 @@ fn modes(facts: &Facts<'_>, found: &mut Findings) {
                     || command.invocation.has_option(&["--recursive"]))
         });
         for command in recursive {
-            let paths: Vec<String> = paths(facts, &run, command);
+            // The first operand is the mode or the owner.
+            let operands = command.invocation.operands().skip(1);
+            let paths = paths(facts, &run, operands);
             if let Some((path, line)) = made_before(facts, &run, &paths) {
                 let detail = format!(
                     "every file below {path} is stored a second time; line {line} has stored it first"
@@ -180,14 +192,15 @@ fn modes(facts: &Facts<'_>, found: &mut Findings) {
     }
 }
 
-/// The paths that a `chmod` or `chown` names, absolute.
-fn paths(facts: &Facts<'_>, run: &RunStep<'_, '_>, command: &Found<'_>) -> Vec<String> {
+/// The paths that a command names, absolute.
+fn paths<'w>(
+    facts: &Facts<'_>,
+    run: &RunStep<'_, '_>,
+    operands: impl Iterator<Item = &'w shell::Word>,
+) -> Vec<String> {
     let variables = run.stage.variables_at(run.step);
     let workdir = workdir(facts, run.stage, run.step);
-    command
-        .invocation
-        .operands()
-        .skip(1)
+    operands
         .filter_map(|word| facts.expander.word(&word.text, &variables).ok())
         .map(|word| absolute(&workdir, &word.text))
         .collect()
@@ -270,12 +283,7 @@ fn is_single_file(sources: &[CopySource]) -> bool {
     }
 }
 
-fn dest(
-    facts: &Facts<'_>,
-    stage: &StageFacts<'_>,
-    step: &Step<'_>,
-    dest: &crate::ast::Word,
-) -> String {
+fn dest(facts: &Facts<'_>, stage: &StageFacts<'_>, step: &Step<'_>, dest: &Word) -> String {
     let variables = stage.variables_at(step);
     let text = facts.expander.word(dest.as_str(), &variables);
     let text = text.map_or_else(|_| dest.value.clone(), |word| word.text);
@@ -312,6 +320,10 @@ mod tests {
             0,
         );
         check("COPY a /a\nRUN rm -rf /x && mkdir /x", 0);
+        check(
+            "COPY a.conf /etc/nginx/\nRUN rm -rf /usr/share/nginx/html/*",
+            0,
+        );
     }
 
     #[test]

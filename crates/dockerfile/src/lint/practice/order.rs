@@ -104,7 +104,10 @@ fn dependencies(
                 matches!(verbs.as_slice(), ["install" | "sync", ..])
             }
             "npm" | "pnpm" => matches!(verbs.as_slice(), ["ci" | "install"]),
-            "yarn" => matches!(verbs.as_slice(), [] | ["install"]),
+            "yarn" => {
+                matches!(verbs.as_slice(), [] | ["install"])
+                    && !invocation.has_option(&["--version", "-v", "--help", "-h"])
+            }
             _ => false,
         };
         by_list.then(|| {
@@ -158,5 +161,6 @@ mod tests {
         );
         check("COPY --from=other . .\nRUN pip install -r r.txt", 0);
         check("COPY . .\nRUN pip install numpy", 0);
+        check("COPY . .\nRUN yarn --version", 0);
     }
 }

@@ -24,11 +24,10 @@ pub(in crate::lint) static HIDDEN_FAILURE: Rule = Rule {
 
 fn check(facts: &Facts<'_>, found: &mut Findings) {
     for run in facts.runs() {
-        for (index, script) in run.work.scripts.iter().enumerate() {
+        for script in &run.work.scripts {
             let mut search = Search {
                 script,
                 found,
-                stops: run.work.stops_at_failure && index == 0,
                 is_told: false,
             };
             search.script(&script.script);
@@ -39,8 +38,6 @@ fn check(facts: &Facts<'_>, found: &mut Findings) {
 struct Search<'a> {
     script: &'a PlacedScript,
     found: &'a mut Findings,
-    /// Whether the shell stops at a failure by itself.
-    stops: bool,
     /// A script without `set -e` is told once: its lines all have the same cause.
     is_told: bool,
 }
@@ -50,7 +47,7 @@ impl Search<'_> {
         for (index, list) in script.lists.iter().enumerate() {
             self.masked(list);
             let is_last = index + 1 == script.lists.len();
-            if !is_last && !list.is_background && !self.stops {
+            if !is_last && !list.is_background && !self.script.stops_at_failure {
                 self.overwritten(list);
             }
             for command in list.commands() {
@@ -175,6 +172,10 @@ mod tests {
         check("RUN <<EOF\napt-get update\napt-get install -y x\nEOF", 1);
         check("RUN sh -c 'pip install x || true'", 1);
         check("RUN conda install -y x | tee log || true", 1);
+        check(
+            "RUN set -e; sh -c 'apt-get update; apt-get install -y x'",
+            1,
+        );
     }
 
     #[test]
@@ -192,6 +193,19 @@ mod tests {
         );
         check(
             "SHELL [\"/bin/bash\", \"-ec\"]\nRUN apt-get update; apt-get install x",
+            0,
+        );
+        check("RUN bash -ec 'apt-get update; apt-get install -y x'", 0);
+        check(
+            "RUN sh -c 'set -e; apt-get update; apt-get install -y x'",
+            0,
+        );
+        check(
+            "RUN [\"bash\", \"-ec\", \"apt-get update; apt-get install -y x\"]",
+            0,
+        );
+        check(
+            "RUN <<EOF\n#!/bin/bash -eu\napt-get update\napt-get install -y x\nEOF",
             0,
         );
         check("RUN cd /x; pip install y", 0);

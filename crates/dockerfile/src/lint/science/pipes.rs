@@ -25,8 +25,9 @@ pub(in crate::lint) static PIPE_HIDES_FAILURE: Rule = Rule {
 };
 
 fn check(facts: &Facts<'_>, found: &mut Findings) {
-    for run in facts.runs().filter(|run| !run.work.has_pipefail) {
-        for placed in &run.work.scripts {
+    for run in facts.runs() {
+        let scripts = run.work.scripts.iter();
+        for placed in scripts.filter(|script| !script.has_pipefail) {
             let mut pipelines = Vec::new();
             collect(&placed.script, &mut pipelines);
             for pipeline in pipelines {
@@ -158,6 +159,10 @@ mod tests {
         check("RUN curl -fsSL https://x | bash -s -- -y", 1);
         check("RUN wget -O- https://x | sudo tee /etc/apt/x.list", 1);
         check("RUN (curl https://x | sh) && echo", 1);
+        check(
+            "SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]\nRUN [\"sh\", \"-c\", \"curl https://x | sh\"]",
+            1,
+        );
     }
 
     #[test]
@@ -165,6 +170,11 @@ mod tests {
         check("RUN curl -fsSL https://x | tar xz", 0);
         check("RUN set -o pipefail && curl https://x | sh", 0);
         check("RUN set -euxo pipefail; curl https://x | sh", 0);
+        check("RUN bash -o pipefail -c 'curl https://x | sh'", 0);
+        check(
+            "RUN [\"bash\", \"-euo\", \"pipefail\", \"-c\", \"curl https://x | sh\"]",
+            0,
+        );
         check("RUN curl -o f https://x && sh f", 0);
         check("RUN echo x | sh", 0);
         check("RUN curl https://x | grep -q y", 0);
