@@ -132,10 +132,8 @@ impl Resolver<'_> {
                 .hint("add one, as in `python = [\"3.11\", \"3.12\"]`");
             return Vec::new();
         }
-        let combinations = read
-            .iter()
-            .map(|(_, values)| values.len())
-            .product::<usize>();
+        let sizes = read.iter().map(|(_, values)| values.len());
+        let combinations = sizes.fold(1, usize::saturating_mul);
         if combinations > COMBINATIONS_MAX {
             self.error(
                 matrix.span,

@@ -149,6 +149,11 @@ fn what_is_wrong_with_a_matrix_is_said() {
         wrong(&large),
         ["f:4:10: the matrix of `a` has 289 combinations, at most 256"]
     );
+    let axes: String = (0..70)
+        .map(|axis| format!("a{axis} = [\"1\", \"2\"]\n"))
+        .collect();
+    let endless = format!("[image.a]\ncontext = \"a\"\n[image.a.matrix]\n{axes}");
+    assert!(wrong(&endless)[0].contains("at most 256"));
     assert!(wrong("[image.a]\ncontext = \"a\"\nmatrix = {}\n")[0].contains("has no axes"));
 }
 
