@@ -17,6 +17,7 @@
 
 pub mod glob;
 pub mod graph;
+pub mod import;
 #[cfg(test)]
 mod page_tests;
 mod resolve;

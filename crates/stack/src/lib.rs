@@ -17,6 +17,7 @@ pub mod event;
 pub mod external;
 pub mod git;
 pub mod history;
+pub mod layout;
 pub mod load;
 pub mod lockfile;
 pub mod plan;

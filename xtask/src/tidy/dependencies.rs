@@ -17,7 +17,7 @@ const LOCK: &str = "Cargo.lock";
 const PACKAGES_MAX: usize = 420;
 
 /// Packages whose library has another name than theirs with `_` for `-`.
-const LIBRARIES: &[(&str, &str)] = &[("md-5", "md5")];
+const LIBRARIES: &[(&str, &str)] = &[("hcl-rs", "hcl"), ("md-5", "md5")];
 
 /// Compares the three, both ways.
 pub(crate) fn check(workspace: &Workspace) -> Vec<Finding> {

@@ -8,6 +8,7 @@ mod export;
 mod gc;
 mod generations;
 mod images;
+mod import;
 mod init;
 mod inspect;
 mod lint;
@@ -68,6 +69,7 @@ pub struct Globals {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::InitArgs),
+    Import(import::ImportArgs),
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
     Why(why::WhyArgs),
@@ -103,6 +105,7 @@ impl Cairn {
     pub fn run(&self, session: &mut Session) -> Result<(), CommandError> {
         match &self.command {
             Command::Init(args) => init::run(args, session),
+            Command::Import(args) => import::run(args, session),
             Command::Up(args) => up::up(args, session),
             Command::Plan(args) => plan::run(args, session),
             Command::Why(args) => why::run(args, session),

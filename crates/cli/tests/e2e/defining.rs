@@ -228,3 +228,101 @@ fn what_init_writes_builds_and_passes_its_tests() {
         "nothing was written"
     );
 }
+
+/// DataHub's layout: imported, planned and built without an edit of any Dockerfile.
+#[test]
+fn what_import_writes_is_planned_and_built() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "images/spec.yml",
+        "images:\n  runtime:\n    image_name: ghcr.io/ets/runtime\n    build_args: {WHO: ann}\n  \
+         app:\n    image_name: ghcr.io/ets/app\n    depend_on: runtime\ntag:\n  prefix: '2026.3'\n",
+    );
+    workshop.write(
+        "images/runtime/Dockerfile",
+        "FROM base\nARG WHO\nRUN echo $WHO > /who\n",
+    );
+    workshop.write(
+        "images/app/Dockerfile",
+        "ARG BASE_TAG\nFROM ghcr.io/ets/runtime:${BASE_TAG}\nRUN cat /who > /app\n",
+    );
+    let said = workshop.cairn(&["import"]).success();
+    said.err_has("`BASE_TAG` is set to `latest`");
+    let plan = workshop.cairn(&["plan"]).success();
+    assert!(
+        plan.out.contains("runtime") && plan.out.contains("app"),
+        "{}",
+        plan.out
+    );
+    workshop.cairn(&["build"]).success();
+    assert_eq!(
+        workshop.cairn(&["run", "app", "cat", "/app"]).success().out,
+        "ann\n"
+    );
+    workshop
+        .cairn(&["import"])
+        .code(2)
+        .err_has("is there already");
+    workshop.cairn(&["import", "--force", "--json"]).success();
+}
+
+/// The other layouts of the seed documents: each imports, and `plan` accepts what was written.
+#[test]
+fn every_layout_imports_and_can_be_planned() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let layouts: &[&[(&str, &str)]] = &[
+        &[
+            (
+                "cloudbuild.yaml",
+                "steps:\n- name: gcr.io/cloud-builders/docker\n  args: [build, --target, cloud, -t, 'gcr.io/$PROJECT_ID/suite:${_TAG}', -f, docker/Dockerfile, .]\nsubstitutions: {_TAG: latest}\n",
+            ),
+            (
+                "compose.yaml",
+                "services:\n  one:\n    image: suite:local\n    build: {context: ., dockerfile: docker/Dockerfile, target: local}\n",
+            ),
+            (
+                "docker/Dockerfile",
+                "FROM base AS local\nRUN true\nFROM local AS cloud\nRUN true\n",
+            ),
+        ],
+        &[
+            (
+                ".github/workflows/build.yaml",
+                "jobs:\n  build:\n    strategy:\n      matrix:\n        include:\n        - {name: ml, context: ./ml, registries: ghcr.io/lab/ml}\n    steps:\n    - uses: docker/metadata-action@v5\n      with: {images: '${{ matrix.registries }}', tags: type=sha}\n    - uses: docker/build-push-action@v6\n      with: {context: '${{ matrix.context }}'}\n",
+            ),
+            ("ml/Dockerfile", "FROM base\nRUN true\n"),
+        ],
+        &[
+            (
+                "docker-bake.hcl",
+                "target \"a\" {\n  context = \"a\"\n  tags = [\"ghcr.io/lab/a:1\"]\n}\ntarget \"b\" {\n  context = \"b\"\n  contexts = { a = \"target:a\" }\n}\n",
+            ),
+            ("a/Dockerfile", "FROM base\nRUN true\n"),
+            ("b/Dockerfile", "FROM a\nRUN true\n"),
+        ],
+        &[
+            (
+                "runtime/Dockerfile",
+                "ARG from=base\nFROM ${from}\nRUN true\n",
+            ),
+            ("app/Dockerfile", "FROM runtime\nCOPY . /app\n"),
+        ],
+    ];
+    for (number, files) in layouts.iter().enumerate() {
+        let folder = format!("layout-{number}");
+        for (path, text) in *files {
+            workshop.write(&format!("{folder}/{path}"), text);
+        }
+        workshop.cairn(&["import", &folder]).success();
+        workshop.cairn(&["plan", "--stack", &folder]).success();
+    }
+    workshop.write("nothing/README.md", "");
+    workshop
+        .cairn(&["import", "nothing"])
+        .code(2)
+        .err_has("nothing here");
+}

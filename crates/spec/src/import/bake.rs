@@ -1,0 +1,378 @@
+//! docker-bake files, in HCL and in JSON: targets with inheritance, matrices and variables.
+//!
+//! Variables have their defaults; what an override in the environment would change is not known.
+
+use std::collections::BTreeMap;
+
+use hcl::eval::{Context, Evaluate};
+use hcl::expr::TemplateExpr;
+use serde_json::{Map, Value};
+
+use super::draft::{Build, Draft};
+use super::paths::{file_name, folder, join, name_and_tag};
+use super::yaml::{entries, pairs, text, text_at, texts};
+use super::{ImportError, Tree, Verdict};
+
+/// A target as written: attributes that are still expressions.
+struct Target {
+    name: String,
+    attributes: BTreeMap<String, hcl::Expression>,
+}
+
+pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
+    for (file, text) in tree.texts() {
+        let name = file_name(file);
+        if !name.starts_with("docker-bake") {
+            continue;
+        }
+        let broken = |reason: String| ImportError::Broken {
+            file: file.to_owned(),
+            reason: reason.lines().next().unwrap_or_default().to_owned(),
+        };
+        let body = match name.ends_with(".json") {
+            true => json_body(text).map_err(broken)?,
+            false => hcl::parse(text).map_err(|error| broken(error.to_string()))?,
+        };
+        draft.from.push(file.to_owned());
+        let context = variables(&body);
+        for target in evaluated(file, &body, &context, draft) {
+            build(tree, file, &target, draft);
+        }
+    }
+    Ok(())
+}
+
+/// The JSON form has the same blocks as objects, and templates in its strings.
+fn json_body(text: &str) -> Result<hcl::Body, String> {
+    let document: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut body = hcl::Body::builder();
+    for kind in ["variable", "target", "group"] {
+        for (name, attributes) in entries(document.get(kind)) {
+            let mut block = hcl::Block::builder(kind).add_label(name);
+            for (key, value) in entries(Some(attributes)) {
+                block = block.add_attribute((key, expression(value)));
+            }
+            body = body.add_block(block.build());
+        }
+    }
+    Ok(body.build())
+}
+
+fn expression(value: &Value) -> hcl::Expression {
+    match value {
+        Value::String(text) if text.contains("${") => {
+            hcl::Expression::from(TemplateExpr::from(text.as_str()))
+        }
+        Value::Array(items) => hcl::Expression::Array(items.iter().map(expression).collect()),
+        Value::Object(table) => table
+            .iter()
+            .map(|(key, value)| (key.clone(), expression(value)))
+            .collect(),
+        Value::String(text) => hcl::Expression::from(text.as_str()),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => hcl::Expression::from(number),
+            None => hcl::Expression::from(number.as_f64().unwrap_or_default()),
+        },
+        Value::Bool(yes) => hcl::Expression::from(*yes),
+        Value::Null => hcl::Expression::Null,
+    }
+}
+
+fn variables(body: &hcl::Body) -> Context<'static> {
+    let mut context = Context::new();
+    // A default may use a variable that stands further up.
+    for block in body
+        .blocks()
+        .filter(|block| block.identifier() == "variable")
+    {
+        let Some(name) = block.labels().first() else {
+            continue;
+        };
+        let default = block.body().attributes().find(|it| it.key() == "default");
+        let value = default.and_then(|default| default.expr().evaluate(&context).ok());
+        context.declare_var(name.as_str(), value.unwrap_or(hcl::Value::from("")));
+    }
+    for attribute in body.attributes() {
+        if let Ok(value) = attribute.expr().evaluate(&context) {
+            context.declare_var(attribute.key(), value);
+        }
+    }
+    context
+}
+
+/// The targets that can be built: inherited attributes put in, matrices multiplied out.
+fn evaluated(
+    file: &str,
+    body: &hcl::Body,
+    context: &Context<'static>,
+    draft: &mut Draft,
+) -> Vec<(String, Map<String, Value>)> {
+    let targets: Vec<Target> = body
+        .blocks()
+        .filter(|block| block.identifier() == "target")
+        .filter_map(|block| {
+            let attributes = block.body().attributes();
+            Some(Target {
+                name: block.labels().first()?.as_str().to_owned(),
+                attributes: attributes
+                    .map(|it| (it.key().to_owned(), it.expr().clone()))
+                    .collect(),
+            })
+        })
+        .collect();
+    let inherited = inherited_names(&targets, context);
+    let mut made = Vec::new();
+    for target in &targets {
+        // A target that others inherit from and that names no image is a pattern, not an image.
+        let is_pattern = target.name.starts_with('_')
+            || (inherited.contains(&target.name) && !target.attributes.contains_key("tags"));
+        if is_pattern {
+            continue;
+        }
+        let attributes = with_inherited(target, &targets, context, 0);
+        for (values, combination) in combinations(target, context) {
+            let name = match target.attributes.get("name") {
+                Some(name) => name.evaluate(&combination).ok(),
+                None => None,
+            };
+            let name = name.and_then(|name| name.as_str().map(str::to_owned));
+            let name = name.unwrap_or_else(|| match values.is_empty() {
+                true => target.name.clone(),
+                false => format!("{}-{values}", target.name),
+            });
+            let mut table = Map::new();
+            for (key, expression) in &attributes {
+                match evaluate(expression, &combination) {
+                    Ok((value, lost)) => {
+                        table.insert(key.clone(), value);
+                        for (part, reason) in lost {
+                            let what = format!("target.{name}.{key}.{part}");
+                            draft.note(Verdict::Missing, file, what, reason);
+                        }
+                    }
+                    Err(reason) => {
+                        draft.note(
+                            Verdict::Missing,
+                            file,
+                            format!("target.{name}.{key}"),
+                            reason,
+                        );
+                    }
+                }
+            }
+            made.push((name, table));
+        }
+    }
+    made
+}
+
+type Lost = Vec<(String, String)>;
+
+/// A value; of a table, what can be told of it, and what cannot.
+fn evaluate(expression: &hcl::Expression, context: &Context<'_>) -> Result<(Value, Lost), String> {
+    let value = |expression: &hcl::Expression| {
+        let value = expression.evaluate(context).map_err(|error| {
+            let first = error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            format!("its value cannot be told: {first}")
+        })?;
+        serde_json::to_value(value).map_err(|error| error.to_string())
+    };
+    let hcl::Expression::Object(fields) = expression else {
+        return value(expression).map(|value| (value, Vec::new()));
+    };
+    let mut table = Map::new();
+    let mut lost = Vec::new();
+    for (key, field) in fields {
+        let key = match key {
+            hcl::expr::ObjectKey::Identifier(name) => name.to_string(),
+            hcl::expr::ObjectKey::Expression(hcl::Expression::String(name)) => name.clone(),
+            other => other.to_string(),
+        };
+        match value(field) {
+            Ok(value) => {
+                table.insert(key, value);
+            }
+            Err(reason) => lost.push((key, reason)),
+        }
+    }
+    Ok((Value::Object(table), lost))
+}
+
+fn inherited_names(targets: &[Target], context: &Context<'_>) -> Vec<String> {
+    let lists = targets
+        .iter()
+        .filter_map(|target| target.attributes.get("inherits"));
+    let lists = lists.filter_map(|list| list.evaluate(context).ok());
+    lists
+        .flat_map(|list| list.as_array().cloned().unwrap_or_default())
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// Inherited attributes below its own; tables are merged, as bake does.
+fn with_inherited(
+    target: &Target,
+    targets: &[Target],
+    context: &Context<'_>,
+    depth: usize,
+) -> BTreeMap<String, hcl::Expression> {
+    let mut merged: BTreeMap<String, hcl::Expression> = BTreeMap::new();
+    let names = target.attributes.get("inherits");
+    let names = names.and_then(|names| names.evaluate(context).ok());
+    let names = names
+        .and_then(|names| names.as_array().cloned())
+        .unwrap_or_default();
+    // Bake refuses circles; deeper than there are targets is one.
+    let parents = names
+        .iter()
+        .filter_map(|name| {
+            targets
+                .iter()
+                .find(|it| Some(it.name.as_str()) == name.as_str())
+        })
+        .filter(|_| depth < targets.len());
+    for parent in parents {
+        lay_over(
+            &mut merged,
+            with_inherited(parent, targets, context, depth + 1),
+        );
+    }
+    lay_over(&mut merged, target.attributes.clone());
+    for gone in ["inherits", "matrix", "name"] {
+        merged.remove(gone);
+    }
+    merged
+}
+
+fn lay_over(
+    lower: &mut BTreeMap<String, hcl::Expression>,
+    upper: BTreeMap<String, hcl::Expression>,
+) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(hcl::Expression::Object(below)), hcl::Expression::Object(above)) => {
+                below.extend(above);
+            }
+            (_, value) => {
+                lower.insert(key, value);
+            }
+        }
+    }
+}
+
+/// The values of a matrix, each combination with its variables declared.
+fn combinations(target: &Target, context: &Context<'static>) -> Vec<(String, Context<'static>)> {
+    let mut made = vec![(String::new(), context.clone())];
+    let matrix = target.attributes.get("matrix");
+    let matrix = matrix.and_then(|matrix| matrix.evaluate(context).ok());
+    for (axis, values) in matrix.iter().filter_map(hcl::Value::as_object).flatten() {
+        let values = values.as_array().cloned().unwrap_or_default();
+        made = made
+            .iter()
+            .flat_map(|(name, context)| {
+                values.iter().map(move |value| {
+                    let mut context = context.clone();
+                    context.declare_var(axis.as_str(), value.clone());
+                    let word = value
+                        .as_str()
+                        .map_or_else(|| value.to_string(), str::to_owned);
+                    let name = match name.as_str() {
+                        "" => word,
+                        name => format!("{name}-{word}"),
+                    };
+                    (name, context)
+                })
+            })
+            .collect();
+    }
+    made
+}
+
+fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), draft: &mut Draft) {
+    let value = Value::Object(table.clone());
+    let context = text_at(&value, "context").unwrap_or_else(|| ".".to_owned());
+    if context.contains("://") {
+        draft.note(
+            Verdict::Missing,
+            file,
+            format!("target.{name}"),
+            format!("left out: its context is {context}, not a folder"),
+        );
+        return;
+    }
+    let context = join(folder(file), &context);
+    let dockerfile = text_at(&value, "dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+    let dockerfile = join(&context, &dockerfile);
+    if value.get("dockerfile-inline").is_some() || !tree.files.contains_key(&dockerfile) {
+        draft.note(
+            Verdict::Missing,
+            file,
+            format!("target.{name}"),
+            format!("left out: there is no {dockerfile}"),
+        );
+        return;
+    }
+    let mut made = Build {
+        key: name.clone(),
+        context,
+        dockerfile,
+        target: text_at(&value, "target"),
+        args: pairs(value.get("args")),
+        labels: pairs(value.get("labels")),
+        platforms: texts(value.get("platforms")),
+        file: file.to_owned(),
+        ..Build::default()
+    };
+    for reference in texts(value.get("tags")) {
+        let (repository, tag) = name_and_tag(&reference);
+        made.names.push(repository.to_owned());
+        made.fixed_tags.extend(tag.map(str::to_owned));
+    }
+    for (from, to) in entries(value.get("contexts")) {
+        let to = text(to).unwrap_or_default();
+        match to.strip_prefix("target:") {
+            Some(parent) => {
+                made.parent = Some(parent.to_owned());
+                if from != parent {
+                    draft.note(
+                        Verdict::Differs,
+                        file,
+                        format!("target.{name}.contexts.{from}"),
+                        format!("the Dockerfile calls it `{from}`; here a sibling is called by its name, `{parent}`, or as it is published"),
+                    );
+                }
+            }
+            None => draft.note(
+                Verdict::Missing,
+                file,
+                format!("target.{name}.contexts.{from}"),
+                "named contexts are not part of a spec yet",
+            ),
+        }
+    }
+    for (key, why) in [
+        (
+            "secret",
+            "secrets come from the file that `build.secrets` names, by the same ids",
+        ),
+        (
+            "cache-from",
+            "not needed: what was built is found in the store, by content",
+        ),
+        (
+            "cache-to",
+            "not needed: what was built is found in the store, by content",
+        ),
+        ("output", "`cairn export` writes images"),
+    ] {
+        if value.get(key).is_some() {
+            draft.note(Verdict::Differs, file, format!("target.{name}.{key}"), why);
+        }
+    }
+    draft.builds.push(made);
+}

@@ -1,0 +1,248 @@
+//! Cloud Build: the steps that call `docker build`, with their substitutions as variables.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::draft::{Build, Draft};
+use super::paths::{file_name, join, name_and_tag};
+use super::yaml::{pairs, parse, text_at};
+use super::{ImportError, Tree, Verdict};
+
+pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
+    for (file, text) in tree.texts() {
+        let name = file_name(file);
+        if !name.starts_with("cloudbuild") || !name.ends_with("ml") {
+            continue;
+        }
+        let document = parse(file, text)?;
+        let substitutions = pairs(document.get("substitutions"));
+        let steps = document.get("steps").and_then(Value::as_array);
+        for step in steps.into_iter().flatten() {
+            for words in commands(step) {
+                if let Some(command) = DockerBuild::read(&words) {
+                    draft.from.push(file.to_owned());
+                    build(tree, file, command, &substitutions, draft);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The commands of a step: its arguments, or the lines of a script.
+fn commands(step: &Value) -> Vec<Vec<String>> {
+    let arguments = texts_kept(step.get("args"));
+    let script = text_at(step, "script").or_else(|| {
+        let is_shell = text_at(step, "entrypoint").is_some_and(|it| it.ends_with("sh"));
+        let script = arguments.iter().skip_while(|it| *it != "-c").nth(1);
+        script.filter(|_| is_shell).cloned()
+    });
+    match script {
+        Some(script) => {
+            let joined = script.replace("\\\n", " ");
+            joined.lines().map(words).collect()
+        }
+        None => {
+            let name = text_at(step, "name").unwrap_or_default();
+            match file_name(&name).starts_with("docker") {
+                true => vec![[vec!["docker".to_owned()], arguments].concat()],
+                false => Vec::new(),
+            }
+        }
+    }
+}
+
+/// Arguments as they are, scripts of several lines among them.
+fn texts_kept(value: Option<&Value>) -> Vec<String> {
+    let items = value.and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(super::yaml::text).collect()
+}
+
+/// A line as a shell splits it; quotes group and are gone.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), c) if open == c => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, c) if c.is_whitespace() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            (_, c) => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// `docker build`, as far as it says what is built.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct DockerBuild {
+    tags: Vec<String>,
+    args: Vec<String>,
+    dockerfile: Option<String>,
+    target: Option<String>,
+    platforms: Vec<String>,
+    context: String,
+}
+
+impl DockerBuild {
+    fn read(words: &[String]) -> Option<Self> {
+        let mut words = words.iter().map(String::as_str).peekable();
+        if words.next()? != "docker" {
+            return None;
+        }
+        words.next_if_eq(&"buildx");
+        if words.next()? != "build" {
+            return None;
+        }
+        let mut made = Self::default();
+        while let Some(word) = words.next() {
+            let (flag, attached) = match word.split_once('=') {
+                Some((flag, value)) if flag.starts_with('-') => (flag, Some(value)),
+                _ => (word, None),
+            };
+            let mut value = || {
+                attached
+                    .or_else(|| words.next())
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            match flag {
+                "-t" | "--tag" => made.tags.push(value()),
+                "--build-arg" => made.args.push(value()),
+                "-f" | "--file" => made.dockerfile = Some(value()),
+                "--target" => made.target = Some(value()),
+                "--platform" => made.platforms = value().split(',').map(str::to_owned).collect(),
+                "--cache-from" | "--cache-to" | "--label" | "--secret" | "--output" | "-o"
+                | "--network" | "--progress" | "--builder" => {
+                    value();
+                }
+                flag if flag.starts_with('-') => {}
+                context => made.context = context.to_owned(),
+            }
+        }
+        Some(made)
+    }
+}
+
+fn build(
+    tree: &Tree,
+    file: &str,
+    command: DockerBuild,
+    substitutions: &BTreeMap<String, String>,
+    draft: &mut Draft,
+) {
+    let plain = |text: &str| substituted(text, |name| substitutions.get(name).cloned());
+    let context = join("", &plain(&command.context));
+    let dockerfile = match &command.dockerfile {
+        Some(dockerfile) => join("", &plain(dockerfile)),
+        None => join(&context, "Dockerfile"),
+    };
+    if !tree.files.contains_key(&dockerfile) {
+        let what = command.tags.first().cloned().unwrap_or_default();
+        draft.note(
+            Verdict::Missing,
+            file,
+            what,
+            format!("left out: there is no {dockerfile}"),
+        );
+        return;
+    }
+    let mut made = Build {
+        context,
+        dockerfile,
+        target: command.target.as_deref().map(plain),
+        platforms: command
+            .platforms
+            .iter()
+            .flat_map(|it| plain(it).split(',').map(str::to_owned).collect::<Vec<_>>())
+            .collect(),
+        file: file.to_owned(),
+        ..Build::default()
+    };
+    for reference in &command.tags {
+        // The tag first: its variables have defaults, those of the name may have none.
+        let known = plain(reference);
+        let (name, tag) = name_and_tag(&known);
+        made.fixed_tags
+            .extend(tag.filter(|tag| !tag.contains('$')).map(str::to_owned));
+        made.names.push(named(file, name, draft));
+    }
+    made.key = made
+        .names
+        .first()
+        .map_or_else(|| "image".to_owned(), |name| file_name(name).to_owned());
+    for arg in &command.args {
+        let Some((name, value)) = arg.split_once('=') else {
+            continue;
+        };
+        if value.contains("$$") {
+            draft.note(
+                Verdict::Differs,
+                file,
+                format!("--build-arg {name}"),
+                format!("it is a secret and not given as an argument, where every image shows it: put it into the file that `build.secrets` names, and ask for it with `RUN --mount=type=secret,id={name}`"),
+            );
+            continue;
+        }
+        let value = substituted(value, |substitution| {
+            let default = substitutions.get(substitution).map_or("", String::as_str);
+            Some(draft.variable(substitution, default))
+        });
+        made.args.insert(name.to_owned(), value);
+    }
+    draft.note(
+        Verdict::Differs,
+        file,
+        "tags",
+        "a build is published under the tags of its event, see `cairn tags`; here it was one substitution",
+    );
+    draft.builds.push(made);
+}
+
+/// The name with variables for what Cloud Build fills in by itself.
+fn named(file: &str, name: &str, draft: &mut Draft) -> String {
+    if name.contains('$') {
+        draft.note(
+            Verdict::Differs,
+            file,
+            name,
+            "what Cloud Build fills in by itself is a variable here: set it in the environment",
+        );
+    }
+    substituted(name, |substitution| {
+        let default = substitution.to_ascii_lowercase().replace('_', "-");
+        Some(draft.variable(substitution, &default))
+    })
+}
+
+/// `${NAME}` and `$NAME`; what is not known stays.
+fn substituted(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> String {
+    let mut made = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        made.push_str(&rest[..at]);
+        let behind = &rest[at + 1..];
+        let (name, after) = match behind.strip_prefix('{').and_then(|it| it.split_once('}')) {
+            Some((name, after)) => (name, after),
+            None => {
+                let end = behind
+                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .unwrap_or(behind.len());
+                behind.split_at(end)
+            }
+        };
+        let written = &rest[at..rest.len() - after.len()];
+        made.push_str(&value(name).unwrap_or_else(|| written.to_owned()));
+        rest = after;
+    }
+    made + rest
+}

@@ -1,0 +1,100 @@
+//! What the readers find, before it is a spec.
+
+use std::collections::BTreeMap;
+
+use super::{Note, Verdict};
+use crate::settings::EventKind;
+
+/// All that was found.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) builds: Vec<Build>,
+    /// Variables of the spec by name.
+    pub(super) variables: BTreeMap<String, Variable>,
+    pub(super) prefix: Option<String>,
+    pub(super) main_branches: Vec<String>,
+    pub(super) tags: BTreeMap<EventKind, Vec<String>>,
+    pub(super) ignore: Vec<String>,
+    pub(super) build_all: Vec<String>,
+    pub(super) from: Vec<String>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// A value that comes from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Variable {
+    pub(super) env: String,
+    pub(super) default: String,
+}
+
+/// One image that somebody builds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Build {
+    /// What it is called where it is described.
+    pub(super) key: String,
+    /// Where it is published: registry, namespace and name, without a tag.
+    pub(super) names: Vec<String>,
+    /// Tags it is given by name, for telling variants apart.
+    pub(super) fixed_tags: Vec<String>,
+    /// The context, from the root; empty for the root itself.
+    pub(super) context: String,
+    /// The Dockerfile, from the root.
+    pub(super) dockerfile: String,
+    pub(super) target: Option<String>,
+    pub(super) args: BTreeMap<String, String>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) platforms: Vec<String>,
+    /// The image it says it builds on.
+    pub(super) parent: Option<String>,
+    /// The track it is of: its name and its prefix.
+    pub(super) track: Option<(String, Option<String>)>,
+    /// The file that describes it.
+    pub(super) file: String,
+}
+
+/// An image of the spec to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DraftImage {
+    pub(super) key: String,
+    /// Where it is published, in full.
+    pub(super) names: Vec<String>,
+    pub(super) tests: Vec<String>,
+    /// One, or the variants with their names.
+    pub(super) members: Vec<(Option<String>, Build)>,
+}
+
+impl Draft {
+    pub(super) fn note(
+        &mut self,
+        verdict: Verdict,
+        file: &str,
+        what: impl Into<String>,
+        why: impl Into<String>,
+    ) {
+        self.notes.push(Note {
+            verdict,
+            file: file.to_owned(),
+            what: what.into(),
+            why: why.into(),
+        });
+    }
+
+    /// The way a variable is written in the spec; it is declared from now on.
+    pub(super) fn variable(&mut self, env: &str, default: &str) -> String {
+        let name = env.trim_start_matches('_').to_ascii_lowercase();
+        let variable = Variable {
+            env: env.to_owned(),
+            default: default.to_owned(),
+        };
+        self.variables.entry(name.clone()).or_insert(variable);
+        format!("${{{name}}}")
+    }
+
+    /// Adds a rule to the tags of an event, once.
+    pub(super) fn tag(&mut self, kind: EventKind, rule: &str) {
+        let list = self.tags.entry(kind).or_default();
+        if !list.iter().any(|it| it == rule) {
+            list.push(rule.to_owned());
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A draft to the text of a spec: only what differs from what holds anyway.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::draft::{Build, Draft, DraftImage};
+use super::paths::relative;
+
+/// Writes the spec.
+pub(super) fn emit(name: &str, images: &[DraftImage], draft: &Draft) -> String {
+    let mut out = String::new();
+    let mut from = draft.from.clone();
+    from.sort();
+    from.dedup();
+    let registries = shared_registries(images);
+    let platforms = shared_platforms(images);
+    let _ = writeln!(out, "# Imported from {}.", from.join(", "));
+    let _ = writeln!(out, "\n[stack]\nname = {}", quoted(name));
+    if !registries.is_empty() {
+        let _ = writeln!(out, "registries = {}", list(&registries));
+    }
+    if !platforms.is_empty() {
+        let _ = writeln!(out, "platforms = {}", list(&platforms));
+    }
+    if !draft.variables.is_empty() {
+        out.push_str("\n[variables]\n");
+        for (name, variable) in &draft.variables {
+            let (env, default) = (quoted(&variable.env), quoted(&variable.default));
+            let _ = writeln!(out, "{name} = {{ env = {env}, default = {default} }}");
+        }
+    }
+    tags(&mut out, draft);
+    if !draft.ignore.is_empty() || !draft.build_all.is_empty() {
+        out.push_str("\n[changes]\n");
+        for (key, globs) in [("ignore", &draft.ignore), ("build-all", &draft.build_all)] {
+            if !globs.is_empty() {
+                let _ = writeln!(out, "{key} = {}", list(globs));
+            }
+        }
+    }
+    for image in images {
+        emit_image(&mut out, image, &registries, &platforms);
+    }
+    out
+}
+
+fn tags(out: &mut String, draft: &Draft) {
+    if draft.prefix.is_none() && draft.tags.is_empty() {
+        return;
+    }
+    out.push_str("\n[tags]\n");
+    if let Some(prefix) = &draft.prefix {
+        let _ = writeln!(out, "prefix = {}", quoted(prefix));
+    }
+    if !draft.main_branches.is_empty() {
+        let _ = writeln!(out, "main-branches = {}", list(&draft.main_branches));
+    }
+    for (kind, rules) in &draft.tags {
+        let _ = writeln!(out, "{kind} = {}", list(rules));
+    }
+}
+
+fn emit_image(out: &mut String, image: &DraftImage, registries: &[String], platforms: &[String]) {
+    let table = format!("image.{}", key(&image.key));
+    let _ = writeln!(out, "\n[{table}]");
+    let builds: Vec<&Build> = image.members.iter().map(|(_, build)| build).collect();
+    let first = builds[0];
+    let context = match first.context.as_str() {
+        "" => ".",
+        context => context,
+    };
+    let _ = writeln!(out, "context = {}", quoted(context));
+    let dockerfile = relative(&first.context, &first.dockerfile);
+    if dockerfile != "Dockerfile" {
+        let _ = writeln!(out, "dockerfile = {}", quoted(&dockerfile));
+    }
+    let shared = |of: fn(&Build) -> &BTreeMap<String, String>| -> BTreeMap<String, String> {
+        let pairs = of(first).iter();
+        let everywhere = pairs.filter(|(k, v)| builds.iter().all(|it| of(it).get(*k) == Some(*v)));
+        everywhere.map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
+    let (args, labels) = (shared(|it| &it.args), shared(|it| &it.labels));
+    if builds.len() == 1
+        && let Some(target) = &first.target
+    {
+        let _ = writeln!(out, "target = {}", quoted(target));
+    }
+    pairs(out, "args", &args);
+    pairs(out, "labels", &labels);
+    let own: Vec<String> = split(&image.names)
+        .into_iter()
+        .map(|(registry, _)| registry)
+        .collect();
+    if !own.is_empty() && own != registries {
+        let _ = writeln!(out, "registries = {}", list(&own));
+    }
+    names(out, image);
+    let own_platforms = &first.platforms;
+    if !own_platforms.is_empty() && own_platforms != platforms {
+        let _ = writeln!(out, "platforms = {}", list(own_platforms));
+    }
+    if !image.tests.is_empty() {
+        let _ = writeln!(out, "tests = {{ structure = {} }}", list(&image.tests));
+    }
+    for (name, build) in &image.members {
+        let Some(name) = name else { continue };
+        let _ = writeln!(out, "\n[{table}.variant.{}]", key(name));
+        if let Some((_, prefix)) = &build.track {
+            out.push_str("suffix = \"\"\n");
+            if let Some(prefix) = prefix {
+                let _ = writeln!(out, "tags = {{ prefix = {} }}", quoted(prefix));
+            }
+        }
+        if let Some(target) = &build.target {
+            let _ = writeln!(out, "target = {}", quoted(target));
+        }
+        let without = |all: &BTreeMap<String, String>, shared: &BTreeMap<String, String>| {
+            let rest = all.iter().filter(|(key, _)| !shared.contains_key(*key));
+            rest.map(|(k, v)| (k.clone(), v.clone()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        pairs(out, "args", &without(&build.args, &args));
+        pairs(out, "labels", &without(&build.labels, &labels));
+    }
+}
+
+/// `names`, where an image is published under another name than its key.
+fn names(out: &mut String, image: &DraftImage) {
+    let split = split(&image.names);
+    let differing: Vec<&(String, String)> = split
+        .iter()
+        .filter(|(_, name)| *name != image.key)
+        .collect();
+    let distinct: BTreeSet<&str> = split.iter().map(|(_, name)| name.as_str()).collect();
+    match (differing.as_slice(), distinct.len()) {
+        ([], _) => {}
+        ([(_, name), ..], 1) => {
+            let _ = writeln!(out, "names = {}", quoted(name));
+        }
+        (differing, _) => {
+            let table: Vec<String> = differing
+                .iter()
+                .map(|(registry, name)| format!("{} = {}", quoted(registry), quoted(name)))
+                .collect();
+            let _ = writeln!(out, "names = {{ {} }}", table.join(", "));
+        }
+    }
+}
+
+/// Registry with namespace, and name. `a/b` without a registry is on Docker's.
+fn split(names: &[String]) -> Vec<(String, String)> {
+    let split = names.iter().filter_map(|name| {
+        let (registry, name) = name.rsplit_once('/')?;
+        let host = registry.split('/').next().unwrap_or_default();
+        let is_host = host.contains(['.', ':', '$']) || host == "localhost";
+        let registry = match is_host {
+            true => registry.to_owned(),
+            false => format!("docker.io/{registry}"),
+        };
+        Some((registry, name.to_owned()))
+    });
+    split.collect()
+}
+
+/// The registries that most images go to.
+fn shared_registries(images: &[DraftImage]) -> Vec<String> {
+    let all = images.iter().map(|image| {
+        split(&image.names)
+            .into_iter()
+            .map(|(registry, _)| registry)
+            .collect::<Vec<_>>()
+    });
+    most(all)
+}
+
+fn shared_platforms(images: &[DraftImage]) -> Vec<String> {
+    most(
+        images
+            .iter()
+            .map(|image| image.members[0].1.platforms.clone()),
+    )
+}
+
+fn most(lists: impl Iterator<Item = Vec<String>>) -> Vec<String> {
+    let mut counted: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    for list in lists.filter(|list| !list.is_empty()) {
+        *counted.entry(list).or_default() += 1;
+    }
+    let most = counted.into_iter().max_by_key(|(_, count)| *count);
+    most.map(|(list, _)| list).unwrap_or_default()
+}
+
+fn pairs(out: &mut String, name: &str, pairs: &BTreeMap<String, String>) {
+    if pairs.is_empty() {
+        return;
+    }
+    let written: Vec<String> = pairs
+        .iter()
+        .map(|(k, v)| format!("{} = {}", key(k), quoted(v)))
+        .collect();
+    let _ = writeln!(out, "{name} = {{ {} }}", written.join(", "));
+}
+
+fn key(name: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match !name.is_empty() && name.chars().all(is_bare) {
+        true => name.to_owned(),
+        false => quoted(name),
+    }
+}
+
+fn list(items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
