@@ -1,10 +1,11 @@
 //! What the spec's policies mean for this run: which images are for this platform and this
 //! event, and which are built again whatever the store holds.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use cairn_spec::tags::{GitRef, event_kind, is_main};
 use cairn_spec::{EventKind, ImageId, Rebuild};
+use cairn_stack::decide::{Reason, ReasonKind};
 use cairn_stack::load::LoadedStack;
 
 use crate::commands::options::EventOption;
@@ -70,20 +71,32 @@ impl<'a> Policy<'a> {
         event_kind(&self.loaded.stack[id].tags, &event.facts).ok()
     }
 
-    /// The images whose steps all run, by `rebuild`.
-    pub fn again(&self) -> BTreeSet<ImageId> {
+    /// The images whose steps all run, by `rebuild`, each with the reason.
+    pub fn again(&self) -> BTreeMap<ImageId, Reason> {
         let ids = self.loaded.stack.ids();
-        ids.filter(|&id| {
+        ids.filter_map(|id| {
             let image = &self.loaded.stack[id];
-            match image.rebuild.value {
+            let again = match image.rebuild.value {
                 Rebuild::Changed => false,
                 Rebuild::Always => true,
-                Rebuild::OnMain => self.event.as_ref().is_some_and(|event| {
-                    let reference = &event.facts.reference;
-                    matches!(reference, GitRef::Branch(branch) if is_main(&image.tags, &event.facts, branch))
-                }),
-            }
+                Rebuild::OnMain => self.is_on_main(id),
+            };
+            let (file, line) = self.loaded.stack.sources.line(image.rebuild.span);
+            let reason = Reason {
+                kind: ReasonKind::Policy,
+                because: format!("the spec says `rebuild = \"{}\"`", image.rebuild.value),
+                place: Some((file.to_owned(), line)),
+            };
+            again.then_some((id, reason))
         })
         .collect()
+    }
+
+    fn is_on_main(&self, id: ImageId) -> bool {
+        let Some(event) = &self.event else {
+            return false;
+        };
+        let rules = &self.loaded.stack[id].tags;
+        matches!(&event.facts.reference, GitRef::Branch(branch) if is_main(rules, &event.facts, branch))
     }
 }

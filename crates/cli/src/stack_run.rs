@@ -16,6 +16,7 @@ use cairn_oci::Reference;
 use cairn_sandbox::{CaTrust, Network};
 use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
 use cairn_stack::check::{Checker, ImageCheck, TestError};
+use cairn_stack::decide::{Reason, ReasonKind};
 use cairn_stack::load::{LoadError, LoadedStack};
 use cairn_stack::lockfile::{
     ExternalChange, LockFile, LockFileError, LockMode, Locker, Locking, bases,
@@ -42,6 +43,8 @@ pub struct StackRun {
     pub loaded: LoadedStack,
     /// The images that were asked for.
     pub selected: Vec<ImageId>,
+    /// The images whose steps all run, whatever the store holds.
+    pub again: BTreeMap<ImageId, Reason>,
     /// Locks must not change.
     is_locked: bool,
     options: RequestOptions,
@@ -116,18 +119,24 @@ impl StackRun {
             CaPolicy::None => means.settings.ca = None,
             CaPolicy::File(name) => means.settings.ca = Some(trusted(&stack.stack.join(name))?),
         }
-        let again = policy.again();
+        let mut again = policy.again();
+        if !options.rebuild.is_empty() {
+            let named = select(&loaded, &options.rebuild)?;
+            again.extend(named.into_iter().map(|id| (id, by_flag())));
+        }
+        let keys = again.keys().copied().collect();
         Ok(Self {
             means,
             loaded,
             selected,
+            again,
             is_locked: options.locked,
             options: RequestOptions {
                 platform,
                 build_platform: host_platform(),
                 epoch: session.settings.source_date_epoch()?,
                 no_cache: options.no_cache,
-                again,
+                again: keys,
             },
             _no_store_yet: no_store_yet,
         })
@@ -357,6 +366,14 @@ impl StackRun {
             .iter()
             .map(|image| (image.name.clone(), vec![canonical(&image.name)]))
             .collect()
+    }
+}
+
+fn by_flag() -> Reason {
+    Reason {
+        kind: ReasonKind::Flag,
+        because: "`--rebuild` names it".to_owned(),
+        place: None,
     }
 }
 

@@ -80,6 +80,68 @@ pub fn resolve(directory: &Path, revision: &str) -> Option<(String, i64)> {
     Some((hash.to_owned(), time.parse().ok()?))
 }
 
+/// The commit that both a revision and what is checked out come from.
+pub fn merge_base(directory: &Path, revision: &str) -> Option<String> {
+    let (commit, _) = resolve(directory, revision)?;
+    let base = git(directory, &["merge-base", &commit, "HEAD"]);
+    Some(base.map_or(commit, |base| base.trim().to_owned()))
+}
+
+/// The files below the directory that are different from a commit, by their paths from there;
+/// those that are not committed yet, and those that git does not know yet, among them.
+pub fn changed(directory: &Path, commit: &str) -> Vec<String> {
+    let known = git(
+        directory,
+        &[
+            "diff",
+            "--name-only",
+            "--no-renames",
+            "--relative",
+            "-z",
+            commit,
+            "--",
+            ".",
+        ],
+    );
+    let unknown = git(
+        directory,
+        &[
+            "ls-files",
+            "--others",
+            "--exclude-standard",
+            "-z",
+            "--",
+            ".",
+        ],
+    );
+    let mut files: Vec<String> = [known, unknown]
+        .iter()
+        .flatten()
+        .flat_map(|output| output.split('\0'))
+        .filter(|file| !file.is_empty())
+        .map(str::to_owned)
+        .collect();
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// The commits since another one, newest first: short hash and message.
+pub fn messages(directory: &Path, commit: &str) -> Vec<(String, String)> {
+    let range = format!("{commit}..HEAD");
+    let log = git(directory, &["log", "-z", "--format=%h%n%B", &range]);
+    let log = log.unwrap_or_default();
+    let commits = log.split('\0').filter_map(|entry| entry.split_once('\n'));
+    commits
+        .map(|(hash, message)| (hash.to_owned(), message.to_owned()))
+        .collect()
+}
+
+/// A file below the directory as it was at a commit.
+pub fn show(directory: &Path, commit: &str, path: &str) -> Option<String> {
+    git(directory, &["show", &format!("{commit}:./{path}")])
+}
+
 fn lines(output: Option<String>) -> Vec<String> {
     output
         .iter()

@@ -13,6 +13,7 @@
 
 pub mod check;
 pub mod contexts;
+pub mod decide;
 pub mod event;
 pub mod external;
 pub mod git;

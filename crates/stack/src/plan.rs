@@ -8,6 +8,8 @@ use cairn_build::plan::{Cause, Decision};
 use cairn_build::run::Prepared;
 use serde::Serialize;
 
+use crate::decide::Reason;
+
 /// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlanReport {
@@ -28,6 +30,9 @@ pub struct ImagePlan {
     pub image: String,
     /// What happens to it.
     pub decision: ImageDecision,
+    /// Why it is looked at or forced, beyond what its steps say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
     /// Its steps that do not simply come from the store.
     pub steps: Vec<StepPlan>,
 }
@@ -40,6 +45,8 @@ pub enum ImageDecision {
     Build,
     /// Everything is there.
     Reuse,
+    /// Nothing is known of it, and no change concerns it.
+    Skip,
 }
 
 /// The plan for one step.
@@ -122,6 +129,7 @@ fn image_plan(
     ImagePlan {
         image: image.name.clone(),
         decision,
+        reasons: Vec::new(),
         steps,
     }
 }

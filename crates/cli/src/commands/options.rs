@@ -29,13 +29,22 @@ pub struct StackOption {
 impl StackOption {
     /// Reads the stack for a platform.
     pub fn load(&self, session: &Session, platform: &Platform) -> Result<LoadedStack, LoadError> {
-        let choices = Choices {
+        self.choosing(session, platform, |choices| load(&self.stack, choices))
+    }
+
+    /// Does something with what is chosen about the stack.
+    pub fn choosing<T>(
+        &self,
+        session: &Session,
+        platform: &Platform,
+        act: impl FnOnce(&Choices<'_>) -> T,
+    ) -> T {
+        act(&Choices {
             platform,
             overlay: self.overlay.as_deref(),
             variables: &self.variables.iter().cloned().collect(),
             environment: &session.settings.environment.texts(),
-        };
-        load(&self.stack, &choices)
+        })
     }
 }
 
@@ -111,6 +120,9 @@ pub struct BuildOptions {
     /// Run every step, whatever the store holds
     #[arg(long)]
     pub no_cache: bool,
+    /// Run every step of this image of the stack, whatever the store holds (can be repeated)
+    #[arg(long, value_name = "IMAGE")]
+    pub rebuild: Vec<String>,
     /// Fail if `cairn.lock` does not fit the spec, rather than lock again
     #[arg(long)]
     pub locked: bool,

@@ -1,12 +1,14 @@
 //! `cairn plan`: what a run would do, and why.
 
 use cairn_build::event::NoEvents;
+use cairn_stack::decide::{Range, decide, since};
 use cairn_stack::plan::{ImageDecision, ImagePlan, PlanReport, StepAction, StepPlan, report};
 use clap::Args;
+use serde::Serialize;
 
 use super::options::{BuildOptions, JsonOption, StackOption};
 use crate::bookkeeping::keep_digests;
-use crate::error::CommandError;
+use crate::error::{CommandError, Kind};
 use crate::progress::count;
 use crate::sanitize;
 use crate::session::Session;
@@ -23,8 +25,28 @@ pub struct PlanArgs {
     stack: StackOption,
     #[command(flatten)]
     options: BuildOptions,
+    /// Look only at images that changes since this commit concern
+    #[arg(long, value_name = "REV")]
+    since: Option<String>,
+    /// Print the images to build as a matrix for GitHub Actions
+    #[arg(long, conflicts_with = "json")]
+    github_matrix: bool,
     #[command(flatten)]
     json: JsonOption,
+}
+
+/// A matrix of GitHub Actions: one job for each entry.
+#[derive(Debug, Serialize)]
+struct Matrix<'a> {
+    include: Vec<Job<'a>>,
+}
+
+/// An image to build.
+#[derive(Debug, Serialize)]
+struct Job<'a> {
+    image: &'a str,
+    platform: String,
+    because: String,
 }
 
 pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
@@ -32,13 +54,69 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     let locks = stack.locked(Keep::Forget, &session.printer)?;
     let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);
-    let plan = report(&stack.prepare(&requests, &engine)?);
+    let mut plan = report(&stack.prepare(&requests, &engine)?);
+    let range = match &args.since {
+        Some(revision) => Some(range(args, session, &stack, revision)?),
+        None => None,
+    };
+    decide(&mut plan, &stack.loaded, range.as_ref(), &stack.again);
     keep_digests(&engine);
+    if args.github_matrix {
+        let matrix = serde_json::to_string(&matrix(&plan, &stack)).unwrap_or_default();
+        session.printer.data(&format!("{matrix}\n"))?;
+        return Ok(());
+    }
     match args.json.json {
         true => session.printer.json(&plan)?,
         false => session.printer.lines(&lines(&plan))?,
     }
     Ok(())
+}
+
+fn range(
+    args: &PlanArgs,
+    session: &Session,
+    stack: &StackRun,
+    revision: &str,
+) -> Result<Range, CommandError> {
+    let loaded = &stack.loaded;
+    let range = args.stack.choosing(session, &loaded.platform, |choices| {
+        since(loaded, choices, revision)
+    });
+    range.map_err(|error| {
+        CommandError::from_error(Kind::Usage, &error)
+            .hint("a CI job that clones a single commit has no other: `fetch-depth: 0` in GitHub's checkout")
+    })
+}
+
+/// One job for each image to build, with why.
+fn matrix<'a>(plan: &'a PlanReport, stack: &StackRun) -> Matrix<'a> {
+    let built = plan.images.iter();
+    let built = built.filter(|image| image.decision == ImageDecision::Build);
+    let jobs = built.map(|image| Job {
+        image: &image.image,
+        platform: stack.loaded.platform.to_string(),
+        because: why(image),
+    });
+    Matrix {
+        include: jobs.collect(),
+    }
+}
+
+/// The first reason there is: of the image, else of its first step.
+fn why(image: &ImagePlan) -> String {
+    if let Some(reason) = image.reasons.first() {
+        return reason.because.clone();
+    }
+    let step = image.steps.first();
+    step.map_or_else(
+        || "what it builds on is to be built".to_owned(),
+        |step| match &step.action {
+            StepAction::Run { because, .. }
+            | StepAction::After { because }
+            | StepAction::Broken { because } => because.clone(),
+        },
+    )
 }
 
 fn lines(plan: &PlanReport) -> Vec<Line> {
@@ -61,10 +139,24 @@ fn image_lines(image: &ImagePlan) -> Vec<Line> {
     let (word, tone) = match image.decision {
         ImageDecision::Build => ("build", Tone::Busy),
         ImageDecision::Reuse => ("reuse", Tone::Good),
+        ImageDecision::Skip => ("skip", Tone::Dim),
     };
     let name = sanitize::name(&image.image);
-    let mut lines = vec![Line::new(tone, word).with(Tone::Strong, format!("  {name}"))];
-    lines.extend(image.steps.iter().map(step_line));
+    let mut line = Line::new(tone, format!("{word:<5}")).with(Tone::Strong, format!("  {name}"));
+    for (number, reason) in image.reasons.iter().enumerate() {
+        let word = if number == 0 { "because" } else { "and" };
+        let place = reason
+            .place
+            .as_ref()
+            .filter(|(file, _)| !reason.because.contains(file));
+        let place = place.map_or(String::new(), |(file, line)| format!(" ({file}:{line})"));
+        let because = format!("{}{place}", reason.because);
+        line = line.with(Tone::Dim, format!("  {word} {}", sanitize::name(&because)));
+    }
+    let mut lines = vec![line];
+    if image.decision != ImageDecision::Skip {
+        lines.extend(image.steps.iter().map(step_line));
+    }
     lines
 }
 

@@ -326,3 +326,112 @@ fn every_layout_imports_and_can_be_planned() {
         .code(2)
         .err_has("nothing here");
 }
+
+/// A stack in a repository: a parent with a child, and one that stands alone.
+fn committed() -> Option<Workshop> {
+    let workshop = Workshop::with_base()?;
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"lab\"\nepoch = 1700000000\n[changes]\nignore = [\"**/*.md\"]\nbuild-all = [\"common\"]\n\
+         [image.a]\ncontext = \"a\"\n[image.b]\ncontext = \"b\"\n[image.c]\ncontext = \"c\"\nargs = { X = 1 }\n",
+    );
+    workshop.write("a/Dockerfile", "FROM base\nCOPY data /data\n");
+    workshop.write("a/data", "1\n");
+    workshop.write("b/Dockerfile", "FROM a\nRUN echo b\n");
+    workshop.write("c/Dockerfile", "FROM base\nARG X\nRUN echo c $X\n");
+    workshop.write(".gitignore", "store\nbase.tar\ncairn.lock\n");
+    git(&workshop, &["init", "-q"]);
+    commit(&workshop, "first");
+    Some(workshop)
+}
+
+fn commit(workshop: &Workshop, message: &str) {
+    git(workshop, &["add", "."]);
+    git(workshop, &["commit", "-q", "--allow-empty", "-m", message]);
+}
+
+/// `image decision reason` of every image.
+fn decisions(workshop: &Workshop, arguments: &[&str]) -> Vec<String> {
+    let said = workshop
+        .cairn(&[&["plan", "--json"], arguments].concat())
+        .success();
+    let plan: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let images = plan["images"].as_array().expect("images").iter();
+    let told = images.map(|image| {
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
+        let because = text(&image["reasons"][0]["because"]);
+        format!(
+            "{} {} {because}",
+            text(&image["image"]),
+            text(&image["decision"])
+        )
+    });
+    told.collect()
+}
+
+/// DH-24 to DH-33, DH-35: what the commits say, and content with the last word.
+#[test]
+fn commits_say_what_a_run_is_about_and_content_decides() {
+    let Some(workshop) = committed() else { return };
+    workshop.write("a/README.md", "more\n");
+    commit(&workshop, "docs only");
+    let none = |image: &str| format!("{image} skip no change since HEAD~1 concerns it");
+    assert_eq!(
+        decisions(&workshop, &["--since", "HEAD~1"]),
+        [none("a"), none("b"), none("c")]
+    );
+    workshop.write("a/data", "2\n");
+    commit(&workshop, "one");
+    commit(&workshop, "two, and nothing in it");
+    assert_eq!(
+        decisions(&workshop, &["--since", "HEAD~2"]),
+        [
+            "a build `a/data` changed",
+            "b build it builds on a",
+            "c skip no change since HEAD~2 concerns it"
+        ],
+        "every commit of a push counts"
+    );
+    let said = workshop
+        .cairn(&["plan", "--since", "HEAD~2", "--github-matrix"])
+        .success();
+    let matrix: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(matrix["include"].as_array().map(Vec::len), Some(2));
+    assert_eq!(matrix["include"][0]["because"], "`a/data` changed");
+    workshop.cairn(&["build"]).success();
+    workshop.write("a/other", "no step takes it\n");
+    commit(&workshop, "a file that no step takes");
+    assert_eq!(
+        decisions(&workshop, &["--since", "HEAD~1"]),
+        [
+            "a reuse `a/other` changed",
+            "b reuse it builds on a",
+            "c reuse -"
+        ]
+    );
+    let spec = workshop.read("cairn.toml");
+    workshop.write("cairn.toml", &spec.replace("X = 1", "X = 2"));
+    let changed = decisions(&workshop, &["--since", "HEAD"]);
+    assert_eq!(
+        changed,
+        ["a reuse -", "b reuse -", "c build its settings changed"],
+        "DH-29: not everything; and what is not committed counts"
+    );
+    workshop.write("cairn.toml", &spec);
+    workshop.write("common/x", "");
+    assert!(
+        decisions(&workshop, &["--since", "HEAD"])[2].ends_with("`common/x` concerns every image")
+    );
+    commit(&workshop, "Full Rebuild please");
+    assert!(decisions(&workshop, &["--since", "HEAD~1"])[2].starts_with("c build"));
+    commit(&workshop, "docs [skip ci]");
+    assert!(decisions(&workshop, &["--since", "HEAD~1"])[0].contains("says `skip ci`"));
+    assert_eq!(
+        decisions(&workshop, &["--rebuild", "c"])[2],
+        "c build `--rebuild` names it"
+    );
+    workshop
+        .cairn(&["plan", "--since", "nowhere"])
+        .code(2)
+        .err_has("git knows no commit `nowhere`");
+}
