@@ -163,6 +163,8 @@ fn variables_of_unknown_bases_are_not_blamed() {
     let text = |base: &str| format!("FROM {base}\nENV A=$JAVA_HOME\n");
     assert_eq!(found(&text("debian:13")), ["UndefinedVar 2"]);
     assert_eq!(found(&text("eclipse-temurin:21")), [""; 0]);
+    let golang = "FROM golang:1.24\nWORKDIR $GOPATH/src\n";
+    assert_eq!(found(golang), [""; 0], "no slip for PATH");
     assert_eq!(
         found("FROM eclipse-temurin:21\nENV A=$PAHT\n"),
         ["UndefinedVar 2"]

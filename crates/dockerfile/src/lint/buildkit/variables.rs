@@ -54,8 +54,10 @@ fn report(stage: &StageFacts<'_>, step: &Step<'_>, word: &Expanded, found: &mut 
         if let Some(near) = near {
             detail.push_str(&format!(" (did you mean ${near}?)"));
         }
-        // An image whose settings we do not know may well set it.
-        match near.is_some() || stage.has_known_variables {
+        // An image whose settings we do not know may well set it, and something in front of a name
+        // makes another name rather than a slip: golang's `GOPATH` is no `PATH`.
+        let is_slip = near.is_some_and(|near| !name.ends_with(near));
+        match is_slip || stage.has_known_variables {
             true => found.at(step.span, detail),
             false => found.doubtful(step.span, detail),
         }

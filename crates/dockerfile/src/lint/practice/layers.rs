@@ -182,6 +182,10 @@ fn modes(facts: &Facts<'_>, found: &mut Findings) {
             let operands = command.invocation.operands().skip(1);
             let paths = paths(facts, &run, operands);
             if let Some((path, line)) = made_before(facts, &run, &paths) {
+                let path = match path.starts_with(UNKNOWN_WORKDIR) {
+                    true => &path[1..],
+                    false => &path,
+                };
                 let detail = format!(
                     "every file below {path} is stored a second time; line {line} has stored it first"
                 );
@@ -206,9 +210,16 @@ fn paths<'w>(
         .collect()
 }
 
-/// The working directory at an instruction.
+/// Stands for a directory that the config of a base may set: no absolute path lies below it.
+const UNKNOWN_WORKDIR: &str = "/the base's working directory";
+
+/// The working directory at an instruction. Where nobody sets it, that of a plain distribution is
+/// the root; that of another base is not known.
 fn workdir(facts: &Facts<'_>, stage: &StageFacts<'_>, step: &Step<'_>) -> String {
-    let mut workdir = "/".to_owned();
+    let mut workdir = match stage.has_known_variables {
+        true => "/".to_owned(),
+        false => UNKNOWN_WORKDIR.to_owned(),
+    };
     for (stage, step) in before(facts, stage, step) {
         if let InstructionKind::Workdir(path) = &step.instruction.kind {
             let variables = stage.variables_at(step);
@@ -352,5 +363,16 @@ mod tests {
         check("COPY . /app\nRUN mkdir /data && chown -R app /data", 0);
         check("RUN pixi install && chmod -R a+rwx .pixi", 0);
         check("COPY --chown=app . /app", 0);
+    }
+
+    #[test]
+    fn modes_below_a_directory_that_the_base_sets() {
+        let check = |text: &str, expected| {
+            let text = format!("FROM elasticsearch:9\n{text}\n");
+            assert_eq!(count("LayerOnlyChangesModes", &text), expected, "{text}");
+        };
+        check("COPY --from=build /all bin/\nRUN chown -R app ./", 1);
+        check("COPY --from=build /all /opt/app/\nRUN chown -R app ./", 0);
+        check("WORKDIR /\nCOPY . /opt/app/\nRUN chown -R app opt", 1);
     }
 }
