@@ -4,8 +4,8 @@ use cairn_build::image::push::Parcel;
 use cairn_oci::{Compression, Descriptor, ImageConfig, Manifest, MediaType, Platform, Reference};
 use cairn_registry::{Document, FetchOptions, RegistryClient, RegistryOptions, RetryPolicy, Watch};
 use cairn_stack::publish::{
-    Action, Generation, GenerationImage, Item, LogEntry, Means, PublishError, Switch, Target,
-    pending, plan_promotion, plan_rollback, send,
+    Action, Generation, GenerationImage, Item, Ledger, LogEntry, Means, PublishError, Switch,
+    Target, pending, plan_promotion, plan_rollback, send,
 };
 use cairn_testkit::{DockerRegistry, Guard, LayerTar, TempStore, gzip};
 
@@ -194,4 +194,13 @@ fn promotion_and_rollback_need_nothing_but_the_registries() {
     let forth = plan_rollback(place.means(6), STACK, &targets, "main", Some(to)).unwrap();
     forth.switch.run(place.means(6)).unwrap();
     place.check(&[0, 1], "main", &second);
+
+    for target in &targets {
+        let ledger = Ledger::new(&target.0, STACK).unwrap();
+        let yanked = std::slice::from_ref(&first.generation);
+        ledger.put_yanked(place.means(7), yanked).unwrap();
+    }
+    let to = Some(first.generation.as_str());
+    let refused = plan_rollback(place.means(8), STACK, &targets, "main", to).unwrap_err();
+    assert!(refused.to_string().contains("was yanked"), "{refused:?}");
 }

@@ -6,9 +6,9 @@ use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
 use cairn_spec::Stack;
 use cairn_stack::publish::{
-    Generation, Means, Promotion, PublishError, Switch, Switched, Target, pending,
+    Generation, Means, Promotion, PublishError, Switch, Switched, Target, pending, turn,
 };
-use cairn_store::Store;
+use cairn_store::{Store, WorkLock};
 use clap::Args;
 use serde::Serialize;
 
@@ -90,7 +90,7 @@ impl Workplace {
             moved: &|_| {},
         };
         let means = means(&self.store, &self.client, watch);
-        finish_pending(means, &self.stack, session)?;
+        let _turn = finish_pending(means, &self.stack, session)?;
         work(means)
     }
 }
@@ -133,14 +133,15 @@ pub fn targets(stack: &Stack, option: &RegistryOption) -> Result<Vec<Target>, Co
     Ok(targets)
 }
 
-/// Ends a switch that a process did not live to end.
+/// Ends a switch that a process did not live to end; gives the right to begin another one.
 pub fn finish_pending(
     means: Means<'_>,
     stack: &str,
     session: &Session,
-) -> Result<(), CommandError> {
+) -> Result<WorkLock, CommandError> {
+    let turn = turn(means, stack)?.ok_or_else(CommandError::interrupted)?;
     let Some(switch) = pending(means.store, stack)? else {
-        return Ok(());
+        return Ok(turn);
     };
     let switched = switch.run(means)?;
     session.printer.note(&format!(
@@ -148,7 +149,7 @@ pub fn finish_pending(
         switch.generation.generation,
         moved_in_words(switched)
     ));
-    Ok(())
+    Ok(turn)
 }
 
 /// What a switch did, in words.

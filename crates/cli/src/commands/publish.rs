@@ -91,7 +91,7 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
         let switch = Switch::plan(means, generation, &targets, entries)?;
         return tell_plan(session, &switch);
     }
-    finish_pending(means, &generation.stack, session)?;
+    let _turn = finish_pending(means, &generation.stack, session)?;
     let sending = send(means, &items, &targets)?;
     let targets = complete(sending, args.best_effort, session)?;
     let switch = Switch::plan(means, generation, &targets, entries)?;

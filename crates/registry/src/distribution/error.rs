@@ -78,6 +78,20 @@ impl RegistryError {
         matches!(self, Self::Request { failure, .. } if is_denied(&failure.problem))
     }
 
+    /// Whether the registry surely did nothing: it could not be reached, or said no.
+    #[must_use]
+    pub fn is_without_effect(&self) -> bool {
+        match self {
+            Self::Request { failure, .. } => match &failure.problem {
+                FetchProblem::Connection(source) => source.is_connect(),
+                FetchProblem::Status { status, .. } => (400..500).contains(status),
+                FetchProblem::UnknownHost { .. } | FetchProblem::Token(_) => true,
+                _ => false,
+            },
+            _ => true,
+        }
+    }
+
     /// Whether the caller stopped it.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {

@@ -24,7 +24,7 @@ pub use generation::{Action, Generation, GenerationImage, LogEntry, TagLog};
 pub use ledger::Ledger;
 pub use promote::{Promotion, plan_promotion, plan_rollback};
 pub use send::{Item, Sending, Target, send};
-pub use switch::{Move, Switch, Switched, pending};
+pub use switch::{Move, Switch, Switched, pending, turn};
 
 use cairn_registry::{RegistryClient, Watch};
 use cairn_store::Store;

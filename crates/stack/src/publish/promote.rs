@@ -61,14 +61,20 @@ pub fn plan_rollback(
     let chosen = agreed(stack, registries, |ledger| {
         let log = ledger.log(means, tag)?;
         let yanked = ledger.yanked(means)?;
+        let is_yanked = |generation: &str| yanked.iter().any(|name| name == generation);
         let found = match wanted {
             Some(wanted) => log
                 .entries
                 .iter()
                 .map(|entry| entry.generation.as_str())
                 .find(|generation| generation.starts_with(wanted)),
-            None => log.before(|generation| !yanked.iter().any(|name| name == generation)),
+            None => log.before(|generation| !is_yanked(generation)),
         };
+        if let Some(found) = found.filter(|found| is_yanked(found)) {
+            return Err(PublishError::Refused(format!(
+                "the generation {found} was yanked; `cairn yank --undo {found}` takes that back"
+            )));
+        }
         found.map(str::to_owned).ok_or_else(|| {
             let place = ledger.place();
             let what = wanted.map_or("an earlier generation".to_owned(), |wanted| {

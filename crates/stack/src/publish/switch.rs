@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cairn_oci::{Descriptor, MediaType, Reference};
-use cairn_registry::{Document, RegistryError};
-use cairn_store::{Store, StoreError};
+use cairn_registry::{Document, RegistryError, Watch};
+use cairn_store::{KeyHasher, Store, StoreError, WorkLock};
 use serde::{Deserialize, Serialize};
 
 use super::Means;
@@ -106,6 +106,11 @@ impl Switch {
     pub fn run(&self, means: Means<'_>) -> Result<Switched, PublishError> {
         self.fetch_previous(means)?;
         self.put_journal(means.store)?;
+        // From here on it is sooner ended than undone: who asks to stop waits for the end.
+        let means = Means {
+            watch: Watch::NONE,
+            ..means
+        };
         let began = Instant::now();
         self.move_all(means)?;
         let switched = Switched {
@@ -150,11 +155,16 @@ impl Switch {
         let Some(reference) = failure else {
             return Ok(());
         };
+        // A tag whose registry did not say no may have moved all the same.
+        let may_have_moved = |moved: &Result<(), RegistryError>| match moved {
+            Ok(()) => true,
+            Err(error) => !error.is_without_effect(),
+        };
         let done: Vec<&Move> = self
             .moves
             .iter()
             .zip(&moved)
-            .filter_map(|(one, moved)| moved.is_ok().then_some(one))
+            .filter_map(|(one, moved)| may_have_moved(moved).then_some(one))
             .collect();
         let source = moved.into_iter().find_map(Result::err);
         let source = Box::new(source.expect("one has failed"));
@@ -203,6 +213,16 @@ impl Switch {
         let descriptor = Descriptor::new(kind, digest, bytes.len() as u64);
         store.publish(&[(journal_name(&self.generation.stack), descriptor)])
     }
+}
+
+/// Waits for the right to move the tags of a stack by the means of this store: the journal is one
+/// for all its processes. `None` if the caller is stopped before.
+pub fn turn(means: Means<'_>, stack: &str) -> Result<Option<WorkLock>, StoreError> {
+    let mut hasher = KeyHasher::new("cairn publish");
+    hasher.field("stack", stack);
+    let key = hasher.finish_key();
+    let mut keep_waiting = || !(means.watch.is_stopped)();
+    means.store.lock_work(&key, &mut keep_waiting)
 }
 
 /// A switch of the stack that did not come to its end.
