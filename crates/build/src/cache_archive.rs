@@ -118,6 +118,10 @@ pub fn restore(
     let entries: Vec<std::fs::DirEntry> = entries.map_err(CacheArchiveError::Write)?;
     for entry in entries {
         let stranger = || CacheArchiveError::Stranger(entry.file_name().display().to_string());
+        // A link would lead to files of the host.
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            return Err(stranger());
+        }
         let start = about(&entry.path()).ok_or_else(stranger)?;
         let files = entry.path().join(FILES);
         if !std::fs::symlink_metadata(&files).is_ok_and(|files| files.is_dir()) {
@@ -154,4 +158,43 @@ fn put(store: &Store, start: &CacheMountStart, files: &Path) -> Result<(), StepE
         move_children(files, directory)?;
         own(directory, start)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Cursor;
+
+    use cairn_testkit::TempStore;
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_a_cache_leads_nowhere() {
+        let outside = tempfile::tempdir().unwrap();
+        let start = CacheMountStart {
+            name: "stolen".to_owned(),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            content: None,
+        };
+        let about = serde_json::to_vec(&start).unwrap();
+        fs::write(outside.path().join(ABOUT), about).unwrap();
+        fs::create_dir(outside.path().join(FILES)).unwrap();
+        fs::write(outside.path().join(FILES).join("mine"), "").unwrap();
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        header.set_mode(0o777);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        tar.append_link(&mut header, "key", outside.path()).unwrap();
+        let archive = Cursor::new(tar.into_inner().unwrap());
+        let restored = restore(&TempStore::new(), archive, &|_| true, &Cancel::new());
+        assert!(matches!(restored, Err(CacheArchiveError::Stranger(_))));
+        assert!(outside.path().join(FILES).join("mine").exists());
+    }
 }
