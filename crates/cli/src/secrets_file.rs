@@ -47,7 +47,8 @@ fn parse(text: &str) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let table: toml::Table = toml::from_str(text).map_err(|error: toml::de::Error| {
         let before = error
             .span()
-            .map_or("", |span| &text[..span.start.min(text.len())]);
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
         format!("line {} is not TOML", before.matches('\n').count() + 1)
     })?;
     table

@@ -45,7 +45,7 @@ pub fn mend(
             files += 1;
             session.printer.data(&diff)?;
             if !args.dry_run {
-                write(Path::new(&name), new)?;
+                write(Path::new(&name), &old, new)?;
             }
         }
         subject::merge(&mut left, checked);
@@ -86,14 +86,20 @@ fn rounds(
     Ok((subject, checked))
 }
 
-/// Writes a file whole: who reads it meanwhile sees the old one or the new one.
-fn write(path: &Path, text: &str) -> Result<(), CommandError> {
+/// Writes a file whole: who reads it meanwhile sees the old one or the new one. A file that is not
+/// what was checked (it changed, or some of its bytes are no text) is left alone.
+fn write(path: &Path, old: &str, text: &str) -> Result<(), CommandError> {
     let failed = |error: std::io::Error| {
         CommandError::from_error(Kind::Environment, &error)
             .while_doing(format!("cannot write {}", path.display()))
     };
     // A link stays a link.
     let path = path.canonicalize().map_err(failed)?;
+    if std::fs::read(&path).map_err(failed)? != old.as_bytes() {
+        let text = format!("{} is not the text that was checked", path.display());
+        return Err(CommandError::usage(text)
+            .hint("it changed meanwhile, or is not UTF-8: save it as UTF-8 and try again"));
+    }
     let directory = path.parent().unwrap_or(Path::new("/"));
     let mut file = NamedTempFile::new_in(directory).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
