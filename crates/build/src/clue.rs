@@ -46,6 +46,10 @@ impl Clue {
                 path: step.path.to_owned(),
             });
         }
+        // 126 and the codes of signals have hints of their own, and these say more.
+        if step.code >= 126 {
+            return None;
+        }
         let says_denied =
             |line: &&String| line.contains("ermission denied") || line.contains("not permitted");
         let line = lines.find(says_denied)?;
@@ -68,17 +72,29 @@ impl Clue {
                 "`{program}` is in no directory of PATH, which is {path}. Install it in this \
                  stage, or put its directory into PATH with ENV."
             ),
-            Clue::Denied { user, uid: 0, .. } => format!(
-                "The step runs as {}: what denies it is the file's own attributes, a read-only \
-                 mount, or something that no build step may do.",
+            Clue::Denied { line, user, uid: 0 } => format!(
+                "`{}`: the step runs as {}, so what denies it is the file's own attributes, a \
+                 read-only mount, or something that no build step may do.",
+                cut(line),
                 named(user, 0)
             ),
-            Clue::Denied { user, uid, .. } => format!(
-                "The step runs as {}, who may change only what belongs to that user: COPY with \
-                 --chown, or do it before USER.",
+            Clue::Denied { line, user, uid } => format!(
+                "`{}`: the step runs as {}, who may change only what belongs to that user: COPY \
+                 with --chown, or do it before USER.",
+                cut(line),
                 named(user, *uid)
             ),
         }
+    }
+}
+
+/// As much of a line as a hint has room for.
+fn cut(line: &str) -> String {
+    const SHOWN: usize = 120;
+    let shown: String = line.chars().take(SHOWN).collect();
+    match shown.len() < line.len() {
+        true => shown + "...",
+        false => shown,
     }
 }
 
@@ -146,7 +162,11 @@ mod tests {
         let hint = clue(1, &["touch: /x: Permission denied", "done"])
             .unwrap()
             .hint();
+        assert!(hint.starts_with("`touch: /x: Permission denied`"), "{hint}");
         assert!(hint.contains("`ann` (uid 1000)"));
+        for code in [126, 137] {
+            assert_eq!(clue(code, &["x: Permission denied"]), None, "{code}");
+        }
         assert!(clue(2, &["chown: Operation not permitted"]).is_some());
         assert_eq!(clue(1, &["all is well"]), None);
     }

@@ -121,7 +121,10 @@ impl StepError {
             } => vec![clue.hint()],
             Self::Process { exit, .. } => exit_hint(*exit).into_iter().collect(),
             Self::Sandbox(SandboxError::Exec(failure)) => exec_hint(failure).into_iter().collect(),
-            Self::Store(_) | Self::Io { .. } | Self::Copy(_) => {
+            // What cannot be read is the source's affair, not the store's.
+            Self::Store(_)
+            | Self::Io { .. }
+            | Self::Copy(CopyError::Store(_) | CopyError::Write { .. }) => {
                 write_advice(self).map(str::to_owned).into_iter().collect()
             }
             Self::Select(SelectError::NotFound {
@@ -144,6 +147,7 @@ impl StepError {
                 )]
             }
             Self::Fetch(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Self::Git(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Debian(error) => error.hint().into_iter().collect(),
             Self::Account(_) => {
                 vec!["Names are looked up in the image's own /etc/passwd and /etc/group.".into()]

@@ -155,9 +155,11 @@ impl KeyInputs {
             self.add(format!("heredoc {name}"), content);
         }
         for (remote, digest) in copy.remote.iter().zip(taken.files.iter().skip(1)) {
-            self.add(format!("download {}", remote.url), digest.to_string());
+            // `why` shows these names, and the store keeps them.
+            let url = redact(&remote.url);
+            self.add(format!("download {url}"), digest.to_string());
             if remote.unpack {
-                self.add(format!("unpack {}", remote.url), "yes");
+                self.add(format!("unpack {url}"), "yes");
             }
         }
         for (repository, commit) in copy.repositories.iter().zip(&taken.commits) {

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cairn_oci::Digest;
 use cairn_registry::git::{Checkout, GitAddress, GitError, Repository};
+use cairn_registry::http::redact;
 use cairn_registry::{Download, Fetched};
 use cairn_store::{
     ActiveSnapshot, CacheMountClaims, CacheRecord, ContentDigest, KeyHasher, LayeredView, Store,
@@ -445,7 +446,7 @@ fn check(store: &Store, remote: &RemoteFile, fetched: Fetched) -> Result<Fetched
         return Ok(fetched);
     }
     Err(StepError::Checksum {
-        url: remote.url.clone(),
+        url: redact(&remote.url),
         expected: expected.to_string(),
         found: found.to_string(),
     })

@@ -24,6 +24,7 @@ use cairn_oci::Platform;
 use cairn_registry::Download;
 use cairn_registry::Fetcher;
 use cairn_registry::git::{Checkout, GitAddress, Repository};
+use cairn_registry::http::redact;
 use cairn_sandbox::Cancel;
 use cairn_store::Store;
 
@@ -153,7 +154,7 @@ impl Opener<'_> {
         let path = self.store.blob_path(&fetched.digest);
         let is_archive = looks_like_archive(&path)?;
         let context = match is_archive {
-            true => self.archive(&path, url)?,
+            true => self.archive(&path, &redact(url))?,
             false => Context::checked_out(self.store, |into| {
                 let to = into.join(DOWNLOADED);
                 let copied = std::fs::copy(&path, &to);

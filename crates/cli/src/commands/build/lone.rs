@@ -411,7 +411,15 @@ impl From<SingleError> for CommandError {
             SingleError::Store(error) => error.into(),
             SingleError::NoDockerfile(_) => Self::from_error(kind, &error)
                 .hint("name it with `--file` if it is called otherwise or lies elsewhere"),
-            error => Self::from_error(kind, &error),
+            error => {
+                let hint = match &error {
+                    SingleError::Git(inner) => inner.hint(),
+                    SingleError::Fetch(inner) => inner.hint(),
+                    _ => None,
+                };
+                let told = Self::from_error(kind, &error);
+                hint.into_iter().fold(told, Self::hint)
+            }
         }
     }
 }
