@@ -17,7 +17,8 @@ use cairn_oci::{Compression, Digest};
 use cairn_store::{CacheKey, CacheRecord, ContentDigest, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
-/// Times in these layers stay as they are; an image made of them clamps its own.
+/// After all times: those that say only when a step made a file stand at it, and are new again
+/// where the layer is unpacked; the others stay as they are.
 const NO_EPOCH: i64 = i64::MAX;
 
 /// What a step gave.

@@ -132,11 +132,11 @@ impl Store {
     }
 
     /// Unpacks a layer tar into a new snapshot that nobody takes for an imported layer: it is
-    /// exported as one made here.
+    /// exported as one made here. Times that are still to come become those of files made now.
     pub fn unpack_layer(&self, source: impl Read + Send) -> Result<SnapshotId, StoreError> {
         let active = self.begin_snapshot()?;
         let (active, _) = decompress::with_tar(source, |tar| {
-            unpack::unpack(&active, tar)?;
+            unpack::unpack_until(&active, tar, active.new_since())?;
             Ok(active)
         })?;
         active.commit()

@@ -35,9 +35,19 @@ const SYMLINKS_MAX: usize = 255;
 
 /// Unpacks a tar to its end.
 pub(crate) fn unpack(active: &ActiveSnapshot, source: impl Read) -> Result<(), StoreError> {
+    unpack_until(active, source, i64::MAX)
+}
+
+/// Unpacks a tar to its end; a later time than this becomes this one.
+pub(crate) fn unpack_until(
+    active: &ActiveSnapshot,
+    source: impl Read,
+    latest: i64,
+) -> Result<(), StoreError> {
     let mut reader = TarReader::new(source);
     let mut unpacker = Unpacker::new(active)?;
-    while let Some(entry) = reader.next_entry()? {
+    while let Some(mut entry) = reader.next_entry()? {
+        entry.mtime.0 = entry.mtime.0.min(latest);
         unpacker.apply(&entry, &mut reader)?;
     }
     unpacker.set_directory_times();

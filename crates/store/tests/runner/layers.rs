@@ -134,6 +134,26 @@ fn when_a_step_ran_does_not_show() {
     assert_eq!(times(&tree), [1_000, late as u64]);
 }
 
+/// A step that finds files of the far future is told so by `make`, and cannot zip them.
+#[test]
+fn files_that_a_layer_calls_new_are_as_new_as_its_unpacking() {
+    let store = TempStore::new();
+    let active = store.begin_snapshot().unwrap();
+    fs::write(active.upper().join("made"), "").unwrap();
+    let made = active.commit().unwrap();
+    let layer = store
+        .export_layer(&made, i64::MAX, Compression::Zstd)
+        .unwrap();
+    let bytes = store.open_blob(&layer.descriptor.digest).unwrap();
+    let unpacked = store.unpack_layer(bytes).unwrap();
+    let file = fs::metadata(store.snapshot_dir(&unpacked).join("made")).unwrap();
+    assert!(file.modified().unwrap() <= SystemTime::now());
+    let late = 4_000_000_000;
+    let again = store.export_layer(&unpacked, late, Compression::None);
+    let told = store.export_layer(&made, late, Compression::None).unwrap();
+    assert_eq!(again.unwrap().descriptor, told.descriptor);
+}
+
 #[test]
 fn equal_content_gives_equal_bytes_whatever_the_times() {
     let (one, other) = (TempStore::new(), TempStore::new());
