@@ -76,15 +76,19 @@ fn triggers(file: &str, workflow: &Value, builds: &[&Value], draft: &mut Draft) 
     }
     // YAML 1.1 reads the key `on` as true.
     let on = workflow.get("on").or_else(|| workflow.get("true"));
-    if on.and_then(|on| on.pointer("/push/branches")).is_some() {
-        let branches = texts(on.and_then(|on| on.pointer("/push/branches")));
-        if let [_, _, ..] = branches.as_slice() {
-            let why = "which branches start a run is still the workflow's to say";
-            draft.note(Verdict::Differs, file, "on.push.branches", why);
-        } else {
-            draft.main_branches.extend(branches);
-        }
+    let branches = texts(on.and_then(|on| on.pointer("/push/branches")));
+    if branches.is_empty() {
+        return;
     }
+    // A push to any other branch starts no run there, so it publishes nothing.
+    draft.tags.insert(crate::EventKind::Branch, Vec::new());
+    draft.note(
+        Verdict::Equal,
+        file,
+        format!("on.push.branches: {}", branches.join(", ")),
+        "they are `tags.main-branches`; a push to any other branch publishes nothing",
+    );
+    draft.main_branches.extend(branches);
 }
 
 /// What expressions of one combination can name.

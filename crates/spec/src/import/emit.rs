@@ -39,7 +39,7 @@ pub(super) fn emit(name: &str, images: &[DraftImage], draft: &Draft) -> String {
         }
     }
     for image in images {
-        emit_image(&mut out, image, &registries, &platforms);
+        emit_image(&mut out, image, &registries, &platforms, draft);
     }
     out
 }
@@ -60,7 +60,13 @@ fn tags(out: &mut String, draft: &Draft) {
     }
 }
 
-fn emit_image(out: &mut String, image: &DraftImage, registries: &[String], platforms: &[String]) {
+fn emit_image(
+    out: &mut String,
+    image: &DraftImage,
+    registries: &[String],
+    platforms: &[String],
+    draft: &Draft,
+) {
     let table = format!("image.{}", key(&image.key));
     let _ = writeln!(out, "\n[{table}]");
     let builds: Vec<&Build> = image.members.iter().map(|(_, build)| build).collect();
@@ -85,8 +91,8 @@ fn emit_image(out: &mut String, image: &DraftImage, registries: &[String], platf
     {
         let _ = writeln!(out, "target = {}", quoted(target));
     }
-    pairs(out, "args", &args);
-    pairs(out, "labels", &labels);
+    pairs(out, "args", &args, draft);
+    pairs(out, "labels", &labels, draft);
     let own: Vec<String> = split(&image.names)
         .into_iter()
         .map(|(registry, _)| registry)
@@ -119,8 +125,8 @@ fn emit_image(out: &mut String, image: &DraftImage, registries: &[String], platf
             rest.map(|(k, v)| (k.clone(), v.clone()))
                 .collect::<BTreeMap<_, _>>()
         };
-        pairs(out, "args", &without(&build.args, &args));
-        pairs(out, "labels", &without(&build.labels, &labels));
+        pairs(out, "args", &without(&build.args, &args), draft);
+        pairs(out, "labels", &without(&build.labels, &labels), draft);
     }
 }
 
@@ -190,15 +196,28 @@ fn most(lists: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     most.map(|(list, _)| list).unwrap_or_default()
 }
 
-fn pairs(out: &mut String, name: &str, pairs: &BTreeMap<String, String>) {
+fn pairs(out: &mut String, name: &str, pairs: &BTreeMap<String, String>, draft: &Draft) {
     if pairs.is_empty() {
         return;
     }
     let written: Vec<String> = pairs
         .iter()
-        .map(|(k, v)| format!("{} = {}", key(k), quoted(v)))
+        .map(|(k, v)| format!("{} = {}", key(k), quoted(&literal(v, draft))))
         .collect();
     let _ = writeln!(out, "{name} = {{ {} }}", written.join(", "));
+}
+
+/// A value in which `${...}` that is no variable of the spec stands for itself.
+fn literal(value: &str, draft: &Draft) -> String {
+    let mut parts = value.split("${");
+    let mut made = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let name = part.split_once('}').map(|(name, _)| name);
+        let is_variable = name.is_some_and(|name| draft.variables.contains_key(name));
+        made.push_str(if is_variable { "${" } else { "$${" });
+        made.push_str(part);
+    }
+    made
 }
 
 fn key(name: &str) -> String {

@@ -173,7 +173,7 @@ fn datahubs_plans_are_variants() {
     let (stack, _) = imported(&[
         (
             "spec.yml",
-            "images:\n  a:\n    image_name: ucsdets/a\n    dbuild_env: {common: {X: 1}, PYTHON38: {PY: '3.8'}, PYTHON39: {PY: '3.9'}}\n\
+            "images:\n  a:\n    image_name: ucsdets/a\n    dbuild_env: {common: {X: '${HOME}/x'}, PYTHON38: {PY: '3.8'}, PYTHON39: {PY: '3.9'}}\n\
              \x20 b:\n    image_name: ucsdets/b\n    depend_on: a\n    skip_plans: [PYTHON38]\n\
              plans:\n  PYTHON39: {tag_prefix: 2021.3, tag_stable_postfix: -stable}\n  PYTHON38: {tag_prefix: '2021.2'}\n\
              tag: {prefix: '2021.3'}\n",
@@ -182,7 +182,10 @@ fn datahubs_plans_are_variants() {
         ("b/Dockerfile", "ARG BASE_TAG\nFROM ucsdets/a:$BASE_TAG\n"),
     ]);
     assert_eq!(names(&stack), ["a:PYTHON39", "a:PYTHON38", "b:PYTHON39"]);
-    assert_eq!(source(&stack, "a:PYTHON38"), "a Dockerfile - PY=3.8,X=1");
+    assert_eq!(
+        source(&stack, "a:PYTHON38"),
+        "a Dockerfile - PY=3.8,X=${HOME}/x"
+    );
     assert_eq!(
         published(&stack, Trigger::Push, branch("x")),
         [
