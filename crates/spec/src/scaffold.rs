@@ -108,7 +108,7 @@ fn image_files(folder: &str, parent: &str) -> Vec<NewFile> {
         file(
             "Dockerfile",
             format!(
-                "FROM {parent}\n\nCOPY hello.sh /usr/local/bin/hello\nRUN chmod 755 /usr/local/bin/hello\n\nCMD [\"hello\"]\n"
+                "FROM {parent}\n\nCOPY --chmod=755 hello.sh /usr/local/bin/hello\n\nCMD [\"hello\"]\n"
             ),
         ),
         file("hello.sh", "#!/bin/sh\necho \"hello from $(uname -s)\"\n".to_owned()),
