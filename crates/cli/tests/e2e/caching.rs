@@ -1,6 +1,6 @@
 //! Cache mounts: kept between builds, listed, carried to another store, removed.
 
-use crate::workshop::Workshop;
+use crate::workshop::{Workshop, has_many_ids};
 
 const DOCKERFILE: &str = "FROM base\n\
     RUN --mount=type=cache,id=packages,target=/c cat /c/kept; echo from-before > /c/kept\n\
@@ -38,7 +38,11 @@ fn a_cache_is_carried_to_another_store_and_removed() {
         .cairn(&build)
         .success()
         .err_has("from-before\n")
-        .err_has("is 700 1000");
+        .err_has(if has_many_ids() {
+            "is 700 1000"
+        } else {
+            "is 700 "
+        });
     workshop.cairn(&["gc", "--cache-mounts", "0"]).success();
     assert!(
         !workshop

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::workshop::Workshop;
+use crate::workshop::{Workshop, has_many_ids};
 
 #[test]
 fn a_failing_step_shows_its_line_its_log_and_a_hint() {
@@ -250,9 +250,11 @@ fn the_likely_cause_of_a_failed_step_is_named() {
         .code(1)
         .err_has("no such program `gcc` in PATH")
         .err_has("Install it");
-    fails("RUN chmod 700 /root\nUSER ann\nRUN touch /root/x")
-        .code(1)
-        .err_has("user `ann` (uid 1000)");
+    if has_many_ids() {
+        fails("RUN chmod 700 /root\nUSER ann\nRUN touch /root/x")
+            .code(1)
+            .err_has("user `ann` (uid 1000)");
+    }
     fails("FROM bulider")
         .code(2)
         .err_has("Did you mean the stage `builder`?");

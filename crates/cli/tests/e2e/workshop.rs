@@ -1,7 +1,7 @@
 //! A place to run the program in: own store, own directory, a busybox base, fixed surroundings.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -206,6 +206,16 @@ impl Workshop {
         tar.finish().expect("a tar");
         fs::remove_dir_all(root).expect("gone");
     }
+}
+
+/// Whether steps run here under several ids: as root, or with a range in `/etc/subuid`. Under one
+/// alone, every file that a step sees belongs to its user, and may be changed by it.
+pub(crate) fn has_many_ids() -> bool {
+    let ours = fs::metadata("/proc/self").expect("a process").uid();
+    let name = std::env::var("USER").unwrap_or_default();
+    let ranges = fs::read_to_string("/etc/subuid").unwrap_or_default();
+    let mut owners = ranges.lines().filter_map(|line| line.split(':').next());
+    ours == 0 || owners.any(|owner| owner == name || owner == ours.to_string())
 }
 
 /// What a finished process said.
