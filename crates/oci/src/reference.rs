@@ -113,15 +113,15 @@ impl Reference {
     ///
     /// The tag `latest` is kept, so that the text parses to this very reference.
     pub fn familiar(&self) -> String {
-        let short = match self.registry.as_str() {
-            DEFAULT_REGISTRY => self
-                .repository
-                .strip_prefix("library/")
-                .filter(|rest| !rest.contains('/'))
-                .unwrap_or(&self.repository)
-                .to_owned(),
-            _ => self.name(),
+        let library = self.repository.strip_prefix("library/");
+        let candidates = [library, Some(self.repository.as_str())];
+        let means_this = |short: &&str| {
+            let (registry, repository) = split_registry(short);
+            registry == self.registry && repository == self.repository
         };
+        // A first part that looks like a host would be taken for one: then nothing is left out.
+        let short = candidates.into_iter().flatten().find(means_this);
+        let short = short.map_or_else(|| self.name(), str::to_owned);
         short + &self.suffix()
     }
 
@@ -327,6 +327,11 @@ mod tests {
         );
         check("index.docker.io/a/b", "docker.io/a/b:latest", "a/b:latest");
         check("user/app", "docker.io/user/app:latest", "user/app:latest");
+        check(
+            "docker.io/lab.org/a",
+            "docker.io/lab.org/a:latest",
+            "docker.io/lab.org/a:latest",
+        );
         check(
             "library/a/b",
             "docker.io/library/a/b:latest",
