@@ -1,11 +1,13 @@
-//! The project's own chores: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask bench`.
+//! The project's own chores: `cargo xtask tidy`, `test`, `bench`, `fuzz`, `corpus`.
 //!
 //! They are Rust and not shell so that they run wherever the project builds, share one idea of the
 //! workspace, and are tested themselves.
 
 mod bench;
 mod command;
+mod corpus;
 mod error;
+mod fuzz;
 mod test;
 mod tidy;
 mod workspace;
@@ -19,7 +21,9 @@ usage: cargo xtask <chore>
 
   tidy    check the invariants of the source tree
   test    everything a change must pass: format, lints, invariants, tests, conformance
-  bench   measure Cairn beside the container tools that are installed (`bench --help`)";
+  bench   measure Cairn beside the container tools that are installed (`bench --help`)
+  fuzz    search for inputs that break the readers (`fuzz --help`)
+  corpus  check real Dockerfiles from Debian's source packages (`corpus --help`)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +50,8 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         "tidy" => tidy::main(rest),
         "test" => test::main(rest),
         "bench" => bench::main(rest),
+        "fuzz" => fuzz::main(rest),
+        "corpus" => corpus::main(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())
