@@ -20,6 +20,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use cairn_sandbox::Pem;
+
 use crate::environment::Environment;
 
 /// Variables that name a bundle file, most general first.
@@ -60,9 +62,8 @@ pub struct HostTrust {
     pub bundle: Option<PathBuf>,
     /// How many certificates there are beyond the public ones.
     pub local: usize,
-    /// All that the host trusts, as PEM, the local certificates first; empty where there are no
-    /// local ones.
-    pub pem: String,
+    /// All that the host trusts; `None` where that is nothing beyond the public ones.
+    pub pem: Option<Pem>,
 }
 
 impl HostTrust {
@@ -88,10 +89,15 @@ impl HostTrust {
         let is_sum = system
             .as_deref()
             .is_some_and(|bundle| is_sum_of(bundle, &shipped_files, &anchors));
-        if is_sum && anchors.is_empty() && named.is_empty() {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let system_real = system.as_deref().map(real);
+        if is_sum && named.iter().all(|path| Some(real(path)) == system_real) {
+            // All that is trusted stands in that one file.
+            let local = keys_of(&anchors).len();
             return Self {
-                bundle: system,
-                ..Self::default()
+                bundle: named.into_iter().next().or_else(|| system.clone()),
+                local,
+                pem: system.filter(|_| local > 0).map(Pem::File),
             };
         }
         let shipped = match &system {
@@ -105,8 +111,6 @@ impl HostTrust {
         for file in &anchors {
             found.take(file, true);
         }
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let system_real = system.as_deref().map(real);
         for bundle in named.iter().chain(&system) {
             let is_system = Some(real(bundle)) == system_real;
             found.take(bundle, !is_system || !found.shipped.is_empty());
@@ -114,11 +118,7 @@ impl HostTrust {
         Self {
             bundle: named.into_iter().next().or(system),
             local: found.local,
-            pem: if found.local > 0 {
-                found.local_pem + &found.public_pem
-            } else {
-                String::new()
-            },
+            pem: (found.local > 0).then(|| Pem::Text(found.local_pem + &found.public_pem)),
         }
     }
 }
@@ -265,10 +265,18 @@ mod tests {
         std::fs::write(path, text).unwrap();
     }
 
-    /// What is passed on, local certificates before a bar.
+    /// What is passed on: local certificates before a bar, or how many there are in which file.
     fn trusted(root: &Path, environment: &Environment) -> String {
         let trust = HostTrust::discover(root, environment);
-        let keys: Vec<String> = certificates(&trust.pem).map(key).collect();
+        let text = match trust.pem {
+            None => String::new(),
+            Some(Pem::Text(text)) => text,
+            Some(Pem::File(path)) => {
+                let path = path.strip_prefix(root).unwrap();
+                return format!("{} in {}", trust.local, path.display());
+            }
+        };
+        let keys: Vec<String> = certificates(&text).map(key).collect();
         let (local, public) = keys.split_at(trust.local);
         [local.join(" "), public.join(" ")].join(" | ")
     }
@@ -328,7 +336,10 @@ mod tests {
         write(root, anchor, pem("CORP").trim_end());
         let all = [pem("PUBLICA"), pem("PUBLICB"), pem("CORP")].concat();
         write(root, bundle, &all);
-        assert_eq!(trusted(root, &none), "CORP | PUBLICA PUBLICB");
+        assert_eq!(trusted(root, &none), format!("1 in {bundle}"));
+        let same = Environment::from([("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")]);
+        assert_eq!(trusted(root, &same), format!("1 in {bundle}"));
+        assert_eq!(trusted(root, &named), "CORP PIP | PUBLICB PUBLICA");
         // What somebody appended by hand changes the size, and is found.
         write(root, bundle, &(all + &pem("APPENDED")));
         assert_eq!(trusted(root, &none), "CORP APPENDED | PUBLICA PUBLICB");

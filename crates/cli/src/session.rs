@@ -98,10 +98,7 @@ impl Session {
     /// The certificates of this host that containers are to trust, if it has any of its own.
     pub fn host_certificates(&self) -> Option<CaTrust> {
         let trust = HostTrust::discover("/".as_ref(), &self.settings.environment);
-        (trust.local > 0).then_some(CaTrust {
-            pem: trust.pem,
-            set_env: true,
-        })
+        trust.pem.map(|pem| CaTrust { pem, set_env: true })
     }
 
     /// The platform asked for, or this machine's.

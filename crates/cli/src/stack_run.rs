@@ -13,7 +13,7 @@ use cairn_build::plan::Decision;
 use cairn_build::run::{Prepared, prepare};
 use cairn_debian::{DebianError, ResolveProgress};
 use cairn_oci::Reference;
-use cairn_sandbox::{CaTrust, Network};
+use cairn_sandbox::{CaTrust, Network, Pem};
 use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
 use cairn_stack::check::{Checker, ImageCheck, TestError};
 use cairn_stack::decide::{Reason, ReasonKind};
@@ -435,7 +435,10 @@ fn trusted(path: &Path) -> Result<CaTrust, CommandError> {
         CommandError::from_error(Kind::Usage, &error)
             .while_doing(format!("cannot read {}", path.display()))
     })?;
-    Ok(CaTrust { pem, set_env: true })
+    Ok(CaTrust {
+        pem: Pem::Text(pem),
+        set_env: true,
+    })
 }
 
 /// The time in milliseconds since 1970.

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -21,11 +21,46 @@ use serde::{Deserialize, Serialize};
 /// Certificates that programs inside are to trust on top of the image's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaTrust {
-    /// One or more certificates in PEM form. Where the image has no bundle, the variables name a
-    /// file that holds these alone: give all that is to be trusted.
-    pub pem: String,
+    /// One or more certificates. Where the image has no bundle, the variables name a file that
+    /// holds these alone: give all that is to be trusted.
+    pub pem: Pem,
     /// Whether the variables of [`ENVIRONMENT`] that the program's environment lacks are set.
     pub set_env: bool,
+}
+
+/// Certificates in PEM form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pem {
+    /// As they are.
+    Text(String),
+    /// A file of the host. A bundle has a quarter of a megabyte: named, it is read once where it
+    /// is needed instead of being handed from process to process at every start.
+    File(PathBuf),
+}
+
+impl Pem {
+    /// Tells one state of the certificates from another without reading them.
+    pub(crate) fn stamp(&self) -> io::Result<Option<Stamp>> {
+        match self {
+            Self::Text(_) => Ok(None),
+            Self::File(path) => fs::metadata(path).map(|metadata| {
+                Some(Stamp {
+                    inode: (metadata.dev(), metadata.ino()),
+                    bytes: metadata.len(),
+                    changed: (metadata.ctime(), metadata.ctime_nsec()),
+                })
+            }),
+        }
+    }
+}
+
+/// The state of a file of certificates.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: (u64, u64),
+    bytes: u64,
+    /// The kernel's own time of the last change, in seconds and nanoseconds.
+    changed: (i64, i64),
 }
 
 /// The variables by which common programs find their certificates.
@@ -64,8 +99,20 @@ const BEGIN: &str = "\n# cairn: the host's certificates, for this run only: begi
 const END: &str = "\n# cairn: the host's certificates, for this run only: end\n";
 
 /// What is appended to a bundle.
-pub(crate) fn block_of(pem: &str) -> Vec<u8> {
-    [BEGIN, pem.trim_end(), END].concat().into_bytes()
+pub(crate) fn block_of(pem: &Pem) -> io::Result<Vec<u8>> {
+    let mut block = BEGIN.as_bytes().to_vec();
+    match pem {
+        Pem::Text(text) => block.extend_from_slice(text.as_bytes()),
+        Pem::File(path) => {
+            let mut file = File::open(path)?;
+            let bytes = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+            block.reserve_exact(bytes + END.len() + 1);
+            file.read_to_end(&mut block)?;
+        }
+    }
+    block.truncate(block.trim_ascii_end().len());
+    block.extend_from_slice(END.as_bytes());
+    Ok(block)
 }
 
 /// What was put over the image, to be taken out of the upper.
@@ -208,7 +255,7 @@ mod tests {
     use super::*;
 
     fn check_without(content: &str, expected: Option<&str>) {
-        let block = block_of("HOST\nHOST2\n");
+        let block = block_of(&Pem::Text("HOST\nHOST2\n".to_owned())).unwrap();
         let content = content.replace("{block}", std::str::from_utf8(&block).unwrap());
         let stripped = without_block(content.as_bytes(), &block);
         assert_eq!(
@@ -228,6 +275,22 @@ mod tests {
         );
         check_without("a{block}b{block}c", Some("abc"));
         check_without("{block}", Some(""));
+    }
+
+    #[test]
+    fn a_named_file_gives_the_same_block_as_its_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("bundle.crt");
+        fs::write(&file, "HOST\nHOST2\n\n").unwrap();
+        let text = Pem::Text("HOST\nHOST2\n\n".to_owned());
+        let named = Pem::File(file.clone());
+        assert_eq!(block_of(&named).unwrap(), block_of(&text).unwrap());
+
+        let before = named.stamp().unwrap();
+        assert_eq!(named.stamp().unwrap(), before);
+        fs::rename(&file, dir.path().join("old")).unwrap();
+        fs::write(&file, "HOST\nHOST2\n\n").unwrap();
+        assert_ne!(named.stamp().unwrap(), before);
     }
 
     #[test]

@@ -273,7 +273,7 @@ impl<T> At<T> for Result<T, Errno> {
 }
 
 /// Names the step on the caller's side that failed.
-pub(crate) fn host(doing: impl Into<String>) -> impl FnOnce(Errno) -> SandboxError {
+pub(crate) fn host<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> SandboxError {
     let doing = doing.into();
     move |errno| SandboxError::Host {
         doing,

@@ -38,7 +38,7 @@ mod spawn;
 mod terminal;
 mod watch;
 
-pub use ca::CaTrust;
+pub use ca::{CaTrust, Pem};
 pub use cancel::Cancel;
 pub use enter::{Enter, Privilege, enter, privilege};
 pub use error::{ExecFailure, SandboxError, Step};

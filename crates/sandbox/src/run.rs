@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitIdStatus, pidfd_send_signal};
 
-use crate::ca::{self, Injected};
+use crate::ca::{self, Injected, Stamp};
 use crate::cancel::Cancel;
 use crate::cgroup::{self, Cgroup};
 use crate::channel::{Channel, Report};
@@ -55,6 +55,7 @@ impl Sandbox {
         on_output: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<Exit, SandboxError> {
         self.check()?;
+        let certificates = self.certificates()?;
         let kills_before = memory_kills();
         let mut running = Running::start(self)?;
         let mut watch = Watch::new(self, cancel, signals);
@@ -66,7 +67,7 @@ impl Sandbox {
         watched.map_err(host("watching the sandbox"))?;
         running.drain(on_output);
         let replaced = std::mem::take(&mut watch.replaced);
-        self.strip_certificates(&replaced)?;
+        self.strip_certificates(&replaced, certificates.as_ref())?;
         self.claim_new_files()?;
         let ran_out = running
             .cgroup
@@ -105,11 +106,34 @@ impl Sandbox {
         Ok(())
     }
 
-    fn strip_certificates(&self, replaced: &[std::path::PathBuf]) -> Result<(), SandboxError> {
+    /// The state of the certificates that the program is to trust.
+    fn certificates(&self) -> Result<Option<Stamp>, SandboxError> {
+        let stamp = self.ca.as_ref().map(|trust| trust.pem.stamp()).transpose();
+        Ok(stamp
+            .map_err(host("looking at the host's certificates"))?
+            .flatten())
+    }
+
+    fn strip_certificates(
+        &self,
+        replaced: &[std::path::PathBuf],
+        before: Option<&Stamp>,
+    ) -> Result<(), SandboxError> {
         let (Some(trust), Writable::Upper { upper, .. }) = (&self.ca, &self.writable) else {
             return Ok(());
         };
-        let block = ca::block_of(&trust.pem);
+        let is_empty = std::fs::read_dir(upper).is_ok_and(|mut entries| entries.next().is_none());
+        if is_empty {
+            return Ok(());
+        }
+        let block =
+            ca::block_of(&trust.pem).map_err(host("reading the host's certificates again"))?;
+        // What was put inside can only be found again if it is still known.
+        if self.certificates()?.as_ref() != before {
+            return Err(SandboxError::Invalid(
+                "the host's certificates changed while the program ran; run it again".to_owned(),
+            ));
+        }
         let injected = Injected {
             block: &block,
             replaced,

@@ -33,7 +33,7 @@ pub(crate) fn replace(
     image: BorrowedFd<'_>,
     ca: &CaTrust,
 ) -> Result<Trusted, Failure> {
-    let block = block_of(&ca.pem);
+    let block = block_of(&ca.pem).map_err(errno_of).at(Step::Certificates)?;
     let mut bundle = None;
     let mut replaced = BTreeSet::new();
     for known in BUNDLES {

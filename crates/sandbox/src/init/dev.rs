@@ -44,7 +44,7 @@ pub(crate) struct Dev<'a> {
     /// The size of `/dev/shm`; without one, it is a plain directory to be mounted over.
     pub(crate) shm_bytes: Option<u64>,
     /// Files below `/dev` that the environment points to, by their paths inside.
-    pub(crate) files: &'a [(&'static str, Vec<u8>)],
+    pub(crate) files: &'a [(&'static str, &'a [u8])],
 }
 
 pub(crate) fn mount_dev(root: BorrowedFd<'_>, dev: &Dev<'_>) -> Result<(), Failure> {

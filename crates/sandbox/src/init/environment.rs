@@ -15,12 +15,12 @@ const APT: &str = "/dev/.cairn/apt.conf";
 const APT_TEXT: &[u8] = b"APT::Sandbox::User \"root\";\n";
 
 /// The files that variables may point to, by their paths inside.
-pub(super) fn files(user: User, trusted: &Trusted) -> Vec<(&'static str, Vec<u8>)> {
-    let apt = (user == User::OnlyRoot).then(|| (APT, APT_TEXT.to_vec()));
+pub(super) fn files(user: User, trusted: &Trusted) -> Vec<(&'static str, &[u8])> {
+    let apt = (user == User::OnlyRoot).then_some((APT, APT_TEXT));
     let bundle = trusted
         .bundle
-        .as_ref()
-        .map(|bundle| (ca::ENVIRONMENT_BUNDLE, bundle.clone()));
+        .as_deref()
+        .map(|bundle| (ca::ENVIRONMENT_BUNDLE, bundle));
     apt.into_iter().chain(bundle).collect()
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use cairn_sandbox::{CaTrust, Sandbox};
+use cairn_sandbox::{CaTrust, Pem, Sandbox};
 
 use crate::fixture::{Fixture, Place, run, tree, write};
 use crate::mode::ALL;
@@ -35,7 +35,7 @@ fn trusting(fixture: &Fixture, place: &Place, extra: &Path, script: &str) -> San
     let mut sandbox = fixture.shell(place, script);
     sandbox.lowers.push(extra.to_owned());
     sandbox.ca = Some(CaTrust {
-        pem: PEM.to_owned(),
+        pem: Pem::Text(PEM.to_owned()),
         set_env: true,
     });
     sandbox
