@@ -24,6 +24,8 @@ mod leaving;
 mod linting;
 #[path = "e2e/registries.rs"]
 mod registries;
+#[path = "e2e/serving.rs"]
+mod serving;
 #[path = "e2e/sources.rs"]
 mod sources;
 #[path = "e2e/stack.rs"]

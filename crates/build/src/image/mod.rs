@@ -8,7 +8,8 @@
 //! - [`record`]: [`ImageRecord`], its blob, `open(store, name)`.
 //! - [`id`]: what people and scripts call an image by, equal in every store.
 //! - `pack`: an [`ImageRecord`] to config + manifest blobs.
-//! - [`push`]: an image to a registry; [`shelf`]: the store as one.
+//! - [`push`]: an image to a registry; [`shelf`]: the store as one, with `stock`, what was
+//!   pushed to it.
 //! - `pull`, [`external`]: images from registries, and what names from outside a run mean.
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
@@ -29,5 +30,6 @@ pub mod record;
 mod root_fs;
 pub mod shelf;
 pub mod source;
+mod stock;
 
 pub use record::ImageRecord;

@@ -1,29 +1,71 @@
-//! The images of the store as a registry has them.
+//! The images of the store as a registry has them, and what clients pushed beside them.
 //!
 //! An image is found by its name in the store: `app` as `app:latest`, `ghcr.io/lab/base:1` as the
 //! repository `ghcr.io/lab/base`. One that was built here is packed when it is first asked for.
+//! Its name is the store's: no client moves or removes it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 
 use cairn_oci::{Compression, Descriptor, Digest, Index, Manifest, MediaType, Reference};
 use cairn_registry::Document;
-use cairn_registry::serve::{Shelf, ShelfError};
+use cairn_registry::serve::{Incoming, Intake, Item, Removed, Shelf, ShelfError, Stock};
 use cairn_store::{DOCUMENT_SIZE_MAX, Store, StoreError};
 
 use super::push::Parcel;
 use super::record::{ImageRecord, MEDIA_TYPE};
+use super::stock::Repositories;
 
 /// The images of a store.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct StoreShelf {
-    /// The store.
-    pub store: Store,
+    store: Store,
     /// How layers are compressed that were made here.
-    pub compression: Compression,
+    compression: Compression,
+    pushed: Repositories,
 }
 
 impl StoreShelf {
+    /// Offers a store; layers that were made here are compressed so.
+    #[must_use]
+    pub fn new(store: Store, compression: Compression) -> Self {
+        Self {
+            pushed: Repositories::new(store.clone()),
+            store,
+            compression,
+        }
+    }
+
+    /// Writes down what was pushed and no manifest names yet: to be called when serving ends.
+    ///
+    /// # Errors
+    /// When the store cannot be written to.
+    pub fn keep_pending(&self) -> Result<(), StoreError> {
+        self.pushed.keep_pending()
+    }
+
+    /// Whether a repository is one of the store's images.
+    fn has_images(&self, wanted: &str) -> Result<bool, StoreError> {
+        let names = self.names()?;
+        Ok(names.iter().any(|name| is_in(name, wanted)))
+    }
+
+    /// A document of the store, if it is one that a registry has.
+    fn document(&self, digest: &Digest) -> Result<Option<Document>, StoreError> {
+        let is_document = self
+            .store
+            .blob_size(digest)
+            .is_some_and(|size| size <= DOCUMENT_SIZE_MAX);
+        if !is_document {
+            return Ok(None);
+        }
+        let bytes = self.store.read_blob(digest)?;
+        Ok(media_type(&bytes).map(|kind| Document {
+            descriptor: Descriptor::new(kind, digest.clone(), bytes.len() as u64),
+            bytes,
+        }))
+    }
+
     /// The names of images, as references.
     fn names(&self) -> Result<Vec<Reference>, StoreError> {
         let refs = self.store.list_refs()?.into_iter();
@@ -39,6 +81,12 @@ fn repository(name: &Reference) -> String {
     familiar[..end].to_owned()
 }
 
+/// Whether a name is in a repository, as it is served or written at length.
+fn is_in(name: &Reference, repository: &str) -> bool {
+    let repository = repository.parse::<Reference>();
+    repository.is_ok_and(|repository| repository.name() == name.name())
+}
+
 fn suffix(name: &Reference) -> usize {
     let tag = name.tag().map_or(0, |tag| tag.len() + 1);
     let digest = name.digest().map_or(0, |digest| digest.as_str().len() + 1);
@@ -47,21 +95,23 @@ fn suffix(name: &Reference) -> usize {
 
 impl Shelf for StoreShelf {
     fn repositories(&self) -> Result<Vec<String>, ShelfError> {
-        let names: BTreeSet<String> = self.names()?.iter().map(repository).collect();
+        let mut names: BTreeSet<String> = self.names()?.iter().map(repository).collect();
+        names.extend(self.pushed.names()?);
         Ok(names.into_iter().collect())
     }
 
     fn tags(&self, wanted: &str) -> Result<Option<Vec<String>>, ShelfError> {
-        let Ok(wanted) = wanted.parse::<Reference>() else {
-            return Ok(None);
-        };
-        let names = self.names()?.into_iter();
-        let same: Vec<Reference> = names.filter(|name| name.name() == wanted.name()).collect();
-        let tags: BTreeSet<String> = same
-            .iter()
-            .filter_map(|name| name.tag().map(str::to_owned))
-            .collect();
-        Ok((!same.is_empty()).then(|| tags.into_iter().collect()))
+        let mut tags = BTreeSet::new();
+        let pushed = self.pushed.open(wanted)?;
+        let mut is_there = pushed.is_some();
+        tags.extend(pushed.unwrap_or_default().tags.into_keys());
+        for name in self.names()? {
+            if is_in(&name, wanted) {
+                is_there = true;
+                tags.extend(name.tag().map(str::to_owned));
+            }
+        }
+        Ok(is_there.then(|| tags.into_iter().collect()))
     }
 
     fn by_tag(&self, repository: &str, tag: &str) -> Result<Option<Document>, ShelfError> {
@@ -69,33 +119,92 @@ impl Shelf for StoreShelf {
         if name.parse::<Reference>().is_err() {
             return Ok(None);
         }
-        let Some(record) = ImageRecord::open(&self.store, &name)? else {
-            return Ok(None);
-        };
-        let parcel = Parcel::pack(&self.store, &record, self.compression)?;
-        Ok(Some(parcel.manifest))
-    }
-
-    fn by_digest(&self, digest: &Digest) -> Result<Option<Document>, ShelfError> {
-        let is_document = self
-            .store
-            .blob_size(digest)
-            .is_some_and(|size| size <= DOCUMENT_SIZE_MAX);
-        if !is_document {
-            return Ok(None);
+        if let Some(record) = ImageRecord::open(&self.store, &name)? {
+            let parcel = Parcel::pack(&self.store, &record, self.compression)?;
+            return Ok(Some(parcel.manifest));
         }
-        let bytes = self.store.read_blob(digest)?;
-        Ok(media_type(&bytes).map(|kind| Document {
-            descriptor: Descriptor::new(kind, digest.clone(), bytes.len() as u64),
-            bytes,
-        }))
+        let pushed = self.pushed.open(repository)?.unwrap_or_default();
+        match pushed.tags.get(tag) {
+            Some(digest) => self.by_digest(repository, digest),
+            None => Ok(None),
+        }
     }
 
-    fn blob(&self, digest: &Digest) -> Result<Option<(File, u64)>, ShelfError> {
+    fn by_digest(&self, repository: &str, digest: &Digest) -> Result<Option<Document>, ShelfError> {
+        let pushed = self.pushed.open(repository)?.unwrap_or_default();
+        if let Some(entry) = pushed.manifests.get(digest) {
+            let kind = entry.descriptor.media_type.clone();
+            let bytes = self.store.read_blob(digest)?;
+            return Ok(Some(Document {
+                descriptor: Descriptor::new(kind, digest.clone(), bytes.len() as u64),
+                bytes,
+            }));
+        }
+        match self.has_images(repository)? {
+            true => Ok(self.document(digest)?),
+            false => Ok(None),
+        }
+    }
+
+    fn blob(&self, repository: &str, digest: &Digest) -> Result<Option<(File, u64)>, ShelfError> {
         let Some(size) = self.store.blob_size(digest) else {
             return Ok(None);
         };
+        let pushed = self.pushed.open(repository)?.unwrap_or_default();
+        if !pushed.blobs.contains(digest) && !self.has_images(repository)? {
+            return Ok(None);
+        }
         Ok(Some((self.store.open_blob(digest)?, size)))
+    }
+
+    fn referrers(&self, repository: &str, subject: &Digest) -> Result<Vec<Descriptor>, ShelfError> {
+        let pushed = self.pushed.open(repository)?.unwrap_or_default();
+        let entries = pushed.manifests.into_values();
+        let about = entries.filter(|entry| entry.subject.as_ref() == Some(subject));
+        Ok(about.map(|entry| entry.descriptor).collect())
+    }
+}
+
+impl Stock for StoreShelf {
+    fn begin(&self) -> Result<Box<dyn Intake>, ShelfError> {
+        self.pushed.begin()
+    }
+
+    fn add_blob(&self, repository: &str, digest: &Digest) -> Result<(), ShelfError> {
+        self.pushed.add_blob(repository, digest);
+        Ok(())
+    }
+
+    fn add_manifest(
+        &self,
+        repository: &str,
+        tag: Option<&str>,
+        manifest: Incoming,
+    ) -> Result<(), ShelfError> {
+        Ok(self.pushed.add_manifest(repository, tag, manifest)?)
+    }
+
+    fn keeps(&self, repository: &str, tag: &str) -> Result<bool, ShelfError> {
+        let name = format!("{repository}:{tag}");
+        Ok(ImageRecord::open(&self.store, &name)?.is_some())
+    }
+
+    fn remove(&self, repository: &str, item: Item<'_>) -> Result<Removed, ShelfError> {
+        let is_kept = match item {
+            Item::Tag(tag) => self.keeps(repository, tag)?,
+            Item::Manifest(_) | Item::Blob(_) => false,
+        };
+        if is_kept {
+            return Ok(Removed::Kept);
+        }
+        let removed = self.pushed.remove(repository, item)?;
+        let is_of_image = removed == Removed::Absent
+            && match item {
+                Item::Tag(_) => false,
+                Item::Manifest(digest) => self.by_digest(repository, digest)?.is_some(),
+                Item::Blob(digest) => self.blob(repository, digest)?.is_some(),
+            };
+        Ok(if is_of_image { Removed::Kept } else { removed })
     }
 }
 

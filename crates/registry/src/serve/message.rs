@@ -1,10 +1,10 @@
-//! HTTP/1.1 as far as a read-only registry needs it: heads of requests in, heads of answers out.
+//! HTTP/1.1 as far as a registry needs it: heads of requests in, heads of answers out.
 
 use std::io::{self, BufRead, Read, Write};
 
 const HEAD_MAX: u64 = 32 << 10;
 
-/// A request without a body.
+/// The head of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -12,8 +12,33 @@ pub(crate) struct Request {
     pub(crate) query: Vec<(String, String)>,
     /// The first byte that is wanted, and the last.
     pub(crate) range: Option<(u64, Option<u64>)>,
-    /// Whether the client ends the connection, or sends what is not read.
+    /// How the bytes that follow are counted.
+    pub(crate) framing: Framing,
+    /// What those bytes are.
+    pub(crate) content_type: Option<String>,
+    /// Which part of an upload they are.
+    pub(crate) content_range: Option<String>,
+    /// Whether the client waits for a word before it sends them.
+    pub(crate) awaits_continue: bool,
+    /// Whether a page in a browser sends it.
+    pub(crate) is_of_page: bool,
+    /// Whether the client ends the connection.
     pub(crate) is_last: bool,
+}
+
+/// How the bytes after a head are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+impl Request {
+    /// A field of the query.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let pair = self.query.iter().find(|(key, _)| key == name);
+        pair.map(|(_, value)| value.as_str())
+    }
 }
 
 /// Reads a request; `None` where the connection ended or something else is spoken.
@@ -30,11 +55,17 @@ pub(crate) fn read(input: &mut impl BufRead) -> io::Result<Option<Request>> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut request = Request {
         method: method.to_owned(),
-        path: path.to_owned(),
+        path: decoded(path),
         query: pairs(query),
         range: None,
+        framing: Framing::Length(0),
+        content_type: None,
+        content_range: None,
+        awaits_continue: false,
+        is_of_page: false,
         is_last: first.trim_end().ends_with("1.0"),
     };
+    let mut length = None;
     loop {
         let mut line = String::new();
         if head.read_line(&mut line)? == 0 {
@@ -42,7 +73,12 @@ pub(crate) fn read(input: &mut impl BufRead) -> io::Result<Option<Request>> {
         }
         let line = line.trim_end();
         if line.is_empty() {
-            return Ok(Some(request));
+            // Two counts of one body are how a second request is hidden in the first.
+            let is_double = length.is_some() && request.framing == Framing::Chunked;
+            if let Some(length) = length {
+                request.framing = Framing::Length(length);
+            }
+            return Ok((!is_double).then_some(request));
         }
         let Some((name, value)) = line.split_once(':') else {
             return Ok(None);
@@ -51,11 +87,45 @@ pub(crate) fn read(input: &mut impl BufRead) -> io::Result<Option<Request>> {
         match name.to_ascii_lowercase().as_str() {
             "range" => request.range = range(value),
             "connection" => request.is_last |= value.eq_ignore_ascii_case("close"),
-            "content-length" => request.is_last |= value != "0",
-            "transfer-encoding" => request.is_last = true,
+            "content-length" => match value.parse() {
+                Ok(count) if length.is_none_or(|known| known == count) => length = Some(count),
+                _ => return Ok(None),
+            },
+            "transfer-encoding" if value.eq_ignore_ascii_case("chunked") => {
+                request.framing = Framing::Chunked;
+            }
+            "transfer-encoding" => return Ok(None),
+            "content-type" => request.content_type = Some(value.to_owned()),
+            "content-range" => request.content_range = Some(value.to_owned()),
+            "expect" => request.awaits_continue = value.eq_ignore_ascii_case("100-continue"),
+            "origin" => request.is_of_page = true,
             _ => {}
         }
     }
+}
+
+/// A path without its `%3A`s; one that is no text then stays as it is, and leads nowhere.
+fn decoded(path: &str) -> String {
+    if !path.contains('%') {
+        return path.to_owned();
+    }
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut left = path.as_bytes();
+    while let Some((&byte, rest)) = left.split_first() {
+        let digits = rest.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let code = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
+        match code.filter(|_| byte == b'%') {
+            Some(code) => {
+                bytes.push(code);
+                left = &rest[2..];
+            }
+            None => {
+                bytes.push(byte);
+                left = rest;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| path.to_owned())
 }
 
 fn pairs(query: &str) -> Vec<(String, String)> {
@@ -80,25 +150,22 @@ fn range(value: &str) -> Option<(u64, Option<u64>)> {
 pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) length: u64,
+    /// How many bytes follow; `None` where no answer of this status has any.
+    pub(crate) length: Option<u64>,
 }
 
 impl Head {
     pub(crate) fn write(&self, out: &mut impl Write, is_last: bool) -> io::Result<()> {
-        let reason = match self.status {
-            200 => "OK",
-            206 => "Partial Content",
-            404 => "Not Found",
-            405 => "Method Not Allowed",
-            416 => "Range Not Satisfiable",
-            _ => "Error",
-        };
-        let mut text = format!("HTTP/1.1 {} {reason}\r\n", self.status);
+        let status = reqwest::StatusCode::from_u16(self.status).ok();
+        let reason = status.and_then(|status| status.canonical_reason());
+        let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or("Error"));
         text.push_str("Docker-Distribution-Api-Version: registry/2.0\r\n");
         for (name, value) in &self.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text.push_str(&format!("Content-Length: {}\r\n", self.length));
+        if let Some(length) = self.length {
+            text.push_str(&format!("Content-Length: {length}\r\n"));
+        }
         if is_last {
             text.push_str("Connection: close\r\n");
         }
@@ -125,17 +192,42 @@ mod tests {
             path: "/v2/a/tags/list".into(),
             query: vec![("n".into(), "2".into()), ("last".into(), "x+y".into())],
             range: Some((5, Some(9))),
+            framing: Framing::Length(0),
+            content_type: None,
+            content_range: None,
+            awaits_continue: false,
+            is_of_page: false,
             is_last: false,
         };
         assert_eq!(request, Some(expected));
         assert!(parsed("GET / HTTP/1.0\r\n\r\n").unwrap().is_last);
-        assert!(
-            parsed("PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\n")
-                .unwrap()
-                .is_last
-        );
         let odd = parsed("GET / HTTP/1.1\r\nRange: bytes=1-2,4-5\r\n\r\n").unwrap();
         assert_eq!(odd.range, None);
+        let escaped = parsed("GET /a%3Ab%zz%ff HTTP/1.1\r\n\r\n").unwrap();
+        assert_eq!(escaped.path, "/a%3Ab%zz%ff", "no text");
+        let escaped = parsed("GET /a%3Ab%z HTTP/1.1\r\n\r\n").unwrap();
+        assert_eq!(escaped.path, "/a:b%z");
+    }
+
+    #[test]
+    fn bodies_are_told() {
+        let framing = |headers: &str| {
+            let request = parsed(&format!("PUT / HTTP/1.1\r\n{headers}\r\n"));
+            request.map(|request| request.framing)
+        };
+        assert_eq!(framing("Content-Length: 3\r\n"), Some(Framing::Length(3)));
+        assert_eq!(
+            framing("Transfer-Encoding: chunked\r\n"),
+            Some(Framing::Chunked)
+        );
+        for unclear in [
+            "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: 3\r\nContent-Length: 4\r\n",
+            "Content-Length: -3\r\n",
+            "Transfer-Encoding: gzip\r\n",
+        ] {
+            assert_eq!(framing(unclear), None, "{unclear}");
+        }
     }
 
     #[test]

@@ -26,13 +26,13 @@ impl Shelf for Little {
 
     fn by_tag(&self, repository: &str, tag: &str) -> Result<Option<Document>, ShelfError> {
         match (repository, tag) {
-            ("lab/c", "1") => self.by_digest(&Digest::sha256(b"{}")),
+            ("lab/c", "1") => self.by_digest(repository, &Digest::sha256(b"{}")),
             ("lab/c", "broken") => Err("the disk is gone".into()),
             _ => Ok(None),
         }
     }
 
-    fn by_digest(&self, digest: &Digest) -> Result<Option<Document>, ShelfError> {
+    fn by_digest(&self, _: &str, digest: &Digest) -> Result<Option<Document>, ShelfError> {
         let document = Document {
             descriptor: Descriptor::of(MediaType::OciManifest, b"{}"),
             bytes: b"{}".to_vec(),
@@ -40,13 +40,17 @@ impl Shelf for Little {
         Ok((document.descriptor.digest == *digest).then_some(document))
     }
 
-    fn blob(&self, digest: &Digest) -> Result<Option<(File, u64)>, ShelfError> {
+    fn blob(&self, _: &str, digest: &Digest) -> Result<Option<(File, u64)>, ShelfError> {
         if *digest != Digest::sha256(BLOB) {
             return Ok(None);
         }
         let path = self.place.path().join("blob");
         std::fs::write(&path, BLOB)?;
         Ok(Some((File::open(path)?, BLOB.len() as u64)))
+    }
+
+    fn referrers(&self, _: &str, _: &Digest) -> Result<Vec<Descriptor>, ShelfError> {
+        Ok(Vec::new())
     }
 }
 
@@ -58,7 +62,7 @@ fn asked(requests: &[(&str, &str, &str)]) -> String {
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| server.run(&shelf, &|| is_over.load(Ordering::SeqCst), &|_| {}));
+        scope.spawn(|| server.run(&shelf, None, &|| is_over.load(Ordering::SeqCst), &|_| {}));
         let mut stream = TcpStream::connect(server.address()).unwrap();
         for (method, path, header) in requests {
             write!(
