@@ -23,10 +23,12 @@ mod promote;
 mod publish;
 mod pull;
 mod push;
+mod rm;
 mod rollback;
 mod run;
 mod schema;
 mod serve;
+mod tag;
 mod tags;
 mod up;
 mod why;
@@ -84,6 +86,9 @@ enum Command {
     Serve(serve::ServeArgs),
     Run(run::RunArgs),
     Images(images::ImagesArgs),
+    Tag(tag::TagArgs),
+    #[command(visible_alias = "rmi")]
+    Rm(rm::RmArgs),
     Inspect(inspect::InspectArgs),
     Pull(pull::PullArgs),
     Push(push::PushArgs),
@@ -120,6 +125,8 @@ impl Cairn {
             Command::Serve(args) => serve::run(args, session),
             Command::Run(args) => run::run(args, session),
             Command::Images(args) => images::run(args, session),
+            Command::Tag(args) => tag::run(args, session),
+            Command::Rm(args) => rm::run(args, session),
             Command::Inspect(args) => inspect::run(args, session),
             Command::Pull(args) => pull::run(args, session),
             Command::Push(args) => push::run(args, session),

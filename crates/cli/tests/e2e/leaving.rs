@@ -149,3 +149,49 @@ fn files_are_put_among_those_that_are_there_and_that_is_told() {
         .success()
         .err_lacks("not empty");
 }
+
+#[test]
+fn names_come_and_go() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let tagged = workshop.cairn(&["tag", "base", "lab/base:1", "again"]);
+    let names = "docker.io/lab/base:1\ndocker.io/library/again:latest\n";
+    assert_eq!(tagged.success().out, names);
+    assert_eq!(
+        workshop
+            .cairn(&["run", "again", "echo", "hi"])
+            .success()
+            .out,
+        "hi\n"
+    );
+
+    let one = workshop.cairn(&["rm", "again"]).success();
+    assert_eq!(one.out, "docker.io/library/again:latest\n");
+    workshop.cairn(&["run", "lab/base:1", "true"]).success();
+
+    // One that is not there keeps the others.
+    workshop
+        .cairn(&["rm", "lab/base:1", "bose"])
+        .code(2)
+        .err_has("the store has no image `bose`");
+    workshop.cairn(&["run", "lab/base:1", "true"]).success();
+
+    let listed = workshop
+        .cairn(&["images", "--json", "base:1"])
+        .success()
+        .out;
+    let id = listed
+        .split("\"id\": \"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let all = workshop.cairn(&["rmi", id]).success();
+    assert_eq!(
+        all.out,
+        "docker.io/lab/base:1\ndocker.io/library/base:latest\n"
+    );
+    assert_eq!(workshop.cairn(&["images", "-q"]).success().out, "");
+}
