@@ -1,6 +1,6 @@
 //! A run over images of a stack, the part that `plan`, `build`, `up` and `test` share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,10 +9,10 @@ use cairn_build::engine::Engine;
 use cairn_build::event::{Event, EventSink};
 use cairn_build::graph::Op;
 use cairn_build::image::external::Externals;
+use cairn_build::image::record::canonical;
 use cairn_build::plan::Decision;
 use cairn_build::run::{Prepared, prepare};
 use cairn_debian::{DebianError, ResolveProgress};
-use cairn_oci::Reference;
 use cairn_sandbox::{CaTrust, Network, Pem};
 use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
 use cairn_stack::check::{Checker, ImageCheck, TestError};
@@ -252,7 +252,7 @@ impl StackRun {
         }
         let tell = |image: &str, step| note(events, locking_step(image, &step));
         let locker = self.locker(&tell);
-        let mut gone = BTreeSet::new();
+        let mut gone = BTreeMap::new();
         for (id, vertex) in prepared.lowered.graph.iter() {
             let Op::Debian(base) = &vertex.op else {
                 continue;
@@ -261,15 +261,21 @@ impl StackRun {
                 continue;
             }
             // Other failures come up again, with their place, when the base is assembled.
-            if let Err(DebianError::Gone { .. }) = locker.fetch(base, &|_| {}) {
-                gone.extend(self.loaded.stack.exact(&vertex.origin.image));
+            if let Err(error @ DebianError::Gone { .. }) = locker.fetch(base, &|_| {}) {
+                let image = self.loaded.stack.exact(&vertex.origin.image);
+                gone.extend(image.map(|image| (image, error.to_string())));
             }
         }
         if gone.is_empty() {
             return Ok(None);
         }
-        let gone: Vec<ImageId> = gone.into_iter().collect();
-        let outcome = locks.ensure(&self.loaded, &gone, LockMode::Update, &locker)?;
+        let images: Vec<ImageId> = gone.keys().copied().collect();
+        let mut outcome = locks.ensure(&self.loaded, &images, LockMode::Update, &locker)?;
+        for (image, locking) in &mut outcome {
+            if let Locking::Moved { reasons, .. } = locking {
+                reasons.extend(gone.remove(image));
+            }
+        }
         self.tell_moved(&outcome, events);
         locks.write(&self.loaded.directory)?;
         Ok(Some(locks))
@@ -422,12 +428,6 @@ fn note(events: &dyn EventSink, text: String) {
         warning: false,
         text,
     });
-}
-
-/// The reference under which the store keeps an image of the stack.
-pub fn canonical(name: &str) -> String {
-    name.parse::<Reference>()
-        .map_or_else(|_| name.to_owned(), |reference| reference.to_string())
 }
 
 fn trusted(path: &Path) -> Result<CaTrust, CommandError> {
