@@ -46,7 +46,8 @@ pub fn keep_digests(engine: &Engine<'_>) {
     }
 }
 
-fn tell(events: &dyn EventSink, lost: &str, error: StoreError) {
+/// Tells what could not be written down.
+pub fn tell(events: &dyn EventSink, lost: &str, error: StoreError) {
     let causes = CommandError::from(error).messages.join(": ");
     events.emit(Event::Notice {
         warning: true,

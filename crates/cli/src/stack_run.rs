@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cairn_build::engine::Engine;
 use cairn_build::event::{Event, EventSink};
 use cairn_build::graph::Op;
+use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Externals;
 use cairn_build::image::record::canonical;
 use cairn_build::plan::Decision;
@@ -17,6 +18,7 @@ use cairn_sandbox::{CaTrust, Network, Pem};
 use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
 use cairn_stack::check::{Checker, ImageCheck, TestError};
 use cairn_stack::decide::{Reason, ReasonKind};
+use cairn_stack::history::{RunNote, record_tests};
 use cairn_stack::load::{LoadError, LoadedStack};
 use cairn_stack::lockfile::{
     ExternalChange, LockFile, LockFileError, LockMode, Locker, Locking, bases,
@@ -24,10 +26,12 @@ use cairn_stack::lockfile::{
 use cairn_stack::request::{RequestOptions, Requests, requests};
 use cairn_stack::run::{RunReport, run};
 use cairn_stack::structure::{CheckError, Conditions};
+use cairn_stack::suite::SuiteError;
 use cairn_store::Store;
 use tempfile::TempDir;
 
 use crate::bookkeeping::write_down;
+use crate::commands::images::open_image;
 use crate::commands::options::{BuildOptions, StackOption};
 use crate::error::{CommandError, Kind};
 use crate::means::Means;
@@ -45,11 +49,22 @@ pub struct StackRun {
     pub selected: Vec<ImageId>,
     /// The images whose steps all run, whatever the store holds.
     pub again: BTreeMap<ImageId, Reason>,
+    /// When this run began, in milliseconds since 1970.
+    started_ms: i64,
     /// Locks must not change.
     is_locked: bool,
     options: RequestOptions,
     /// Where the store lies that a `plan` without one thinks about; removed with this value.
     _no_store_yet: Option<TempDir>,
+}
+
+/// Which tests a run is about.
+#[derive(Debug, Clone, Default)]
+pub struct Testing {
+    /// Tests run even if they passed before.
+    pub again: bool,
+    /// Workflow suites that were named.
+    pub workflows: Vec<String>,
 }
 
 /// Locks, and what became of each.
@@ -130,6 +145,7 @@ impl StackRun {
             loaded,
             selected,
             again,
+            started_ms: milliseconds_now(),
             is_locked: options.locked,
             options: RequestOptions {
                 platform,
@@ -312,39 +328,75 @@ impl StackRun {
         prepared: &Prepared<'_>,
         engine: &Engine<'_>,
     ) -> Result<RunReport, CommandError> {
-        let started_ms = milliseconds_now();
         let report = run(prepared, engine, &self.names(requests))?;
         let stack = Some(self.loaded.stack.name.as_str());
-        write_down(command, stack, started_ms, prepared, &report, engine);
+        write_down(command, stack, self.started_ms, prepared, &report, engine);
         self.means.make_durable()?;
         Ok(report)
     }
 
-    /// Runs the tests of the images that were asked for and are there.
+    /// Runs the tests of the images that were asked for and are there, and writes down what came
+    /// of them.
     pub fn check(
         &self,
+        command: &str,
         report: &RunReport,
         session: &Session,
         events: &dyn EventSink,
-        use_evidence: bool,
+        testing: &Testing,
     ) -> Result<Vec<ImageCheck>, CommandError> {
         let conditions = self.conditions(session);
+        let environment = &session.settings.environment;
+        let index = environment.text("PIP_INDEX_URL").unwrap_or(PACKAGE_INDEX);
+        let record_of = |name: &str| self.record_of(name, report);
         let checker = Checker {
             store: &self.means.store,
             loaded: &self.loaded,
             conditions: &conditions,
+            fetcher: &self.means.fetcher,
+            package_index: index,
+            run: &self.means.settings.run,
+            program: std::env::current_exe().unwrap_or_else(|_| "cairn".into()),
+            record_of: &record_of,
+            workflows: &testing.workflows,
             events,
             cancel: &self.means.cancel,
-            use_evidence,
+            use_evidence: !testing.again,
+            fail_fast: self.means.settings.fail_fast,
         };
-        let mut checks = Vec::new();
-        for &id in &self.selected {
-            let name = self.loaded.stack[id].name.to_string();
-            if let Some(record) = report.record(&name) {
-                checks.push(checker.check(id, record)?);
-            }
+        // In graph order: a parent's tests come before those of what builds on it.
+        let order = self.loaded.graph.with_ancestors(&self.selected);
+        let asked = order.into_iter().filter(|id| self.selected.contains(id));
+        let images: Vec<(ImageId, &ImageRecord)> = asked
+            .filter_map(|id| {
+                let name = self.loaded.stack[id].name.to_string();
+                Some((id, report.record(&name)?))
+            })
+            .collect();
+        let checks = checker.check(&images)?;
+        let note = RunNote {
+            run: self.means.settings.run.clone(),
+            command: command.to_owned(),
+            stack: Some(self.loaded.stack.name.clone()),
+            started_ms: self.started_ms,
+        };
+        let is_success = report.is_success() && checks.iter().all(ImageCheck::passed);
+        let now = milliseconds_now();
+        if let Err(error) = record_tests(&self.means.store, &note, now, is_success, &checks) {
+            let lost = "these tests are missing from the history";
+            crate::bookkeeping::tell(events, lost, error);
         }
         Ok(checks)
+    }
+
+    /// An image of the stack: of this run, or as the store has it.
+    pub fn record_of(&self, name: &str, report: &RunReport) -> Option<ImageRecord> {
+        if let Some(record) = report.record(name) {
+            return Some(record.clone());
+        }
+        let id = self.loaded.stack.exact(name)?;
+        let name = self.loaded.stack[id].name.to_string();
+        open_image(&self.means.store, &name).ok()
     }
 
     fn conditions(&self, session: &Session) -> Conditions {
@@ -447,6 +499,9 @@ pub fn milliseconds_now() -> i64 {
     i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Python's own index of packages.
+const PACKAGE_INDEX: &str = "https://pypi.org/simple";
+
 impl From<LoadError> for CommandError {
     fn from(error: LoadError) -> Self {
         match error {
@@ -498,7 +553,15 @@ impl From<TestError> for CommandError {
         match error {
             TestError::Findings(findings) => Self::from_findings(Kind::Usage, findings),
             TestError::Store(error) => error.into(),
-            TestError::Check(CheckError::Cancelled) => CommandError::interrupted(),
+            TestError::Check(CheckError::Cancelled)
+            | TestError::Suite(SuiteError::Check(CheckError::Cancelled)) => {
+                CommandError::interrupted()
+            }
+            TestError::Suite(SuiteError::Packages(error)) => {
+                Self::from_error(Kind::Environment, &error)
+                    .hint("an image that has pytest itself needs nothing")
+                    .hint("`PIP_INDEX_URL` names another package index")
+            }
             TestError::Read { .. } => Self::from_error(Kind::Usage, &error),
             error => Self::from_error(Kind::Environment, &error),
         }

@@ -32,3 +32,5 @@ mod sources;
 mod stack;
 #[path = "e2e/surviving.rs"]
 mod surviving;
+#[path = "e2e/testing.rs"]
+mod testing;

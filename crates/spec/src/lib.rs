@@ -27,6 +27,7 @@ mod settings;
 mod sources;
 pub mod stack;
 mod suggest;
+pub mod suite;
 pub mod tags;
 pub mod written;
 
@@ -36,7 +37,7 @@ pub use graph::StackGraph;
 pub use resolve::resolve;
 pub use schema::schema;
 pub use settings::{
-    CaPolicy, EventKind, LintLevel, LockPolicy, NetworkPolicy, PackageSet, Rebuild,
+    CaPolicy, EventKind, LintLevel, LockPolicy, NetworkPolicy, PackageSet, Rebuild, SuitePlace,
 };
 pub use sources::Sources;
 pub use stack::{Image, ImageId, ImageName, ImageSource, Stack};

@@ -47,6 +47,7 @@ mod tests {
             "enum" => rule.as_array().unwrap().contains(value),
             "const" => rule == value,
             "minimum" => value.as_i64().is_none_or(|it| Some(it) >= rule.as_i64()),
+            "maximum" => value.as_i64().is_none_or(|it| Some(it) <= rule.as_i64()),
             "items" => {
                 let mut items = value.as_array().into_iter().flatten();
                 items.all(|item| accepts(root, rule, item))
@@ -122,9 +123,13 @@ mod tests {
         context = "images/ml"
         args = { A = "x", B = 1, C = 1.5, D = true }
         labels = { a = "b" }
-        tests = { structure = "structure.yaml" }
         names = { "ghcr.io/lab" = "ml-platform" }
         on."linux/arm64" = { args = { A = "arm" } }
+        [image.ml.tests]
+        pytest = ["test", { path = "more", on = "host", command = "true", env = { A = 1 } }]
+        integration = { path = "ui", services = ["db"], read-only = true, timeout = "5m" }
+        workflow = "gpu"
+        services.db = { image = "base", command = ["serve"], port = 80, ready = "true" }
         [image.r.matrix]
         exclude = [{ r = "4.3", system = ["noble"] }]
         r = ["4.3", "4.4"]
@@ -171,7 +176,10 @@ mod tests {
             ("system.noble = {}", "system.noble = { sufix = \"\" }"),
             ("names = {", "names = 3 #"),
             ("ignore = [\"docs\"]", "ignore = \"docs\""),
-            ("structure = \"structure.yaml\"", "pytest = \"test\""),
+            ("on = \"host\"", "on = \"hosts\""),
+            ("path = \"more\"", "paht = \"more\""),
+            ("workflow = \"gpu\"", "workflow = 1"),
+            ("port = 80", "port = 0"),
         ];
         for (from, to) in changes {
             let text = GOOD.replacen(from, to, 1);

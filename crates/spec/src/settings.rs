@@ -99,6 +99,16 @@ words! {
 }
 
 words! {
+    /// Where a suite of tests runs.
+    SuitePlace {
+        /// Inside the image.
+        Image = "image",
+        /// On the host, with the image's name in `TEST_IMAGE`.
+        Host = "host",
+    }
+}
+
+words! {
     /// What sort of event a run answers.
     EventKind {
         /// A push to a branch that is not main.

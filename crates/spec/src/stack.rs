@@ -16,6 +16,7 @@ use cairn_oci::Platform;
 use crate::settings::{CaPolicy, EventKind, LockPolicy, NetworkPolicy, PackageSet, Rebuild};
 use crate::sources::Sources;
 use crate::suggest::nearest;
+use crate::suite::Tests;
 use crate::tags::TagRules;
 use crate::written::Spanned;
 
@@ -166,13 +167,6 @@ pub struct DebianSource {
     pub keyring: Option<Spanned<String>>,
     /// The parts of the archive; never empty.
     pub components: Vec<String>,
-}
-
-/// Tests that an image must pass.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tests {
-    /// container-structure-test files, by their paths from the spec's folder; none twice.
-    pub structure: Vec<Spanned<String>>,
 }
 
 /// The place of an image in its [`Stack`].

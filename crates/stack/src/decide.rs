@@ -26,6 +26,7 @@ use crate::git;
 use crate::load::{Choices, LoadedStack};
 use crate::lockfile;
 use crate::plan::{ImageDecision, PlanReport, StepAction};
+use crate::suite;
 
 /// Why an image is looked at, or built whatever the store holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -244,7 +245,18 @@ fn is_of(loaded: &LoadedStack, id: ImageId, file: &str) -> bool {
             .trim_end_matches('/')
             .to_owned()
     };
-    let is_test = image.tests.structure.iter().any(|test| plain(test) == file);
+    let is_below = |folder: &str| {
+        let folder = plain(folder);
+        file.strip_prefix(folder.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let suites = &image.tests.suites;
+    let mut folders = suites
+        .iter()
+        .flat_map(|suite| std::iter::once(&suite.path).chain(&suite.python_path));
+    let is_test = image.tests.structure.iter().any(|test| plain(test) == file)
+        || folders.any(|folder| is_below(folder))
+        || suites.iter().any(|suite| suite::reads(suite, file));
     let is_source = match loaded.source(id) {
         ImageSource::Debian(base) => base.keyring.as_ref().is_some_and(|it| plain(it) == file),
         ImageSource::Dockerfile(source) => {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use cairn_build::event::Outcome;
 use cairn_build::run::Prepared;
 use cairn_build::solve::SolvedStep;
-use cairn_store::{BuiltImage, RunRecord, StepRecord, Store, StoreError};
+use cairn_store::{BuiltImage, RunRecord, StepRecord, Store, StoreError, TestRecord};
 use serde::Serialize;
 
+use crate::check::ImageCheck;
 use crate::plan::in_words;
 use crate::run::{ImageState, RunReport};
 
@@ -79,6 +80,60 @@ pub fn record(
     history.record_images(&images.collect::<Vec<_>>())
 }
 
+/// Writes down the tests of a run that were run, and how it ended with them. A run that ran none
+/// leaves no trace here.
+pub fn record_tests(
+    store: &Store,
+    note: &RunNote,
+    finished_ms: i64,
+    is_success: bool,
+    checks: &[ImageCheck],
+) -> Result<(), StoreError> {
+    let mut tests = Vec::new();
+    for check in checks {
+        for file in &check.files {
+            let Some(digest) = file.digest else { continue };
+            tests.extend(file.tests.iter().map(|test| {
+                TestRecord {
+                    run: note.run.clone(),
+                    image: check.image.clone(),
+                    image_digest: check.content.clone(),
+                    test: format!("{}: {}", file.file, test.test),
+                    test_digest: digest.to_string(),
+                    platform: check.platform.clone(),
+                    verdict: match (test.passed, test.skipped) {
+                        (false, _) => "failed",
+                        (true, true) => "skipped",
+                        (true, false) => "passed",
+                    }
+                    .to_owned(),
+                    detail: test.detail.clone(),
+                    finished_ms,
+                    duration_ms: milliseconds_of(test.seconds),
+                }
+            }));
+        }
+    }
+    if tests.is_empty() {
+        return Ok(());
+    }
+    let history = store.history()?;
+    history.start_run(&RunRecord {
+        run: note.run.clone(),
+        command: note.command.clone(),
+        stack: note.stack.clone(),
+        started_ms: note.started_ms,
+        finished_ms: Some(finished_ms),
+        outcome: Some(if is_success { "succeeded" } else { "failed" }.to_owned()),
+    })?;
+    history.record_tests(&tests)
+}
+
+fn milliseconds_of(seconds: f64) -> u64 {
+    let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn step_record(
     note: &RunNote,
     prepared: &Prepared<'_>,
@@ -136,6 +191,26 @@ pub struct WhyReport {
     pub started_ms: i64,
     /// Its steps that were not simply found.
     pub steps: Vec<WhyStep>,
+    /// Its tests when they last ran.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<WhyTest>,
+}
+
+/// What came of a test file or suite when it last ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WhyTest {
+    /// The file or folder.
+    pub file: String,
+    /// The run.
+    pub run: String,
+    /// The digest of the image's content that it ran on.
+    pub content: String,
+    /// How many tests passed.
+    pub passed: usize,
+    /// How many failed.
+    pub failed: usize,
+    /// How many were skipped.
+    pub skipped: usize,
 }
 
 /// Why one step ran.
@@ -185,5 +260,36 @@ pub fn why(store: &Store, image: &str) -> Result<Option<WhyReport>, StoreError> 
         run,
         started_ms,
         steps: steps.collect(),
+        tests: last_tests(&store.history()?.tests_of_image(image)?),
     }))
+}
+
+/// The last results of each file, of tests that come newest first.
+fn last_tests(history: &[TestRecord]) -> Vec<WhyTest> {
+    let mut files: Vec<WhyTest> = Vec::new();
+    for test in history {
+        let file = test.test.split_once(": ").map_or("", |(file, _)| file);
+        let known = files.iter().position(|it| it.file == file);
+        let at = known.unwrap_or_else(|| {
+            files.push(WhyTest {
+                file: file.to_owned(),
+                run: test.run.clone(),
+                content: test.image_digest.clone(),
+                passed: 0,
+                failed: 0,
+                skipped: 0,
+            });
+            files.len() - 1
+        });
+        if files[at].run != test.run {
+            continue;
+        }
+        match test.verdict.as_str() {
+            "failed" => files[at].failed += 1,
+            "skipped" => files[at].skipped += 1,
+            _ => files[at].passed += 1,
+        }
+    }
+    files.sort_by(|a, b| a.file.cmp(&b.file));
+    files
 }

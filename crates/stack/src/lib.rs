@@ -27,4 +27,5 @@ pub mod request;
 pub mod run;
 pub mod single;
 pub mod structure;
+pub mod suite;
 pub mod unused_args;

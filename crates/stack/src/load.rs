@@ -144,17 +144,25 @@ fn included(path: &Path) -> Result<Source, String> {
 
 /// Test files that the spec names and that are not there.
 fn missing_tests(directory: &Path, stack: &Stack) -> Vec<Diagnostic> {
-    let files = stack.images.iter().flat_map(|image| &image.tests.structure);
-    let missing = files.filter(|file| !directory.join(&file.value).is_file());
+    let tests = stack.images.iter().map(|image| &image.tests);
+    let files = tests.clone().flat_map(|tests| &tests.structure);
+    let files = files.filter(|file| !directory.join(&file.value).is_file());
+    let suites = tests.flat_map(|tests| &tests.suites);
+    let folders = suites.flat_map(|suite| std::iter::once(&suite.path).chain(&suite.python_path));
+    let folders = folders.filter(|path| !directory.join(&path.value).exists());
+    let missing = files
+        .map(|file| ("no test file", file))
+        .chain(folders.map(|path| ("no tests", path)));
     let mut findings: Vec<Diagnostic> = missing
-        .map(|file| {
-            let finding = Diagnostic::error(format!("no test file `{}`", file.value));
+        .map(|(what, path)| {
+            let finding = Diagnostic::error(format!("{what} `{}`", path.value));
             stack
                 .sources
-                .point(finding, file.span)
+                .point(finding, path.span)
                 .hint("Paths of tests start from the folder of the file they are written in.")
         })
         .collect();
+    findings.sort_by_key(|finding| finding.label.as_ref().map(|label| label.span.start));
     findings.dedup();
     findings
 }

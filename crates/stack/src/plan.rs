@@ -1,13 +1,16 @@
 //! What a run would do, image by image, with causes: plain data for people and for CI.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_build::event::VertexId;
+use cairn_build::image::ImageRecord;
 use cairn_build::lower::LoweredImage;
 use cairn_build::plan::{Cause, Decision};
 use cairn_build::run::Prepared;
+use cairn_build::solve::Solved;
 use serde::Serialize;
 
+use crate::check::TestPlan;
 use crate::decide::Reason;
 
 /// The plan of a run.
@@ -35,6 +38,9 @@ pub struct ImagePlan {
     pub reasons: Vec<Reason>,
     /// Its steps that do not simply come from the store.
     pub steps: Vec<StepPlan>,
+    /// What would become of its tests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestPlan>,
 }
 
 /// What happens to an image.
@@ -131,7 +137,24 @@ fn image_plan(
         decision,
         reasons: Vec::new(),
         steps,
+        tests: Vec::new(),
     }
+}
+
+/// The images that are there without running anything.
+pub fn records(prepared: &Prepared<'_>) -> BTreeMap<String, ImageRecord> {
+    let solved = Solved {
+        results: prepared.at_hand(),
+        ..Solved::default()
+    };
+    let images = prepared.lowered.images.iter();
+    let records = images.filter_map(|image| {
+        let is_there = |id: VertexId| matches!(prepared.plan.decision(id), Decision::Reuse(_));
+        let all_there = prepared.vertices_of(image).into_iter().all(is_there);
+        let record = prepared.assemble(image, &solved).filter(|_| all_there)?;
+        Some((image.name.clone(), record))
+    });
+    records.collect()
 }
 
 fn step_plan(prepared: &Prepared<'_>, id: VertexId) -> StepPlan {

@@ -1,8 +1,14 @@
 //! `cairn plan`: what a run would do, and why.
 
+use std::collections::BTreeMap;
+
 use cairn_build::event::NoEvents;
+use cairn_build::image::ImageRecord;
+use cairn_stack::check::{TestAction, TestPlan, forecast};
 use cairn_stack::decide::{Range, decide, since};
-use cairn_stack::plan::{ImageDecision, ImagePlan, PlanReport, StepAction, StepPlan, report};
+use cairn_stack::plan::{
+    ImageDecision, ImagePlan, PlanReport, StepAction, StepPlan, records, report,
+};
 use clap::Args;
 use serde::Serialize;
 
@@ -54,7 +60,9 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     let locks = stack.locked(Keep::Forget, &session.printer)?;
     let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);
-    let mut plan = report(&stack.prepare(&requests, &engine)?);
+    let prepared = stack.prepare(&requests, &engine)?;
+    let mut plan = report(&prepared);
+    tests(&mut plan, &stack, &records(&prepared))?;
     let range = match &args.since {
         Some(revision) => Some(range(args, session, &stack, revision)?),
         None => None,
@@ -69,6 +77,26 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     match args.json.json {
         true => session.printer.json(&plan)?,
         false => session.printer.lines(&lines(&plan))?,
+    }
+    Ok(())
+}
+
+/// Adds what would become of the tests of the images that were asked for.
+fn tests(
+    plan: &mut PlanReport,
+    stack: &StackRun,
+    records: &BTreeMap<String, ImageRecord>,
+) -> Result<(), CommandError> {
+    let record_of = |name: &str| records.get(name).cloned();
+    for image in &mut plan.images {
+        let Some(id) = stack.loaded.stack.exact(&image.image) else {
+            continue;
+        };
+        if stack.selected.contains(&id) {
+            let store = &stack.means.store;
+            let record = records.get(&image.image);
+            image.tests = forecast(store, &stack.loaded, id, record, &record_of)?;
+        }
     }
     Ok(())
 }
@@ -156,8 +184,22 @@ fn image_lines(image: &ImagePlan) -> Vec<Line> {
     let mut lines = vec![line];
     if image.decision != ImageDecision::Skip {
         lines.extend(image.steps.iter().map(step_line));
+        lines.extend(image.tests.iter().map(test_line));
     }
     lines
+}
+
+fn test_line(test: &TestPlan) -> Line {
+    let (word, tone) = match test.action {
+        TestAction::Run => ("test", Tone::Busy),
+        TestAction::Reuse => ("known", Tone::Good),
+        TestAction::After => ("test", Tone::Plain),
+        TestAction::Wait => ("apart", Tone::Dim),
+    };
+    let file = sanitize::name(&test.file);
+    Line::new(tone, format!("       {word:<6}"))
+        .with(Tone::Plain, format!(" {} {file}", test.kind))
+        .with(Tone::Dim, format!("  because {}", test.because))
 }
 
 fn step_line(step: &StepPlan) -> Line {

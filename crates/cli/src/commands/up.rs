@@ -1,19 +1,22 @@
 //! `cairn up`, `cairn test` and `cairn build` for a stack: plan, build, test, report.
 
+use std::path::PathBuf;
+
 use cairn_sandbox::interrupt;
-use cairn_stack::check::ImageCheck;
+use cairn_stack::check::{ImageCheck, junit};
 use cairn_stack::run::{ImageState, RunReport};
 use clap::Args;
 use serde::Serialize;
 
 use super::build::BuildArgs;
 use super::options::{BuildOptions, JsonOption, ProgressOption, StackOption};
+use super::test_list;
 use crate::error::{CommandError, Kind};
 use crate::failures;
 use crate::progress::{Progress, count};
 use crate::session::Session;
 use crate::settings::ProgressChoice;
-use crate::stack_run::{Keep, StackRun};
+use crate::stack_run::{Keep, StackRun, Testing};
 use crate::style::Tone;
 use crate::table::{Align, Cell, Table};
 use crate::warnings;
@@ -29,9 +32,19 @@ pub struct UpArgs {
     #[command(flatten)]
     options: BuildOptions,
     #[command(flatten)]
+    results: ResultsOption,
+    #[command(flatten)]
     progress: ProgressOption,
     #[command(flatten)]
     json: JsonOption,
+}
+
+/// Where results go besides.
+#[derive(Debug, Clone, Args)]
+pub struct ResultsOption {
+    /// Write the tests' results as JUnit XML, also when something failed
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
 }
 
 /// Test images of a stack, building first what is not up to date
@@ -45,10 +58,18 @@ pub struct TestArgs {
     /// Run tests even if they passed before
     #[arg(long)]
     again: bool,
+    /// Run the workflow tests of this name, too (can be repeated)
+    #[arg(long, value_name = "NAME")]
+    workflow: Vec<String>,
+    /// Run nothing: list the tests of the images, those that people do by hand among them
+    #[arg(long, conflicts_with_all = ["again", "workflow", "junit"])]
+    list: bool,
     #[command(flatten)]
     stack: StackOption,
     #[command(flatten)]
     options: BuildOptions,
+    #[command(flatten)]
+    results: ResultsOption,
     #[command(flatten)]
     progress: ProgressOption,
     #[command(flatten)]
@@ -87,6 +108,7 @@ pub fn up(args: &UpArgs, session: &mut Session) -> Result<(), CommandError> {
     let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
     let choice = args.progress.progress;
     let done = Done::of(&stack, "up", Tests::Run, choice, session)?;
+    done.keep(&args.results)?;
     match args.json.json {
         true => session.printer.json(&done.report())?,
         false => session.printer.lines(&done.table().lines())?,
@@ -95,21 +117,25 @@ pub fn up(args: &UpArgs, session: &mut Session) -> Result<(), CommandError> {
 }
 
 pub fn test(args: &TestArgs, session: &mut Session) -> Result<(), CommandError> {
+    if args.list {
+        return test_list::run(&args.stack, &args.images, args.json.json, session);
+    }
     let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
+    test_list::check_workflows(&stack.loaded, &stack.selected, &args.workflow)?;
     let choice = args.progress.progress;
-    let tests = if args.again {
-        Tests::RunAgain
-    } else {
-        Tests::Run
-    };
+    let tests = Tests::Chosen(Testing {
+        again: args.again,
+        workflows: args.workflow.clone(),
+    });
     let done = Done::of(&stack, "test", tests, choice, session)?;
+    done.keep(&args.results)?;
     if args.json.json {
         session.printer.json(&done.checks)?;
     }
     if done.run.is_success() && !done.has_tests() {
         session.printer.note(
-            "there is nothing to test: no image of this run has `tests = { structure = \"FILE\" }` \
-             in cairn.toml",
+            "there is nothing to test: no image of this run has `tests` in cairn.toml that run by \
+             themselves (`--list` lists all)",
         );
     }
     done.verdict(session, choice)
@@ -139,14 +165,14 @@ pub fn build(
 }
 
 /// What becomes of the images' tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Tests {
     /// They are not run.
     Skip,
     /// They are run where they have not passed on the same image before.
     Run,
-    /// They are all run.
-    RunAgain,
+    /// They are run as was said.
+    Chosen(Testing),
 }
 
 /// A run that came to its end.
@@ -192,7 +218,7 @@ impl Done {
                 Some(locks) => locks,
                 None => {
                     let run = stack.solve(command, &requests, &prepared, &engine)?;
-                    return Self::tested(stack, run, tests, progress, session);
+                    return Self::tested(stack, command, run, tests, progress, session);
                 }
             }
         };
@@ -200,11 +226,12 @@ impl Done {
         let engine = stack.engine(&requests, progress);
         let prepared = stack.prepare(&requests, &engine)?;
         let run = stack.solve(command, &requests, &prepared, &engine)?;
-        Self::tested(stack, run, tests, progress, session)
+        Self::tested(stack, command, run, tests, progress, session)
     }
 
     fn tested(
         stack: &StackRun,
+        command: &str,
         run: RunReport,
         tests: Tests,
         progress: &Progress,
@@ -213,10 +240,26 @@ impl Done {
         let checks = match tests {
             _ if stack.means.cancel.is_cancelled() => None,
             Tests::Skip => None,
-            Tests::Run => Some(stack.check(&run, session, progress, true)?),
-            Tests::RunAgain => Some(stack.check(&run, session, progress, false)?),
+            Tests::Run => {
+                Some(stack.check(command, &run, session, progress, &Testing::default())?)
+            }
+            Tests::Chosen(testing) => {
+                Some(stack.check(command, &run, session, progress, &testing)?)
+            }
         };
         Ok(Self { run, checks })
+    }
+
+    /// Writes results where they were asked for.
+    fn keep(&self, option: &ResultsOption) -> Result<(), CommandError> {
+        let Some(path) = &option.junit else {
+            return Ok(());
+        };
+        let text = junit(self.checks.as_deref().unwrap_or_default());
+        std::fs::write(path, text).map_err(|error| {
+            CommandError::from_error(Kind::Environment, &error)
+                .while_doing(format!("cannot write {}", path.display()))
+        })
     }
 
     /// Says what failed, and with which code to end.
@@ -234,7 +277,17 @@ impl Done {
             0 => Ok(()),
             failed => {
                 let text = format!("{} failed", count(failed, "test"));
-                Err(CommandError::new(Kind::Work, text))
+                let error = CommandError::new(Kind::Work, text);
+                let files = self.checks.iter().flatten().flat_map(|check| &check.files);
+                let log = files
+                    .filter(|file| !file.passed())
+                    .find_map(|file| file.log.as_ref());
+                Err(match log.and_then(|log| log.parent()) {
+                    Some(folder) => {
+                        error.hint(format!("all that they printed is in {}", folder.display()))
+                    }
+                    None => error,
+                })
             }
         }
     }
@@ -283,12 +336,20 @@ impl Done {
         let tests = checks
             .filter(|check| check.image == image)
             .flat_map(ImageCheck::tests);
-        let (passed, failed): (Vec<_>, Vec<_>) = tests.partition(|test| test.passed);
-        match (passed.len(), failed.len()) {
-            (0, 0) => String::new(),
-            (passed, 0) => format!("{passed} passed"),
-            (passed, failed) => format!("{passed} passed, {failed} failed"),
+        let mut counts = [(0, "passed"), (0, "failed"), (0, "skipped")];
+        for test in tests {
+            let at = match (test.passed, test.skipped) {
+                (true, false) => 0,
+                (false, _) => 1,
+                (true, true) => 2,
+            };
+            counts[at].0 += 1;
         }
+        let told = counts.iter().filter(|(number, _)| *number > 0);
+        let told: Vec<String> = told
+            .map(|(number, word)| format!("{number} {word}"))
+            .collect();
+        told.join(", ")
     }
 }
 

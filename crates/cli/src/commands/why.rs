@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cairn_oci::Reference;
-use cairn_stack::history::{WhyReport, WhyStep, why};
+use cairn_stack::history::{WhyReport, WhyStep, WhyTest, why};
 use cairn_stack::load::LoadError;
 use clap::Args;
 
@@ -88,6 +88,7 @@ fn lines(report: &WhyReport) -> Vec<Line> {
     );
     std::iter::once(heading)
         .chain(report.steps.iter().map(step_line))
+        .chain(report.tests.iter().map(test_line))
         .collect()
 }
 
@@ -107,4 +108,30 @@ fn step_line(step: &WhyStep) -> Line {
         "" => line,
         because => line.with(Tone::Dim, format!("  because {}", sanitize::name(because))),
     }
+}
+
+fn test_line(test: &WhyTest) -> Line {
+    let counts = [
+        (test.passed, "passed"),
+        (test.failed, "failed"),
+        (test.skipped, "skipped"),
+    ];
+    let told = counts.iter().filter(|(number, _)| *number > 0);
+    let told: Vec<String> = told
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect();
+    let tone = match test.failed {
+        0 => Tone::Good,
+        _ => Tone::Bad,
+    };
+    Line::new(tone, format!("{:>9}", "tested"))
+        .with(
+            Tone::Plain,
+            format!(
+                "        {}  {}",
+                sanitize::name(&test.file),
+                told.join(", ")
+            ),
+        )
+        .with(Tone::Dim, format!("  in {}", test.run))
 }

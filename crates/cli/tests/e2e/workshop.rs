@@ -80,6 +80,17 @@ impl Said {
         self
     }
 
+    /// Fails the test unless standard output has this text.
+    #[track_caller]
+    pub(crate) fn out_has(self, text: &str) -> Self {
+        assert!(
+            self.out.contains(text),
+            "no `{text}` in stdout:\n{}",
+            self.out
+        );
+        self
+    }
+
     /// Fails the test if standard error has this text.
     #[track_caller]
     pub(crate) fn err_lacks(self, text: &str) -> Self {

@@ -12,6 +12,7 @@ mod matrix;
 mod merge;
 mod publishing;
 mod source;
+mod suites;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -21,10 +22,9 @@ use cairn_oci::Platform;
 
 use crate::settings::{CaPolicy, LockPolicy, NetworkPolicy, Rebuild};
 use crate::sources::Sources;
-use crate::stack::{BuildSettings, Changes, Image, Stack, Tests};
+use crate::stack::{BuildSettings, Changes, Image, Stack};
 use crate::suggest::nearest;
 use crate::written::{BuildSection, Parsed, Spanned, SpecFile, StackSection};
-use checks::distinct;
 use matrix::Member;
 use merge::Merged;
 
@@ -248,15 +248,6 @@ impl Resolver<'_> {
             labels.insert(key.clone(), value.0.clone());
         }
         labels
-    }
-
-    fn tests(&mut self, merged: &Merged<'_>) -> Tests {
-        let written = merged.tests.iter().filter_map(|it| it.structure.as_ref());
-        let structure = distinct(written.flat_map(|it| &it.0));
-        for file in &structure {
-            self.not_empty(file, "structure");
-        }
-        Tests { structure }
     }
 }
 

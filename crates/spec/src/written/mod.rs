@@ -14,6 +14,7 @@ mod parse;
 mod reader;
 mod schema;
 mod shape;
+mod suites;
 mod value;
 mod variables;
 
@@ -25,6 +26,7 @@ use schemars::JsonSchema;
 pub use parse::{Parsed, parse};
 #[cfg(test)]
 pub(crate) use shape::ALL as SHAPES;
+pub use suites::{ServiceSection, SuiteSection, Suites, TestsSection};
 pub use value::{Scalar, Spanned, StringOrList};
 
 /// What surrounds a spec and may be used by it: files, choices, variables.
@@ -400,14 +402,6 @@ pub struct DebianSection {
     pub keyring: Option<Spanned<String>>,
     /// The parts of the archive; `main` without.
     pub components: Option<Vec<Spanned<String>>>,
-}
-
-/// Tests that an image must pass.
-#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct TestsSection {
-    /// container-structure-test files, by their paths from the spec's folder.
-    pub structure: Option<StringOrList>,
 }
 
 #[cfg(test)]

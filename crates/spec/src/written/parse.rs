@@ -10,8 +10,8 @@ use super::value::{Spanned, StringOrList};
 use super::{
     AxisSection, BuildSection, ChangesSection, DebianSection, Defaults, EnvSection, ImageSection,
     LockSection, MatrixSection, NamesSection, OnSection, PlatformEntry, SpecFile, StackOverlay,
-    StackSection, Surroundings, TagsSection, TestsSection, VariableSection, VariantSection,
-    include, overlay, shape, variables,
+    StackSection, Surroundings, TagsSection, VariableSection, VariantSection, include, overlay,
+    shape, variables,
 };
 use crate::sources::Sources;
 
@@ -436,13 +436,6 @@ impl Reader<'_> {
             components: self.strings(&fields, "components"),
         };
         Some(Spanned::new(section, entry.key_span))
-    }
-
-    fn tests(&mut self, fields: &Fields<'_>, at: &str) -> Option<TestsSection> {
-        let table = self.table(fields.get("tests")?)?;
-        let fields = self.fields(table, &shape::TESTS, &join(at, "tests"));
-        let structure = self.paths(&fields, "structure");
-        Some(TestsSection { structure })
     }
 }
 

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
     AxisSection, LockSection, MatrixSection, NamesSection, PlatformEntry, Scalar, StringOrList,
-    VariableSection, VariantSection,
+    SuiteSection, Suites, VariableSection, VariantSection,
 };
 
 impl JsonSchema for LockSection {
@@ -101,6 +101,22 @@ impl JsonSchema for NamesSection {
                 { "type": "object", "additionalProperties": { "type": "string" } }
             ]
         })
+    }
+}
+
+impl JsonSchema for Suites {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Suites".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let suite = generator.subschema_for::<SuiteSection>();
+        let one = json_schema!({ "anyOf": [{ "type": "string" }, suite] });
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
 }
 

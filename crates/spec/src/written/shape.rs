@@ -200,8 +200,8 @@ pub(crate) const DEBIAN: Shape = Shape {
 pub(crate) const TESTS: Shape = Shape {
     name: "`tests`",
     definition: Some("TestsSection"),
-    keys: &["structure"],
-    later: &[
+    keys: &[
+        "structure",
         "pytest",
         "integration",
         "workflow",
@@ -209,10 +209,38 @@ pub(crate) const TESTS: Shape = Shape {
         "services",
         "timeout",
     ],
+    later: &[],
+};
+
+pub(crate) const SUITE: Shape = Shape {
+    name: "a suite of tests",
+    definition: Some("SuiteSection"),
+    keys: &[
+        "path",
+        "name",
+        "on",
+        "command",
+        "args",
+        "python-path",
+        "env",
+        "services",
+        "user",
+        "read-only",
+        "gpu",
+        "timeout",
+    ],
+    later: &[],
+};
+
+pub(crate) const SERVICE: Shape = Shape {
+    name: "`tests.services.*`",
+    definition: Some("ServiceSection"),
+    keys: &["image", "command", "env", "port", "log", "ready", "timeout"],
+    later: &[],
 };
 
 /// Every kind of table.
 pub(crate) const ALL: &[Shape] = &[
     FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, ON, PLATFORM, TAGS, CHANGES, VARIABLE, ENV,
-    DEBIAN, TESTS,
+    DEBIAN, TESTS, SUITE, SERVICE,
 ];

@@ -26,7 +26,8 @@ use super::result::{CheckError, Failure, TestKind, TestResult};
 use super::subject::{Conditions, Content, Inspection, lookup, set};
 
 /// Docker's, for images that set none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const HOSTNAME: &str = "cairn";
 /// Of a command's output, so much is kept and compared.
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
@@ -215,7 +216,7 @@ fn bind(mount: &BindMount, folder: &Path) -> Mount {
     }
 }
 
-fn accounts(inspection: &Inspection<'_>) -> Result<Accounts, CheckError> {
+pub(crate) fn accounts(inspection: &Inspection<'_>) -> Result<Accounts, CheckError> {
     let text = |path| {
         Ok::<_, CheckError>(match inspection.read(path)? {
             Content::Text(text) => text,
@@ -309,7 +310,7 @@ impl Run<'_> {
         let changed = self.changes.iter().map(|it| it.upper().to_owned());
         sandbox.lowers = image.chain(changed).collect();
         let change = match keeps_changes {
-            true => Some(self.begin_change()?),
+            true => Some(self.inspection.begin_change()?),
             false => None,
         };
         if let Some(change) = &change {
@@ -329,24 +330,6 @@ impl Run<'_> {
                 source,
             }),
         }
-    }
-
-    /// A new changeset; its root has to look like the image's, which it will cover.
-    fn begin_change(&self) -> Result<ActiveSnapshot, CheckError> {
-        use std::os::unix::fs::PermissionsExt;
-        let change = self.inspection.subject.store.begin_snapshot()?;
-        if let Some(root) = self.inspection.facts("/")? {
-            let permissions = std::fs::Permissions::from_mode(root.mode);
-            std::fs::set_permissions(change.upper(), permissions).map_err(|source| {
-                CheckError::Io {
-                    doing: "set the mode of",
-                    path: change.upper().to_owned(),
-                    source,
-                }
-            })?;
-            change.set_owner(Path::new(""), root.uid, root.gid)?;
-        }
-        Ok(change)
     }
 
     fn verdict(&mut self, ended: Ended, output: Output) -> TestResult {

@@ -37,6 +37,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use command::{DEFAULT_PATH, accounts};
 pub use digest::{digest, is_repeatable};
 pub use evaluate::evaluate;
 pub use expand::expand;
@@ -46,3 +47,4 @@ pub use parse::{Parsed, parse};
 pub use pattern::{Pattern, PatternError};
 pub use result::{CheckError, Failure, TestKind, TestResult, Verdict};
 pub use subject::{Conditions, Subject};
+pub(crate) use subject::{Inspection, lookup, set};

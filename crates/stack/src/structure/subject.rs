@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cairn_oci::RunConfig;
 use cairn_sandbox::{CaTrust, Network};
-use cairn_store::{Entry, EntryKind, LayeredView, SnapshotId, Store};
+use cairn_store::{ActiveSnapshot, Entry, EntryKind, LayeredView, SnapshotId, Store};
 
 use super::expand::expand;
 use super::file::Variable;
@@ -142,6 +142,24 @@ impl<'a> Inspection<'a> {
             EntryKind::Directory => Ok(Content::NoFile("a directory")),
             _ => Ok(Content::NoFile("a special file")),
         }
+    }
+
+    /// A new changeset; its root has to look like the image's, which it will cover.
+    pub(crate) fn begin_change(&self) -> Result<ActiveSnapshot, CheckError> {
+        use std::os::unix::fs::PermissionsExt;
+        let change = self.subject.store.begin_snapshot()?;
+        if let Some(root) = self.facts("/")? {
+            let permissions = std::fs::Permissions::from_mode(root.mode);
+            std::fs::set_permissions(change.upper(), permissions).map_err(|source| {
+                CheckError::Io {
+                    doing: "set the mode of",
+                    path: change.upper().to_owned(),
+                    source,
+                }
+            })?;
+            change.set_owner(Path::new(""), root.uid, root.gid)?;
+        }
+        Ok(change)
     }
 
     /// A path without a leading slash starts at the root all the same.

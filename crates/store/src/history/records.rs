@@ -218,6 +218,16 @@ impl History {
         found.optional().map_err(|source| self.failed(source))
     }
 
+    /// The newest tests of an image, newest first.
+    pub fn tests_of_image(&self, image: &str) -> Result<Vec<TestRecord>, StoreError> {
+        const TESTS_MAX: i64 = 5000;
+        let sql = format!(
+            "SELECT {TEST_COLUMNS} FROM tests WHERE image = ?1
+             ORDER BY finished_ms DESC, rowid DESC LIMIT {TESTS_MAX}"
+        );
+        self.rows(&sql, params![image], test)
+    }
+
     /// The tests of a run, in the order they were noted.
     pub fn tests_of_run(&self, run: &str) -> Result<Vec<TestRecord>, StoreError> {
         let sql = format!("SELECT {TEST_COLUMNS} FROM tests WHERE run = ?1 ORDER BY rowid");

@@ -6,7 +6,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE runs (
         run TEXT PRIMARY KEY,
         command TEXT NOT NULL,
@@ -57,7 +58,9 @@ const STEPS: [&str; 1] = ["
     ) STRICT;
     CREATE INDEX images_by_name ON images (image, built_ms);
     CREATE INDEX images_by_run ON images (run);
-"];
+",
+    "CREATE INDEX tests_by_image ON tests (image, finished_ms);",
+];
 
 /// Brings a database to the newest version that this code knows.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
