@@ -22,6 +22,11 @@ pub enum Clue {
         /// The number of that user.
         uid: u32,
     },
+    /// A program wanted to become another user where there is none to become.
+    OnlyOneId {
+        /// The line that says so.
+        line: String,
+    },
 }
 
 /// What a step was, as far as its failure may come from it.
@@ -49,6 +54,13 @@ impl Clue {
         // 126 and the codes of signals have hints of their own, and these say more.
         if step.code >= 126 {
             return None;
+        }
+        // What sudo says where set-uid programs have no power, which is so with a single id only.
+        let only_one_id = |line: &&String| line.contains("no new privileges");
+        if let Some(line) = lines.clone().find(only_one_id) {
+            return Some(Clue::OnlyOneId {
+                line: line.trim().to_owned(),
+            });
         }
         let says_denied =
             |line: &&String| line.contains("ermission denied") || line.contains("not permitted");
@@ -83,6 +95,12 @@ impl Clue {
                  with --chown, or do it before USER.",
                 cut(line),
                 named(user, *uid)
+            ),
+            Clue::OnlyOneId { line } => format!(
+                "`{}`: this account has no range of subordinate ids, so that nothing inside can \
+                 become another user. Put `USER root` before the line instead of `sudo`, or have \
+                 an administrator give the account a range; `cairn doctor` says how.",
+                cut(line)
             ),
         }
     }
@@ -140,7 +158,7 @@ mod tests {
     fn program(line: &str) -> Option<String> {
         match clue(127, &[line])? {
             Clue::NoProgram { program, .. } => Some(program),
-            Clue::Denied { .. } => None,
+            Clue::Denied { .. } | Clue::OnlyOneId { .. } => None,
         }
     }
 
@@ -155,6 +173,20 @@ mod tests {
         assert_eq!(clue(1, &["/bin/sh: gcc: not found"]), None, "another code");
         let hint = clue(127, &["sh: gcc: not found", "bye"]).unwrap().hint();
         assert!(hint.contains("`gcc`") && hint.contains("/bin:/opt"));
+    }
+
+    #[test]
+    fn sudo_with_a_single_id_is_told_apart() {
+        let lines = [
+            "sudo: /etc/sudo.conf is owned by uid 1000, should be 0",
+            "sudo: The \"no new privileges\" flag is set, which prevents sudo from running as root.",
+            "sudo: If sudo is running in a container, you may need to adjust the configuration.",
+        ];
+        let hint = clue(1, &lines).unwrap().hint();
+        assert!(
+            hint.contains("`USER root`") && hint.contains("`cairn doctor`"),
+            "{hint}"
+        );
     }
 
     #[test]
