@@ -96,7 +96,13 @@ fn bases(
     images: &dyn ImageSource,
 ) -> BTreeMap<String, lint::BaseImage> {
     let target = recipe.target.as_deref();
-    let names = external_names(&recipe.dockerfile, target, &recipe.args, &request.platform);
+    let names = external_names(
+        &recipe.dockerfile,
+        target,
+        &recipe.args,
+        &request.platform,
+        &|name| recipe.replaces(name),
+    );
     let used = names.unwrap_or_default().into_iter();
     used.filter(|used| used.is_base)
         .filter_map(|used| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cairn_dockerfile::ast::Dockerfile;
-use cairn_oci::Platform;
+use cairn_oci::{Platform, Reference};
 
 use crate::graph::{BuildArgs, ContextId};
 use crate::resolve::{BaseImage, DebianBase};
@@ -54,6 +54,32 @@ pub struct DockerfileRecipe {
     pub network_none: bool,
     /// The platform that the building machine has.
     pub build_platform: Platform,
+}
+
+impl DockerfileRecipe {
+    /// Finds a name among the named contexts, exactly or by the reference it normalises to.
+    pub fn named(&self, name: &str) -> Option<&Named> {
+        if let Some(named) = self.names.get(name) {
+            return Some(named);
+        }
+        let wanted = name.parse::<Reference>().ok()?;
+        let is_it = |known: &str| {
+            known
+                .parse::<Reference>()
+                .is_ok_and(|known| known == wanted)
+        };
+        self.names
+            .iter()
+            .find(|(known, _)| is_it(known))
+            .map(|(_, named)| named)
+    }
+
+    /// Whether a named context stands for the stage of this name. A sibling image does not: it
+    /// was not given for this Dockerfile, and `FROM base AS base` is common.
+    pub fn replaces(&self, stage: &str) -> bool {
+        self.named(stage)
+            .is_some_and(|named| !matches!(named, Named::Sibling(_)))
+    }
 }
 
 /// What a name in `FROM`, `COPY --from` or `--mount=from=` stands for.

@@ -152,25 +152,22 @@ impl InstructionError {
         Fault::new(self, span)
     }
 
-    fn hint(&self) -> Option<String> {
-        let suggestion = match self {
-            Self::Unknown(name) => suggest::nearest(name, INSTRUCTIONS)?.to_owned(),
-            Self::Flag(FlagError::Unknown { suggestion, .. }) => format!("--{}", (*suggestion)?),
-            _ => return None,
+    /// What was probably meant, in BuildKit's words.
+    fn suggestion(&self) -> String {
+        let near = match self {
+            Self::Unknown(name) => suggest::nearest(name, INSTRUCTIONS),
+            Self::Flag(FlagError::Unknown { suggestion, .. }) => *suggestion,
+            _ => None,
         };
-        Some(format!("did you mean `{suggestion}`?"))
+        suggest::in_words(near)
     }
 }
 
 /// Gives a node its type.
 pub(crate) fn typed(source: &Source, node: &Node) -> Result<Typed, Box<Diagnostic>> {
     classify(node).map_err(|fault| {
-        let hint = fault.value.hint();
-        let finding = Diagnostic::error(fault.value.to_string()).at(source, fault.span);
-        Box::new(match hint {
-            Some(hint) => finding.hint(hint),
-            None => finding,
-        })
+        let message = format!("{}{}", fault.value, fault.value.suggestion());
+        Box::new(Diagnostic::error(message).at(source, fault.span))
     })
 }
 

@@ -25,6 +25,12 @@ pub fn nearest<'a>(
     best.map(|(_, option)| option)
 }
 
+/// A suggestion behind a message: ` (did you mean X?)`, or nothing.
+pub fn in_words(near: Option<&str>) -> String {
+    near.map(|word| format!(" (did you mean {word}?)"))
+        .unwrap_or_default()
+}
+
 /// Finds the known word nearest to one that is not known; case counts, as it does for variables.
 pub fn nearest_variable<'a>(
     name: &str,

@@ -48,7 +48,7 @@ pub enum DigestError {
     #[error("`{0}` is no digest: expected `sha256:` and 64 hex digits")]
     NoAlgorithm(String),
     /// The algorithm is none that we verify.
-    #[error("the digest algorithm `{0}` is not supported (sha256 and sha512 are)")]
+    #[error("unsupported digest algorithm `{0}`: sha256 and sha512 can be verified")]
     Algorithm(String),
     /// Too long, too short, or other than lower-case hex digits.
     #[error("`{text}` is no digest: expected {expected} lower-case hex digits after the colon")]

@@ -18,6 +18,7 @@ pub fn external(request: &SingleRequest) -> Vec<String> {
         recipe.target.as_deref(),
         &recipe.args,
         &request.image.platform,
+        &|name| recipe.replaces(name),
     );
     let names: BTreeSet<String> = used
         .unwrap_or_default()

@@ -234,7 +234,7 @@ fn read_dockerfiles(
             .args
             .iter()
             .map(|(name, value)| (name.clone(), value.value.clone()));
-        match external_names(&dockerfile, target, &args.collect(), platform) {
+        match external_names(&dockerfile, target, &args.collect(), platform, &|_| false) {
             Ok(names) => {
                 let uses = names.into_iter().map(|used| NameUse {
                     name: used.name,

@@ -234,8 +234,9 @@ fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError>
                 time: fetched.time,
             });
         }
+        // A lone file is the Dockerfile, whatever name was asked for.
+        _ if fetched.is_dockerfile => "context".to_owned(),
         DockerfileSource::Named(path) => path.display().to_string(),
-        DockerfileSource::Default if fetched.is_dockerfile => "context".to_owned(),
         DockerfileSource::Default => "Dockerfile".to_owned(),
     };
     Ok(Opened {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use cairn_diagnostic::{Diagnostic, Span};
 use cairn_dockerfile::ast::{Dockerfile, Stage};
 use cairn_dockerfile::expand::Expander;
-use cairn_dockerfile::suggest::nearest;
-use cairn_oci::{Platform, Reference};
+use cairn_dockerfile::suggest::{self, nearest};
+use cairn_oci::Platform;
 
 use super::env::EnvList;
 use super::stage::StageState;
@@ -81,10 +81,9 @@ pub(super) fn find_target<'a>(
     };
     file.stage(wanted).ok_or_else(|| {
         let names: Vec<_> = file.stages.iter().filter_map(Stage::name).collect();
-        let mut error = Diagnostic::error(format!("target stage \"{wanted}\" could not be found"));
-        if let Some(near) = nearest(wanted, names.iter().copied()) {
-            error = error.hint(format!("Did you mean `{near}`?"));
-        }
+        let near = suggest::in_words(nearest(wanted, names.iter().copied()));
+        let text = format!("target stage \"{wanted}\" could not be found{near}");
+        let mut error = Diagnostic::error(text);
         if !names.is_empty() {
             error = error.hint(format!(
                 "Stages of {}: {}.",
@@ -136,6 +135,11 @@ impl FileLowering<'_, '_> {
     fn lower_stage(&mut self, index: usize) -> Result<StageState, Box<Diagnostic>> {
         let file = self.file.clone();
         let stage = &file.stages[index];
+        if let Some(name) = self.replaced(stage) {
+            let mut state = self.image_state(&name, self.request.platform.clone(), stage)?;
+            state.enter(stage, file.stages.len());
+            return Ok(state);
+        }
         let mut state = self.base_of(stage)?;
         state.enter(stage, file.stages.len());
         let triggers = state.take_triggers();
@@ -164,25 +168,27 @@ impl FileLowering<'_, '_> {
             Some(word) => Some(self.platform(word.as_str(), word.span)?),
             None => None,
         };
-        // A named context of the stage's own name replaces the stage's base.
-        let own_name = stage
-            .name()
-            .and_then(|name| self.recipe.names.get(name))
-            .cloned();
-        if own_name.is_none() {
-            if let Some(earlier) = self.earlier_stage(stage.index, &name) {
-                let mut state = self.stage(earlier)?;
-                state.become_base();
-                return Ok(state);
-            }
-            if name == "scratch" {
-                let platform = platform.unwrap_or_else(|| self.request.platform.clone());
-                return Ok(StageState::scratch(platform));
-            }
+        if let Some(earlier) = self.earlier_stage(stage.index, &name) {
+            let mut state = self.stage(earlier)?;
+            state.become_base();
+            return Ok(state);
         }
-        let named = own_name.or_else(|| self.named(&name));
         let platform = platform.unwrap_or_else(|| self.request.platform.clone());
-        match named {
+        if name == "scratch" {
+            return Ok(StageState::scratch(platform));
+        }
+        self.image_state(&name, platform, stage)
+    }
+
+    /// The state that a name from outside stands for.
+    fn image_state(
+        &mut self,
+        name: &str,
+        platform: Platform,
+        stage: &Stage,
+    ) -> Result<StageState, Box<Diagnostic>> {
+        let clause = &stage.from.kind;
+        match self.recipe.named(name).cloned() {
             Some(Named::Sibling(sibling)) => self.sibling(&sibling, clause.image.span),
             Some(Named::Files(context)) => Ok(self.files_as_base(context, platform, stage)),
             Some(Named::Opened(image)) => Ok(self.image_as_base(&image, stage)),
@@ -192,10 +198,17 @@ impl FileLowering<'_, '_> {
                 Ok(self.image_as_base(&image, stage))
             }
             None => {
-                let image = self.open_image(&name, &platform, clause.image.span)?;
+                let image = self.open_image(name, &platform, clause.image.span)?;
                 Ok(self.image_as_base(&image, stage))
             }
         }
+    }
+
+    /// The name of a stage that a named context replaces: nothing of such a stage is run, its
+    /// `FROM` is not looked at, and whoever names it gets the context.
+    fn replaced(&self, stage: &Stage) -> Option<String> {
+        let name = stage.name().filter(|name| self.recipe.replaces(name))?;
+        Some(name.to_owned())
     }
 
     fn earlier_stage(&self, before: usize, name: &str) -> Option<usize> {
@@ -230,13 +243,21 @@ impl FileLowering<'_, '_> {
                     span,
                 ));
             }
+            if let Some(replaced) = self.replaced(&self.file.stages[stage]) {
+                return self.outside(&replaced, span);
+            }
             return Ok(FileSource::Fs(self.stage(stage)?.fs));
         }
+        self.outside(name, span)
+    }
+
+    /// The files of what a name from outside stands for.
+    fn outside(&mut self, name: &str, span: Span) -> Result<FileSource, Box<Diagnostic>> {
         if name == "scratch" {
             return Ok(FileSource::Fs(Fs::Scratch));
         }
         let platform = self.request.platform.clone();
-        match self.named(name) {
+        match self.recipe.named(name).cloned() {
             Some(Named::Files(context)) => Ok(FileSource::Context(context)),
             Some(Named::Sibling(sibling)) => Ok(FileSource::Fs(self.sibling(&sibling, span)?.fs)),
             Some(Named::Opened(image)) => Ok(FileSource::Fs(self.image_vertex(&image, name, None))),
@@ -274,23 +295,6 @@ impl FileLowering<'_, '_> {
                     .is_some_and(|known| known.eq_ignore_ascii_case(name))
             })
             .map(|stage| stage.index))
-    }
-
-    /// Finds a name among the named contexts, exactly or by the reference it normalises to.
-    fn named(&self, name: &str) -> Option<Named> {
-        let names = &self.recipe.names;
-        if let Some(named) = names.get(name) {
-            return Some(named.clone());
-        }
-        let wanted = name.parse::<Reference>().ok()?;
-        names
-            .iter()
-            .find(|(known, _)| {
-                known
-                    .parse::<Reference>()
-                    .is_ok_and(|known| known == wanted)
-            })
-            .map(|(_, named)| named.clone())
     }
 
     fn sibling(&self, name: &str, span: Span) -> Result<StageState, Box<Diagnostic>> {

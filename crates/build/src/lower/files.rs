@@ -4,7 +4,7 @@ use cairn_diagnostic::Diagnostic;
 use cairn_dockerfile::ast::{Add, Copy, CopySource, FileArguments};
 use cairn_dockerfile::chmod::Chmod;
 use cairn_dockerfile::expand::Expander;
-use cairn_oci::Digest;
+use cairn_oci::{Digest, DigestError};
 use cairn_registry::git::GitAddress;
 
 use super::dockerfile::FileLowering;
@@ -78,9 +78,7 @@ impl FileLowering<'_, '_> {
                 op.remote.push(RemoteFile {
                     url: path,
                     checksum: match &checksum {
-                        Some(text) => Some(text.parse::<Digest>().map_err(|wrong| {
-                            error(format!("invalid checksum digest `{text}`: {wrong}"))
-                        })?),
+                        Some(text) => Some(checksum_digest(text).map_err(error)?),
                         None => None,
                     },
                     unpack: add.unpack == Some(true),
@@ -205,6 +203,16 @@ fn repository(
     })
 }
 
+/// Reads the `--checksum` of a file.
+fn checksum_digest(text: &str) -> Result<Digest, String> {
+    text.parse().map_err(|wrong| match wrong {
+        DigestError::Algorithm(_) => format!("checksum `{text}`: {wrong}"),
+        DigestError::NoAlgorithm(_) | DigestError::Hex { .. } => {
+            format!("invalid checksum digest format: {wrong}")
+        }
+    })
+}
+
 /// Whether a source is a file on a web server.
 fn is_on_the_web(path: &str) -> bool {
     path.starts_with("http://") || path.starts_with("https://")
@@ -249,6 +257,17 @@ mod tests {
         assert_eq!(absolute_dest("/", "dir/"), "/dir/");
         assert_eq!(absolute_dest("/", "/"), "/");
         assert_eq!(absolute_dest("/w", "file"), "/w/file");
+    }
+
+    #[test]
+    fn a_checksum_says_what_is_wrong_with_it() {
+        let wrong = |text: &str| checksum_digest(text).unwrap_err();
+        let md5 = "md5:7e55db001d319a94b0b713529a756623";
+        assert!(wrong(md5).contains("unsupported digest algorithm"));
+        for text in ["abcd", "sha256:12"] {
+            assert!(wrong(text).starts_with("invalid checksum digest format"));
+        }
+        assert!(checksum_digest(Digest::sha256(b"").as_str()).is_ok());
     }
 
     #[test]

@@ -24,11 +24,14 @@ pub struct UsedName {
 }
 
 /// Lists the names that the stages needed for a target use and do not define.
+///
+/// `is_given` tells the names of named contexts: a stage of such a name is not built at all.
 pub fn external_names(
     file: &Dockerfile,
     target: Option<&str>,
     given: &BuildArgs,
     platform: &Platform,
+    is_given: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<UsedName>, Box<Diagnostic>> {
     let expander = Expander::new(file.directives.escape);
     let mut globals = args::predefined(platform, platform, target.unwrap_or(""), given);
@@ -42,6 +45,7 @@ pub fn external_names(
     let first = find_target(file, target)?.index;
     let mut search = Search {
         file,
+        is_given,
         expander,
         globals,
         seen: BTreeSet::new(),
@@ -58,6 +62,7 @@ pub fn external_names(
 
 struct Search<'a> {
     file: &'a Dockerfile,
+    is_given: &'a dyn Fn(&str) -> bool,
     expander: Expander,
     globals: EnvList,
     seen: BTreeSet<usize>,
@@ -66,6 +71,9 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn stage(&mut self, stage: &Stage, open: &mut Vec<usize>) -> Result<(), Box<Diagnostic>> {
+        if stage.name().is_some_and(self.is_given) {
+            return Ok(());
+        }
         let image = &stage.from.kind.image;
         let base = self
             .expander
@@ -143,10 +151,22 @@ mod tests {
     use cairn_diagnostic::Source;
 
     fn names(text: &str, target: Option<&str>) -> Vec<String> {
+        given_names(text, target, &[])
+    }
+
+    fn given_names(text: &str, target: Option<&str>, given: &[&str]) -> Vec<String> {
         let file = cairn_dockerfile::parse(&Source::new("Dockerfile", text)).unwrap();
         let platform = Platform::new("linux", "amd64");
-        let found = external_names(&file, target, &BuildArgs::new(), &platform).unwrap();
+        let is_given = |name: &str| given.contains(&name);
+        let found = external_names(&file, target, &BuildArgs::new(), &platform, &is_given).unwrap();
         found.into_iter().map(|used| used.name).collect()
+    }
+
+    #[test]
+    fn a_stage_that_a_context_replaces_needs_nothing() {
+        let text = "FROM big AS base\nCOPY --from=tools /x /\nFROM base\n";
+        assert_eq!(given_names(text, None, &[]), ["big", "tools"]);
+        assert_eq!(given_names(text, None, &["base"]), [""; 0]);
     }
 
     #[test]

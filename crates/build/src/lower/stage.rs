@@ -13,6 +13,9 @@ use crate::event::VertexId;
 use crate::graph::{Fs, Op, Origin, Vertex};
 use crate::resolve::BaseImage;
 
+/// The system that has neither `/bin/sh` nor the usual `PATH`.
+const WINDOWS: &str = "windows";
+
 /// What a stage is at one point of its Dockerfile.
 #[derive(Debug, Clone)]
 pub(super) struct StageState {
@@ -38,7 +41,10 @@ impl StageState {
         Self {
             fs: Fs::Scratch,
             platform,
-            config: RunConfig::default(),
+            config: RunConfig {
+                working_dir: "/".to_owned(),
+                ..RunConfig::default()
+            },
             author: None,
             history: Vec::new(),
             env: EnvList::default(),
@@ -82,10 +88,11 @@ impl StageState {
         self.cmd_set = false;
     }
 
-    /// Begins a stage: `PATH` is always there, and the image's variables can be used.
+    /// Begins a stage: `PATH` is there on every system that has the usual one, and the image's
+    /// variables can be used.
     pub(super) fn enter(&mut self, stage: &Stage, stages: usize) {
         let mut image_env = EnvList::from_config(&self.config.env);
-        if image_env.get("PATH").is_none() {
+        if image_env.get("PATH").is_none() && self.platform.os != WINDOWS {
             image_env.set("PATH", DEFAULT_PATH);
             self.config.env = image_env.to_config();
         }
@@ -149,9 +156,14 @@ impl StageState {
     pub(super) fn shell(&self) -> Vec<String> {
         match &self.config.shell {
             Some(shell) if !shell.is_empty() => shell.clone(),
-            _ => vec!["/bin/sh".to_owned(), "-c".to_owned()],
+            _ if self.platform.os == WINDOWS => words(&["cmd", "/S", "/C"]),
+            _ => words(&["/bin/sh", "-c"]),
         }
     }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// Reads `ONBUILD` triggers as an image configuration holds them.

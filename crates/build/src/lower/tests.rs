@@ -270,3 +270,40 @@ fn errors_point_at_their_cause() {
     assert!(error("FROM ${NOTHING}\n").contains("should not be blank"));
     assert!(error("FROM scratch\nCOPY a b c\n").contains("end with a /"));
 }
+
+#[test]
+fn a_context_of_a_stages_name_stands_for_the_stage() {
+    let text = "FROM nowhere AS base\nRUN no\nFROM base AS child\nRUN yes\nFROM scratch\nCOPY --from=base /a /\n";
+    let files = |recipe: &mut DockerfileRecipe| {
+        let base = Named::Files(ContextId(1));
+        recipe.names = BTreeMap::from([("base".to_owned(), base)]);
+    };
+    let lowered = run(&[with(request("i", text), files)]);
+    let copies: Vec<_> = lowered.graph.iter().map(|(_, vertex)| &vertex.op).collect();
+    let [Op::Copy(copy)] = copies[..] else {
+        panic!("{copies:?}");
+    };
+    assert_eq!(copy.from, FileSource::Context(ContextId(1)));
+
+    let child = with(request("i", text), |recipe| {
+        files(recipe);
+        recipe.target = Some("child".to_owned());
+    });
+    let lowered = run(&[child]);
+    let steps: Vec<_> = lowered
+        .graph
+        .iter()
+        .map(|(_, v)| v.origin.title.as_str())
+        .collect();
+    assert_eq!(steps, ["FROM nowhere AS base", "RUN yes"]);
+}
+
+#[test]
+fn windows_has_its_own_shell_and_no_path() {
+    let mut windows = request("i", "FROM scratch\nENTRYPOINT a b\n");
+    windows.platform = Platform::new("windows", "amd64");
+    let image = run(&[windows]).images.remove(0);
+    assert_eq!(image.config.entrypoint.unwrap(), ["cmd", "/S", "/C", "a b"]);
+    assert_eq!(image.config.env, [""; 0]);
+    assert_eq!(image.config.working_dir, "/");
+}

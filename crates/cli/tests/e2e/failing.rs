@@ -264,5 +264,5 @@ fn the_likely_cause_of_a_failed_step_is_named() {
     workshop
         .cairn(&["build", "--target", "biulder", "./app"])
         .code(2)
-        .err_has("Did you mean `builder`?");
+        .err_has("(did you mean builder?)");
 }

@@ -78,7 +78,7 @@ fn a_file_that_is_no_dockerfile_is_an_error_in_every_form() {
     shop.write("Dockerfile", "FORM x\n");
     shop.cairn(&["lint"])
         .code(2)
-        .err_has("did you mean `FROM`?");
+        .err_has("did you mean FROM?");
     let said = shop.cairn(&["lint", "--format", "github"]).code(2);
     assert!(
         said.out.starts_with("::error file=Dockerfile,line=1,"),

@@ -64,8 +64,12 @@ impl Forge {
 }
 
 fn git(workshop: &Workshop, arguments: &[&str]) -> String {
+    git_in(&workshop.path().join("repo"), arguments)
+}
+
+fn git_in(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
-        .current_dir(workshop.path().join("repo"))
+        .current_dir(directory)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .args(["-c", "user.name=t", "-c", "user.email=t@localhost"])
         .args(arguments)
@@ -114,6 +118,24 @@ fn a_repository_is_a_context_by_branch_tag_commit_and_directory() {
     git(&forge.workshop, &["tag", short, "main"]);
     git(&forge.workshop, &["update-server-info"]);
     fails(&format!("?commit={short}"), "expected checksum to match");
+}
+
+#[test]
+fn a_repository_may_have_long_hashes() {
+    let Some(forge) = Forge::new() else { return };
+    let workshop = &forge.workshop;
+    workshop.write("long/repo/foo", "long");
+    workshop.write("long/repo/Dockerfile", COPY_FOO);
+    let git = |arguments: &[&str]| git_in(&workshop.path().join("long/repo"), arguments);
+    git(&["init", "--quiet", "--object-format=sha256"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message=one"]);
+    git(&["update-server-info"]);
+    let url = forge.web.url("long/repo/.git");
+    workshop
+        .cairn(&["build", "-o", "type=local,dest=tree", &url])
+        .success();
+    assert_eq!(workshop.read("tree/out"), "long");
 }
 
 #[test]
@@ -260,7 +282,7 @@ fn archives_are_contexts_from_the_web_and_from_standard_input() {
     // A Dockerfile from the web is all there is.
     workshop.write("lone", "FROM scratch\nCOPY context /out\n");
     workshop
-        .cairn(&["build", "-o", &output("t4"), &web.url("lone")])
+        .cairn(&["build", "-f", "Any", "-o", &output("t4"), &web.url("lone")])
         .success();
     assert!(workshop.read("t4/out").starts_with("FROM scratch"));
 }
@@ -319,6 +341,12 @@ fn named_contexts_are_directories_archives_repositories_layouts_and_images() {
     from("oci-layout://layout").success();
     from("docker-image://base").success();
     from("docker-image://scratch").code(1);
+    // A stage of that name is not built at all.
+    workshop.write(
+        "app/Dockerfile",
+        "FROM nowhere AS x\nRUN no-such-program\nFROM scratch\nCOPY --from=x /foo /out\n",
+    );
+    from("dir").success();
     from("target:base").code(2).err_has("lone Dockerfile");
     from("nowhere").code(2).err_has("no such directory");
 }

@@ -358,13 +358,24 @@ fn places_of_words() {
 
 #[test]
 fn refuses_unknown_words_with_suggestions() {
-    check_refused("FORM y", "FORM", "unknown instruction: FORM");
-    check_refused("COPY --frm=a b c", "--frm=a", "unknown flag: --frm");
+    check_refused(
+        "FORM y",
+        "FORM",
+        "unknown instruction: FORM (did you mean FROM?)",
+    );
+    check_refused(
+        "COPY --frm=a b c",
+        "--frm=a",
+        "unknown flag: --frm (did you mean from?)",
+    );
     let errors = parse(&Source::new("f", "FROM x\nCOPPY a b\nRUN --mont=x y\n")).unwrap_err();
-    let hints: Vec<_> = errors.iter().map(|error| error.hints.concat()).collect();
+    let messages: Vec<_> = errors.iter().map(|error| error.message.as_str()).collect();
     assert_eq!(
-        hints,
-        ["did you mean `COPY`?", "did you mean `--mount`?"],
+        messages,
+        [
+            "unknown instruction: COPPY (did you mean COPY?)",
+            "unknown flag: --mont (did you mean mount?)"
+        ],
         "all errors at once"
     );
 }

@@ -7,6 +7,11 @@ use std::path::Path;
 use super::program::{GitError, Program};
 use super::remote::Remote;
 
+/// Hex digits of a whole SHA-1 hash.
+const SHA1_DIGITS: usize = 40;
+/// Hex digits of a whole SHA-256 hash.
+const SHA256_DIGITS: usize = 64;
+
 /// A remote repository.
 pub struct Repository<'a> {
     program: Program<'a>,
@@ -97,7 +102,12 @@ impl<'a> Repository<'a> {
     pub fn check_out(&self, checkout: &Checkout<'_>, into: &Path) -> Result<Commit, GitError> {
         let remote = &self.program.remote.address;
         let run = |action, arguments: &[&str]| self.program.run(action, Some(into), arguments);
-        run("init", &["init", "--quiet"])?;
+        // A repository has hashes of one kind; what is fetched must be of the same.
+        let kind = match checkout.commit.len() {
+            SHA256_DIGITS => "--object-format=sha256",
+            _ => "--object-format=sha1",
+        };
+        run("init", &["init", "--quiet", kind])?;
         run("remote", &["remote", "add", "origin", remote])?;
         let commit = self.fetch(checkout, into)?;
         run("checkout", &["checkout", "--quiet", "--force", &commit])?;
@@ -220,7 +230,7 @@ fn is_hex(text: &str) -> bool {
 
 /// Whether a text is a whole commit hash: SHA-1 or SHA-256.
 fn is_commit(text: &str) -> bool {
-    is_hex(text) && matches!(text.len(), 40 | 64)
+    is_hex(text) && matches!(text.len(), SHA1_DIGITS | SHA256_DIGITS)
 }
 
 /// Removes `.git` of the repository and of its submodules.

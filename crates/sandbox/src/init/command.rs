@@ -204,9 +204,10 @@ impl Becoming<'_> {
             .copied()
             .map(Gid::from_raw)
             .collect();
-        if groups.is_empty() {
-            // What Docker does: the primary group is always among the supplementary ones.
-            groups.push(Gid::from_raw(gid));
+        // What Docker does: the primary group is always among the supplementary ones, so that a
+        // file which that group may not read cannot be read by a program that gave it up.
+        if !self.sandbox.groups.contains(&gid) {
+            groups.insert(0, Gid::from_raw(gid));
         }
         let set = || {
             rustix::thread::set_thread_groups(&groups)?;
