@@ -126,16 +126,6 @@ pub enum ResolveError {
         /// Why not.
         source: Arc<cairn_registry::RegistryError>,
     },
-    /// There, but for another platform.
-    #[error("image `{reference}` is for {found}, not for {wanted}")]
-    OtherPlatform {
-        /// What was asked for.
-        reference: String,
-        /// What the store holds.
-        found: String,
-        /// What was wanted.
-        wanted: String,
-    },
     /// The store failed.
     #[error("cannot read image `{reference}`")]
     Store {

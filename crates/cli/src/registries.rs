@@ -9,6 +9,7 @@
 
 use std::path::PathBuf;
 
+use cairn_build::image::push::SendError;
 use cairn_registry::{
     CredentialSources, FetchOptions, Mirror, RegistryClient, RegistryError, RegistryOptions,
 };
@@ -94,6 +95,15 @@ fn config_home(environment: &Environment) -> Option<PathBuf> {
 impl From<RegistryError> for CommandError {
     fn from(error: RegistryError) -> Self {
         Self::from(&error)
+    }
+}
+
+impl From<SendError> for CommandError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Registry(error) => error.into(),
+            SendError::Store(error) => error.into(),
+        }
     }
 }
 

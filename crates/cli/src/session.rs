@@ -101,14 +101,29 @@ impl Session {
         trust.pem.map(|pem| CaTrust { pem, set_env: true })
     }
 
+    /// The platforms asked for, or this machine's; each once.
+    pub fn platforms(&self, wanted: Option<&str>) -> Result<Vec<Platform>, CommandError> {
+        let mut platforms = Vec::new();
+        for text in wanted.map_or(Vec::new(), |texts| texts.split(',').collect()) {
+            let platform = self.platform(Some(text.trim()))?;
+            if !platforms.contains(&platform) {
+                platforms.push(platform);
+            }
+        }
+        if platforms.is_empty() {
+            platforms.push(host_platform());
+        }
+        Ok(platforms)
+    }
+
     /// The platform asked for, or this machine's.
     pub fn platform(&self, wanted: Option<&str>) -> Result<Platform, CommandError> {
         match wanted {
             None => Ok(host_platform()),
             Some(text) if text.contains(',') => Err(CommandError::usage(
-                "several platforms in one run are not supported yet",
+                "only a lone Dockerfile is built for several platforms in one run",
             )
-            .hint("build them one after the other: `--platform linux/amd64`, then the next")),
+            .hint("name them one after the other: `--platform linux/amd64`, then the next")),
             Some(text) => text.parse::<Platform>().map_err(|error| {
                 CommandError::from_error(Kind::Usage, &error)
                     .while_doing(format!("`{text}` is not a platform"))

@@ -22,6 +22,8 @@ mod failing;
 mod leaving;
 #[path = "e2e/linting.rs"]
 mod linting;
+#[path = "e2e/platforms.rs"]
+mod platforms;
 #[path = "e2e/registries.rs"]
 mod registries;
 #[path = "e2e/serving.rs"]

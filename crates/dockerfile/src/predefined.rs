@@ -65,9 +65,13 @@ pub struct PlatformParts<'a> {
 }
 
 impl PlatformParts<'_> {
-    /// `os/architecture[/variant]`
+    /// `os[(version)]/architecture[/variant]`
     fn name(&self) -> String {
-        [self.os, self.architecture, self.variant]
+        let os = match self.os_version {
+            "" => self.os.to_owned(),
+            version => format!("{}({version})", self.os),
+        };
+        [os.as_str(), self.architecture, self.variant]
             .iter()
             .filter(|part| !part.is_empty())
             .copied()

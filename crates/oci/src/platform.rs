@@ -1,4 +1,5 @@
-//! Platforms: operating system, CPU architecture, variant. containerd's normalisation.
+//! Platforms: operating system with its version, CPU architecture, variant. containerd's
+//! normalisation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -112,6 +113,12 @@ impl FromStr for Platform {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
         };
+        let (text, version) = split_version(text)?;
+        let text = text.as_str();
+        let with_version = |platform: Self| Self {
+            os_version: version.clone(),
+            ..platform
+        };
         let parts: Vec<&str> = text.split('/').collect();
         if !parts.iter().all(|part| fits(part)) {
             return Err(PlatformError::Form(text.into()));
@@ -125,21 +132,40 @@ impl FromStr for Platform {
                     Err(PlatformError::NoArchitecture(text.into()))
                 }
             }
-            [os, architecture] => Ok(Self::new(os, architecture)),
-            [os, architecture, variant] => Ok(Self {
+            [os, architecture] => Ok(with_version(Self::new(os, architecture))),
+            [os, architecture, variant] => Ok(with_version(Self {
                 variant: Some(variant.into()),
                 architecture: architecture.into(),
                 ..Self::new(os, architecture)
-            }
+            })
             .normalised()),
             _ => Err(PlatformError::Form(text.into())),
         }
     }
 }
 
+/// Takes the version out of `windows(10.0.17763)/amd64`.
+fn split_version(text: &str) -> Result<(String, Option<String>), PlatformError> {
+    let (os, rest) = text.split_once('/').unwrap_or((text, ""));
+    let Some((os, version)) = os.split_once('(') else {
+        return Ok((text.to_owned(), None));
+    };
+    let wrong = || PlatformError::Form(text.to_owned());
+    let version = version.strip_suffix(')').ok_or_else(wrong)?;
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
+    if version.is_empty() || !version.chars().all(fits) {
+        return Err(wrong());
+    }
+    Ok((format!("{os}/{rest}"), Some(version.to_owned())))
+}
+
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        write!(f, "{}", self.os)?;
+        if let Some(version) = &self.os_version {
+            write!(f, "({version})")?;
+        }
+        write!(f, "/{}", self.architecture)?;
         match &self.variant {
             Some(variant) => write!(f, "/{variant}"),
             None => Ok(()),
@@ -169,6 +195,8 @@ mod tests {
             ("macos/arm64", "darwin/arm64"),
             ("arm64", "linux/arm64"),
             ("linux/riscv64", "linux/riscv64"),
+            ("windows(10.0.1)/x86_64", "windows(10.0.1)/amd64"),
+            ("windows(10.0.1)/arm", "windows(10.0.1)/arm/v7"),
         ] {
             let platform: Platform = text.parse().unwrap();
             assert_eq!(platform.to_string(), expected, "{text}");
@@ -186,6 +214,9 @@ mod tests {
             "windows",
             "linux/amd64/v1/x",
             "linux/am d",
+            "windows(/amd64",
+            "windows()/amd64",
+            "windows(1/2)/amd64",
         ] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }

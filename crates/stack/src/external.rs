@@ -3,31 +3,34 @@
 use std::collections::BTreeSet;
 
 use cairn_build::lower::names::external_names;
-use cairn_build::request::{Named, Recipe};
+use cairn_build::request::{ImageRequest, Named, Recipe};
 
 use crate::single::SingleRequest;
 
 /// The names of images from outside that stand in a request's Dockerfile, where the target needs
 /// them. What is wrong with the Dockerfile is said, with its place, when it is lowered.
 pub fn external(request: &SingleRequest) -> Vec<String> {
-    let Recipe::Dockerfile(recipe) = &request.image.recipe else {
+    let names: BTreeSet<String> = request.images.iter().flat_map(of_image).collect();
+    names.into_iter().collect()
+}
+
+fn of_image(image: &ImageRequest) -> Vec<String> {
+    let Recipe::Dockerfile(recipe) = &image.recipe else {
         return Vec::new();
     };
     let used = external_names(
         &recipe.dockerfile,
         recipe.target.as_deref(),
         &recipe.args,
-        &request.image.platform,
+        &image.platform,
         &|name| recipe.replaces(name),
     );
-    let names: BTreeSet<String> = used
-        .unwrap_or_default()
+    used.unwrap_or_default()
         .into_iter()
         .filter_map(|used| match recipe.names.get(&used.name) {
             None => Some(used.name),
             Some(Named::Image(other)) => Some(other.clone()),
             Some(_) => None,
         })
-        .collect();
-    names.into_iter().collect()
+        .collect()
 }

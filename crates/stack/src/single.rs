@@ -38,8 +38,8 @@ pub struct SingleBuild {
     pub labels: BTreeMap<String, String>,
     /// Named contexts: name and source as written.
     pub contexts: Vec<(String, String)>,
-    /// The platform to build for.
-    pub platform: Platform,
+    /// The platforms to build for: at least one.
+    pub platforms: Vec<Platform>,
     /// The platform of this machine.
     pub build_platform: Platform,
     /// `SOURCE_DATE_EPOCH` of the environment.
@@ -74,10 +74,10 @@ pub enum DockerfileSource {
     File(PathBuf),
 }
 
-/// One request, and the contexts it names.
+/// A request for each platform, and the contexts they name.
 pub struct SingleRequest {
-    /// The request.
-    pub image: ImageRequest,
+    /// The requests, in the order of the platforms.
+    pub images: Vec<ImageRequest>,
     /// The contexts.
     pub contexts: Vec<Context>,
     /// Build arguments that no `ARG` takes.
@@ -160,22 +160,70 @@ pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest
     let opened = open(build, opener)?;
     let unused_args = unused_args(&opened.dockerfile, &build.args);
     let mut contexts = vec![opened.context];
+    let epoch = build.epoch.or(opened.time).unwrap_or(DEFAULT_EPOCH);
+    let mut names = BTreeMap::new();
+    let mut images = Vec::new();
+    for platform in &build.platforms {
+        let opener = Opener {
+            platform,
+            ..*opener
+        };
+        names = named_contexts(build, &opener, &names, &mut contexts)?;
+        images.push(image_request(
+            build,
+            platform,
+            &opened.dockerfile,
+            names.clone(),
+            epoch,
+        ));
+    }
+    Ok(SingleRequest {
+        images,
+        contexts,
+        unused_args,
+    })
+}
+
+/// What the named contexts are for a platform. Files are the same for all, and opened once.
+fn named_contexts(
+    build: &SingleBuild,
+    opener: &Opener<'_>,
+    before: &BTreeMap<String, Named>,
+    contexts: &mut Vec<Context>,
+) -> Result<BTreeMap<String, Named>, SingleError> {
     let mut names = BTreeMap::new();
     for (name, source) in &build.contexts {
-        let named = match opener.named(name, source)? {
-            NamedContext::Image(named) => named,
-            NamedContext::Files(context) => {
-                let id = ContextId(u32::try_from(contexts.len()).unwrap_or(u32::MAX));
-                contexts.push(*context);
-                Named::Files(id)
-            }
+        let named = match before.get(name) {
+            Some(Named::Files(id)) => Named::Files(*id),
+            _ => match opener.named(name, source)? {
+                NamedContext::Image(named) => named,
+                NamedContext::Files(context) => {
+                    let id = ContextId(u32::try_from(contexts.len()).unwrap_or(u32::MAX));
+                    contexts.push(*context);
+                    Named::Files(id)
+                }
+            },
         };
         names.insert(name.clone(), named);
     }
-    let image = ImageRequest {
-        name: build.name.clone(),
+    Ok(names)
+}
+
+fn image_request(
+    build: &SingleBuild,
+    platform: &Platform,
+    dockerfile: &Arc<Dockerfile>,
+    names: BTreeMap<String, Named>,
+    epoch: i64,
+) -> ImageRequest {
+    let name = match build.platforms.len() {
+        1 => build.name.clone(),
+        _ => format!("{} {platform}", build.name),
+    };
+    ImageRequest {
+        name,
         recipe: Recipe::Dockerfile(DockerfileRecipe {
-            dockerfile: opened.dockerfile,
+            dockerfile: dockerfile.clone(),
             context: ContextId(0),
             names,
             target: build.target.clone(),
@@ -184,16 +232,11 @@ pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest
             network_none: build.network_none,
             build_platform: build.build_platform.clone(),
         }),
-        platform: build.platform.clone(),
+        platform: platform.clone(),
         labels: build.labels.clone(),
         annotations: BTreeMap::new(),
-        epoch: build.epoch.or(opened.time).unwrap_or(DEFAULT_EPOCH),
-    };
-    Ok(SingleRequest {
-        image,
-        contexts,
-        unused_args,
-    })
+        epoch,
+    }
 }
 
 /// The main context and its Dockerfile.

@@ -98,7 +98,7 @@ pub use files::{FileDigestCache, FileIdentity};
 pub use filesystem_kind::network_filesystem;
 pub use history::{BuiltImage, History, RunRecord, StepRecord, TestRecord};
 pub use keys::{CacheKey, ContentDigest, HexError, KeyHasher, SnapshotId};
-pub use layer::{Layer, write_tree};
+pub use layer::{Layer, Tree, write_tree, write_trees};
 pub use layer_dir::EntryKind;
 pub use snapshot::{ActiveSnapshot, DeviceKind};
 pub use store::{OpenOptions, Ownership, Store};

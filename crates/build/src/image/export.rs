@@ -1,10 +1,10 @@
 //! Images out of the store: layouts, archives, root file systems.
 //!
-//! | form | what it is | compression |
+//! | form | what it is, for one platform; for several | compression |
 //! | --- | --- | --- |
-//! | [`Form::OciDirectory`], [`Form::OciArchive`] | an image layout | as packed |
-//! | [`Form::DockerArchive`] | the same as tar, plus docker's `manifest.json` | as packed |
-//! | [`Form::Tar`], [`Form::Directory`] | the root file system | none |
+//! | [`Form::OciDirectory`], [`Form::OciArchive`] | an image layout; with an index over the platforms | as packed |
+//! | [`Form::DockerArchive`] | the same as tar, plus docker's `manifest.json`; not possible | as packed |
+//! | [`Form::Tar`], [`Form::Directory`] | the root file system; one in a folder `os_architecture` each | none |
 //!
 //! Bytes are deterministic: entries are sorted and carry no time but those of the image. A
 //! destination appears whole or not at all: everything is written beside it and renamed. Only a
@@ -15,14 +15,13 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use cairn_oci::{Compression, Descriptor, Index, Reference, annotation, layout};
-use cairn_store::{LayeredView, Store, StoreError, write_tree};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
+use cairn_oci::{Compression, Descriptor, Index, Platform, Reference, annotation, layout};
+use cairn_store::{LayeredView, Store, StoreError, Tree, write_trees};
 use serde::Serialize;
 
+use super::beside::Beside;
 use super::load::blob_name;
-use super::pack::{Packed, pack};
+use super::pack::{Image, PackedImage, pack_image};
 use super::record::ImageRecord;
 use super::root_fs;
 
@@ -45,7 +44,7 @@ pub enum Form {
 #[derive(Debug, Clone, Copy)]
 pub struct Export<'a> {
     /// The image.
-    pub record: &'a ImageRecord,
+    pub image: Image<'a>,
     /// The names it gets in the archive.
     pub names: &'a [Reference],
     /// What it becomes.
@@ -57,8 +56,8 @@ pub struct Export<'a> {
 /// What was exported.
 #[derive(Debug, Clone, Default)]
 pub struct Exported {
-    /// The manifest and config, for the forms that have them.
-    pub packed: Option<Packed>,
+    /// Manifests and configs, for the forms that have them.
+    pub packed: Option<PackedImage>,
     /// Files that could not be made as they are in the image.
     pub skipped: Vec<PathBuf>,
     /// Whether the destination had files of its own, among which the image's were put.
@@ -88,6 +87,9 @@ pub enum ExportError {
     /// A directory was asked for where only a stream is possible.
     #[error("a directory cannot be written to a stream")]
     NoStream,
+    /// Docker's archive has no place for an index.
+    #[error("a docker archive holds the image for one platform only")]
+    OnePlatform,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -98,7 +100,7 @@ impl Export<'_> {
     pub fn to_path(&self, store: &Store, path: &Path) -> Result<Exported, ExportError> {
         match self.form {
             Form::OciDirectory => self.layout_directory(store, path),
-            Form::Directory => root_fs::write_directory(store, self.record, path),
+            Form::Directory => self.root_directory(store, path),
             Form::OciArchive | Form::DockerArchive | Form::Tar if is_special(path) => {
                 let failed = |doing| {
                     let path = path.to_owned();
@@ -143,12 +145,14 @@ impl Export<'_> {
         let packed = match self.form {
             Form::OciDirectory | Form::Directory => return Err(ExportError::NoStream),
             Form::Tar => {
-                let view = LayeredView::new(store, &self.record.snapshots())?;
-                write_tree(&view, clamp(self.record), out)?;
+                self.write_tar(store, out)?;
                 None
             }
+            Form::DockerArchive if matches!(self.image, Image::Index(_)) => {
+                return Err(ExportError::OnePlatform);
+            }
             Form::OciArchive | Form::DockerArchive => {
-                let packed = pack(store, self.record, self.compression)?;
+                let packed = pack_image(store, self.image, self.compression)?;
                 let documents = self.documents(&packed);
                 write_archive(store, &documents, &packed, out)?;
                 Some(packed)
@@ -160,6 +164,54 @@ impl Export<'_> {
         })
     }
 
+    fn write_tar(&self, store: &Store, out: &mut (dyn Write + Send)) -> Result<(), ExportError> {
+        let mut views = Vec::new();
+        for record in self.image.records() {
+            let view = LayeredView::new(store, &record.snapshots())?;
+            views.push((self.folder(record), view, clamp(record)));
+        }
+        let trees: Vec<Tree<'_>> = views
+            .iter()
+            .map(|(folder, view, epoch)| Tree {
+                folder,
+                view,
+                epoch: *epoch,
+            })
+            .collect();
+        write_trees(&trees, out)?;
+        Ok(())
+    }
+
+    fn root_directory(&self, store: &Store, path: &Path) -> Result<Exported, ExportError> {
+        let Image::Index(records) = self.image else {
+            let [record] = self.image.records() else {
+                return Ok(Exported::default());
+            };
+            return root_fs::write_directory(store, record, path);
+        };
+        fs::create_dir_all(path).map_err(|source| ExportError::Write {
+            doing: "create",
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut all = Exported::default();
+        for record in records {
+            let folder = path.join(self.folder(record));
+            let exported = root_fs::write_directory(store, record, &folder)?;
+            all.skipped.extend(exported.skipped);
+            all.is_merged |= exported.is_merged;
+        }
+        Ok(all)
+    }
+
+    /// The folder of a platform's root file system; none where there is one platform.
+    fn folder(&self, record: &ImageRecord) -> String {
+        match self.image {
+            Image::One(_) => String::new(),
+            Image::Index(_) => platform_folder(&record.platform),
+        }
+    }
+
     fn layout_directory(&self, store: &Store, path: &Path) -> Result<Exported, ExportError> {
         let exists = path.exists();
         let is_layout = || path.join(layout::MARKER_FILE).is_file();
@@ -167,7 +219,7 @@ impl Export<'_> {
         if exists && !is_layout() && !is_empty() {
             return Err(ExportError::Occupied(path.to_owned()));
         }
-        let packed = pack(store, self.record, self.compression)?;
+        let packed = pack_image(store, self.image, self.compression)?;
         let beside = Beside::new(path)?;
         write_layout(store, &self.documents(&packed), &packed, &beside.temporary)?;
         match exists {
@@ -182,11 +234,11 @@ impl Export<'_> {
     }
 
     /// The files that are no blobs, by name.
-    fn documents(&self, packed: &Packed) -> BTreeMap<&'static str, Vec<u8>> {
+    fn documents(&self, packed: &PackedImage) -> BTreeMap<&'static str, Vec<u8>> {
         let mut documents = BTreeMap::new();
         documents.insert(layout::MARKER_FILE, layout::MARKER.into());
         documents.insert(layout::INDEX_FILE, self.index(packed).to_json_bytes());
-        if self.form == Form::DockerArchive {
+        if let (Form::DockerArchive, [packed]) = (self.form, packed.images.as_slice()) {
             let item = DockerItem {
                 config: blob_name(&packed.config.digest),
                 repo_tags: self.names.iter().map(Reference::familiar).collect(),
@@ -202,10 +254,11 @@ impl Export<'_> {
         documents
     }
 
-    /// The layout's index: the manifest once per name, as docker and skopeo find it.
-    fn index(&self, packed: &Packed) -> Index {
+    /// The layout's index: the manifest (or the index over the platforms) once per name, as docker
+    /// and skopeo find it.
+    fn index(&self, packed: &PackedImage) -> Index {
         let named = |name: &Reference| {
-            let mut descriptor = packed.manifest.clone();
+            let mut descriptor = packed.root.clone();
             let tag = name.tag().unwrap_or("latest").to_owned();
             let annotations = &mut descriptor.annotations;
             annotations.insert(annotation::REF_NAME.to_owned(), tag);
@@ -213,11 +266,16 @@ impl Export<'_> {
             descriptor
         };
         let manifests: Vec<Descriptor> = match self.names {
-            [] => vec![packed.manifest.clone()],
+            [] => vec![packed.root.clone()],
             names => names.iter().map(named).collect(),
         };
         Index::new(manifests)
     }
+}
+
+/// What BuildKit calls the folder of a platform: `linux_arm_v7`.
+fn platform_folder(platform: &Platform) -> String {
+    platform.to_string().replace('/', "_")
 }
 
 /// What times of files are set back to: an image that came with layers of its own keeps theirs.
@@ -235,10 +293,9 @@ struct DockerItem {
 }
 
 /// All blobs of an image, each once, in a stable order.
-fn blobs(packed: &Packed) -> BTreeMap<String, &Descriptor> {
-    [&packed.manifest, &packed.config]
-        .into_iter()
-        .chain(&packed.layers)
+fn blobs(packed: &PackedImage) -> BTreeMap<String, &Descriptor> {
+    packed
+        .blobs()
         .map(|descriptor| (blob_name(&descriptor.digest), descriptor))
         .collect()
 }
@@ -246,7 +303,7 @@ fn blobs(packed: &Packed) -> BTreeMap<String, &Descriptor> {
 fn write_layout(
     store: &Store,
     documents: &BTreeMap<&'static str, Vec<u8>>,
-    packed: &Packed,
+    packed: &PackedImage,
     root: &Path,
 ) -> Result<(), ExportError> {
     let write_error = |doing, path: &Path| {
@@ -278,7 +335,7 @@ fn write_layout(
 fn write_archive(
     store: &Store,
     documents: &BTreeMap<&'static str, Vec<u8>>,
-    packed: &Packed,
+    packed: &PackedImage,
     out: &mut dyn Write,
 ) -> Result<(), ExportError> {
     let mut tar = tar::Builder::new(out);
@@ -320,66 +377,4 @@ fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
 /// Whether a path leads to something that is written through, not replaced: a device, a pipe.
 fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
-}
-
-/// A temporary name beside a destination; what is left there is removed in the end.
-pub(super) struct Beside {
-    pub(super) temporary: PathBuf,
-    destination: PathBuf,
-}
-
-impl Beside {
-    pub(super) fn new(destination: &Path) -> Result<Self, ExportError> {
-        let invalid = || ExportError::Write {
-            doing: "write",
-            path: destination.to_owned(),
-            source: io::Error::from(io::ErrorKind::InvalidInput),
-        };
-        let name = destination.file_name().ok_or_else(invalid)?;
-        // The process is enough to be unique: a process exports one thing at a time to a place.
-        let mut temporary = std::ffi::OsString::from(".");
-        temporary.push(name);
-        temporary.push(format!(".cairn-{}", std::process::id()));
-        Ok(Self {
-            temporary: destination.with_file_name(temporary),
-            destination: destination.to_owned(),
-        })
-    }
-
-    /// Puts what was written in its place; a file that is there is replaced.
-    pub(super) fn rename(&self) -> Result<(), ExportError> {
-        fs::rename(&self.temporary, &self.destination).map_err(self.failed("write"))
-    }
-
-    /// Swaps what was written with the directory that is there.
-    fn exchange(&self) -> Result<(), ExportError> {
-        let (from, to) = (&self.temporary, &self.destination);
-        match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
-            Ok(()) => Ok(()),
-            // A file system that cannot swap: for a moment the destination is missing.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                fs::remove_dir_all(to).map_err(self.failed("replace"))?;
-                self.rename()
-            }
-            Err(errno) => Err(self.failed("write")(errno.into())),
-        }
-    }
-
-    pub(super) fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> ExportError {
-        let path = self.destination.clone();
-        move |source| ExportError::Write {
-            doing,
-            path,
-            source,
-        }
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        // After a plain rename there is nothing left of that name.
-        if fs::remove_file(&self.temporary).is_err() {
-            let _ = fs::remove_dir_all(&self.temporary);
-        }
-    }
 }

@@ -217,7 +217,8 @@ impl Externals<'_> {
             is_stopped: &|| self.cancel.is_cancelled(),
             moved: &|bytes| *moved.lock().expect("no panics while held") += bytes,
         };
-        let pulled = pull(self.store, self.client, reference, platform, true, watch);
+        // An image for one platform only is taken, as BuildKit does; the checker warns of it.
+        let pulled = pull(self.store, self.client, reference, platform, false, watch);
         let named = pulled.and_then(|record| {
             let names = match (names, &record.packed) {
                 ([], Some(packed)) => vec![pin(reference, &packed.digest)],
@@ -276,7 +277,7 @@ impl ImageSource for Externals<'_> {
             source,
         };
         if let Some(record) = self.in_store(&reference, platform).map_err(failed)? {
-            return images.fitting(name, record, platform);
+            return Ok(Arc::new(base_image(name, record)));
         }
         if self.policy == PullPolicy::Never {
             return Err(ResolveError::Offline {

@@ -15,6 +15,7 @@ use cairn_testkit::{LayerTar, OciLayout, TempStore, gzip};
 
 use super::export::{Export, ExportError, Form};
 use super::load::{LoadError, LoadOptions, Loaded, Source, load};
+use super::pack::Image;
 use super::record::ImageRecord;
 
 const CREATED: &str = "2023-11-14T22:13:20Z";
@@ -70,13 +71,13 @@ fn load_one(store: &Store, source: &str) -> Loaded {
 fn export(store: &Store, record: &ImageRecord, form: Form, path: &Path) -> Option<Digest> {
     let names = ["app:v1".parse::<Reference>().unwrap()];
     let export = Export {
-        record,
+        image: Image::One(record),
         names: &names,
         form,
         compression: Compression::Gzip,
     };
     let exported = export.to_path(store, path).unwrap();
-    exported.packed.map(|packed| packed.manifest.digest)
+    exported.packed.map(|packed| packed.root.digest)
 }
 
 /// All files below a directory with their bytes.
@@ -523,7 +524,7 @@ fn a_destination_appears_whole_or_not_at_all() {
     fs::create_dir(bench.path("full")).unwrap();
     fs::write(bench.path("full/file"), "x").unwrap();
     let occupied = Export {
-        record: &record,
+        image: Image::One(&record),
         names: &[],
         form: Form::OciDirectory,
         compression: Compression::Gzip,

@@ -14,6 +14,7 @@
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
 
+mod beside;
 mod bundle;
 mod docker_archive;
 pub mod export;

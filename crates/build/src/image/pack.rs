@@ -1,7 +1,7 @@
 //! An image record to OCI blobs: layers exported, config and manifest written.
 
 use cairn_oci::{
-    Compression, Descriptor, ImageConfig, Manifest, MediaType, RootFs, annotation, rfc3339,
+    Compression, Descriptor, ImageConfig, Index, Manifest, MediaType, RootFs, annotation, rfc3339,
 };
 use cairn_store::{Store, StoreError};
 
@@ -63,6 +63,67 @@ pub fn pack(
         config,
         layers,
     })
+}
+
+/// An image as it leaves the store.
+#[derive(Debug, Clone, Copy)]
+pub enum Image<'a> {
+    /// For one platform.
+    One(&'a ImageRecord),
+    /// One record for each platform, under an index.
+    Index(&'a [ImageRecord]),
+}
+
+impl<'a> Image<'a> {
+    /// The records it consists of.
+    pub fn records(self) -> &'a [ImageRecord] {
+        match self {
+            Self::One(record) => std::slice::from_ref(record),
+            Self::Index(records) => records,
+        }
+    }
+}
+
+/// A packed image, for one platform or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedImage {
+    /// What its names lead to: the manifest, or the index over the manifests.
+    pub root: Descriptor,
+    /// The image for each platform.
+    pub images: Vec<Packed>,
+}
+
+impl PackedImage {
+    /// Every blob that it consists of, some more than once.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        let images = self.images.iter();
+        std::iter::once(&self.root).chain(images.flat_map(|packed| {
+            [&packed.manifest, &packed.config]
+                .into_iter()
+                .chain(&packed.layers)
+        }))
+    }
+}
+
+/// Packs an image for all its platforms; see [`pack`].
+pub fn pack_image(
+    store: &Store,
+    image: Image<'_>,
+    compression: Compression,
+) -> Result<PackedImage, StoreError> {
+    let mut images = Vec::new();
+    for record in image.records() {
+        images.push(pack(store, record, compression)?);
+    }
+    let root = match (image, images.as_slice()) {
+        (Image::One(_), [packed]) => packed.manifest.clone(),
+        _ => {
+            let manifests = images.iter().map(|packed| packed.manifest.clone());
+            let index = Index::new(manifests.collect());
+            put(store, MediaType::OciIndex, &index.to_json_bytes())?
+        }
+    };
+    Ok(PackedImage { root, images })
 }
 
 fn put(store: &Store, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, StoreError> {

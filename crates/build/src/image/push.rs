@@ -4,7 +4,7 @@ use cairn_oci::{Compression, Descriptor, Manifest, Reference};
 use cairn_registry::{Document, Places, Pushed, RegistryClient, RegistryError, Watch};
 use cairn_store::{Store, StoreError};
 
-use super::pack::{Packed, pack};
+use super::pack::{Image, Packed, pack, pack_image};
 use super::record::{ImageRecord, MEDIA_TYPE};
 
 /// An image that is ready to be sent: packed, with the bytes of its manifest.
@@ -58,6 +58,68 @@ impl Parcel {
             watch,
         )
     }
+}
+
+/// An image that is ready to be sent, for one platform or several.
+#[derive(Debug, Clone)]
+pub struct Shipment {
+    /// What its tag will lead to.
+    pub root: Document,
+    parcels: Vec<Parcel>,
+}
+
+impl Shipment {
+    /// Packs an image for all its platforms.
+    pub fn pack(
+        store: &Store,
+        image: Image<'_>,
+        compression: Compression,
+    ) -> Result<Self, StoreError> {
+        let packed = pack_image(store, image, compression)?;
+        let bytes = store.read_blob(&packed.root.digest)?;
+        let mut parcels = Vec::new();
+        for record in image.records() {
+            parcels.push(Parcel::pack(store, record, compression)?);
+        }
+        Ok(Self {
+            root: Document {
+                descriptor: packed.root,
+                bytes,
+            },
+            parcels,
+        })
+    }
+
+    /// Makes sure that a repository has the image, and moves its tag to it, in this order.
+    pub fn send(
+        &self,
+        store: &Store,
+        client: &RegistryClient,
+        destination: &Reference,
+        watch: Watch<'_>,
+    ) -> Result<Pushed, SendError> {
+        let places = places(store, destination.registry())?;
+        let mut pushed = Pushed::default();
+        for parcel in &self.parcels {
+            pushed += parcel.send(store, client, destination, &places, watch)?;
+        }
+        let now = client.look_up(destination, watch)?;
+        if now.is_none_or(|now| now.digest != self.root.descriptor.digest) {
+            client.put_manifest(destination, &self.root, watch)?;
+        }
+        Ok(pushed)
+    }
+}
+
+/// Why an image was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The registry did not take it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Where at a registry the layers of images lie that were pulled from it: what is built on them

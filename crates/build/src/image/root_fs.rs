@@ -15,7 +15,8 @@ use rustix::fs::{
     lsetxattr, makedev, mknodat, symlinkat, utimensat,
 };
 
-use super::export::{Beside, ExportError, Exported, clamp};
+use super::beside::Beside;
+use super::export::{ExportError, Exported, clamp};
 use super::record::ImageRecord;
 
 /// Writes the files of an image into a directory.

@@ -36,7 +36,7 @@ impl ImageSource for StoreImages<'_> {
                 near: self.near(reference),
             });
         };
-        self.fitting(reference, record, platform)
+        Ok(Arc::new(base_image(reference, record)))
     }
 }
 
@@ -88,23 +88,6 @@ impl StoreImages<'_> {
             best.get_or_insert(record);
         }
         Ok(best)
-    }
-
-    /// The record as a base, if it is for the platform.
-    pub(super) fn fitting(
-        &self,
-        reference: &str,
-        record: ImageRecord,
-        platform: &Platform,
-    ) -> Result<Arc<BaseImage>, ResolveError> {
-        if !platform.matches(&record.platform) {
-            return Err(ResolveError::OtherPlatform {
-                reference: reference.to_owned(),
-                found: record.platform.to_string(),
-                wanted: platform.to_string(),
-            });
-        }
-        Ok(Arc::new(base_image(reference, record)))
     }
 
     /// Names of the store that end as the wanted one does, or nearly.

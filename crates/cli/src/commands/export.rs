@@ -3,8 +3,8 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use cairn_build::image::ImageRecord;
 use cairn_build::image::export::{Export, ExportError, Exported, Form};
+use cairn_build::image::pack::Image;
 use cairn_oci::{Compression, Reference};
 use cairn_store::Store;
 use clap::{Args, ValueEnum};
@@ -80,6 +80,7 @@ impl ExportArgs {
             form,
             destination,
             compression: self.compression,
+            names: Vec::new(),
         }]
     }
 }
@@ -104,29 +105,37 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
     let store = session.open_existing_store()?;
     let record = open_image(&store, &args.image)?;
     for output in &outputs {
-        let exported = export(&store, &record, &names, output)?;
+        let exported = export(&store, Image::One(&record), &names, output)?;
         tell_exported(&session.printer, output, &exported);
         if output.destination == Destination::Stdout {
             continue;
         }
         if let Some(packed) = &exported.packed {
-            let digest = &packed.manifest.digest;
+            let digest = &packed.root.digest;
             session.printer.data(&format!("{digest}\n"))?;
         }
     }
     Ok(())
 }
 
-/// Writes an image where an output says.
+/// Writes an image where an output says, under its own names or those of the output.
 pub fn export(
     store: &Store,
-    record: &ImageRecord,
+    image: Image<'_>,
     names: &[Reference],
     output: &Output,
 ) -> Result<Exported, CommandError> {
+    let given: Vec<Reference> = output
+        .names
+        .iter()
+        .map(|name| reference(name))
+        .collect::<Result<_, _>>()?;
     let export = Export {
-        record,
-        names,
+        image,
+        names: match given.as_slice() {
+            [] => names,
+            given => given,
+        },
         form: output.form,
         compression: output.compression,
     };

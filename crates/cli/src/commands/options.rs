@@ -132,7 +132,8 @@ pub struct BuildOptions {
     /// Never ask a registry: images from outside must be in the store
     #[arg(long)]
     pub offline: bool,
-    /// Build for this platform [default: this machine's]
+    /// Build for this platform; a lone Dockerfile for several, with commas [default: this
+    /// machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
     /// Allow steps what they do not get by themselves (can be repeated)

@@ -16,6 +16,8 @@ pub struct Output {
     pub destination: Destination,
     /// How its layers are compressed.
     pub compression: Compression,
+    /// Names that the image gets there, instead of its own.
+    pub names: Vec<String>,
 }
 
 /// Where bytes go.
@@ -38,13 +40,8 @@ impl Destination {
 }
 
 /// Keys of docker that ask for what is always so here.
-const ALWAYS_SO: [&str; 4] = [
-    "oci-mediatypes",
-    "rewrite-timestamp",
-    "force-compression",
-    "name",
-];
-const KEYS: [&str; 4] = ["type", "dest", "tar", "compression"];
+const ALWAYS_SO: [&str; 3] = ["oci-mediatypes", "rewrite-timestamp", "force-compression"];
+const KEYS: [&str; 5] = ["type", "dest", "tar", "compression", "name"];
 
 impl Output {
     /// Reads `type=oci|docker|tar|local,dest=PATH[,tar=false][,compression=gzip|zstd|none]`, a
@@ -60,12 +57,14 @@ impl Output {
         let mut destination = None;
         let mut tar = None;
         let mut compression = None;
+        let mut names = Vec::new();
         for (key, value) in fields(text)? {
             match key.as_str() {
                 "type" => kind = Some(value),
                 "dest" => destination = Some(value),
                 "tar" => tar = Some(value),
                 "compression" => compression = Some(value),
+                "name" => names.extend(value.split(',').map(str::to_owned)),
                 key if ALWAYS_SO.contains(&key) => {}
                 key => {
                     let known = KEYS.join("`, `");
@@ -75,7 +74,8 @@ impl Output {
         }
         let kind = kind.ok_or("`type` is missing: `type=oci,dest=PATH`")?;
         let destination = destination.ok_or("`dest` is missing: `type=oci,dest=PATH`")?;
-        Self::new(&kind, &destination, tar.as_deref(), compression.as_deref())
+        let output = Self::new(&kind, &destination, tar.as_deref(), compression.as_deref())?;
+        Ok(Self { names, ..output })
     }
 
     fn new(
@@ -123,6 +123,7 @@ impl Output {
             form,
             destination,
             compression,
+            names: Vec::new(),
         })
     }
 }
@@ -133,12 +134,12 @@ mod tests {
 
     fn check(text: &str, form: Form, destination: &str, compression: Compression) {
         let destination = Destination::parse(destination);
-        let expected = Output {
-            form,
-            destination,
-            compression,
-        };
-        assert_eq!(Output::parse(text), Ok(expected), "{text}");
+        let output = Output::parse(text).unwrap();
+        assert_eq!(
+            (output.form, output.destination, output.compression),
+            (form, destination, compression),
+            "{text}"
+        );
     }
 
     #[test]
@@ -163,6 +164,12 @@ mod tests {
             "a",
             Compression::None,
         );
+    }
+
+    #[test]
+    fn names_are_for_the_archive() {
+        let output = Output::parse("type=oci,dest=a,\"name=a:1,b:2\"").unwrap();
+        assert_eq!(output.names, ["a:1", "b:2"]);
     }
 
     #[test]

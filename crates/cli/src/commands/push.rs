@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use cairn_build::image::push::{Parcel, places};
+use cairn_build::image::pack::Image;
+use cairn_build::image::push::Shipment;
 use cairn_oci::{Compression, Reference};
 use cairn_registry::{Pushed, Watch};
 use cairn_sandbox::{Cancel, interrupt};
@@ -52,25 +53,20 @@ pub fn run(args: &PushArgs, session: &Session) -> Result<(), CommandError> {
         moved: &|_| {},
     };
     let record = open_image(&store, &args.image)?;
-    let parcel = Parcel::pack(&store, &record, args.compression)?;
+    let shipment = Shipment::pack(&store, Image::One(&record), args.compression)?;
     session
         .printer
         .note(&format!("pushing to {}", destination.familiar()));
     let began = Instant::now();
-    let places = places(&store, destination.registry())?;
-    let pushed = parcel.send(&store, &client, &destination, &places, watch)?;
-    let digest = &parcel.manifest.descriptor.digest;
-    let now = client.look_up(&destination, watch)?;
-    if now.is_none_or(|now| now.digest != *digest) {
-        client.put_manifest(&destination, &parcel.manifest, watch)?;
-    }
+    let pushed = shipment.send(&store, &client, &destination, watch)?;
+    let digest = &shipment.root.descriptor.digest;
     session.printer.note(&in_words(&pushed, began));
     let name = destination.name();
     Ok(session.printer.data(&format!("{name}@{digest}\n"))?)
 }
 
 /// A tag is moved, so a digest cannot be pushed to.
-fn tagged(destination: &Reference) -> Result<Reference, CommandError> {
+pub fn tagged(destination: &Reference) -> Result<Reference, CommandError> {
     match destination.digest() {
         None => Ok(destination.clone()),
         Some(_) => Err(CommandError::usage(format!(
@@ -80,7 +76,7 @@ fn tagged(destination: &Reference) -> Result<Reference, CommandError> {
     }
 }
 
-fn in_words(pushed: &Pushed, began: Instant) -> String {
+pub fn in_words(pushed: &Pushed, began: Instant) -> String {
     if pushed.sent == 0 && pushed.mounted == 0 {
         return "the registry has it already".to_owned();
     }

@@ -5,13 +5,13 @@
 //! ```text
 //!   Cached        base  4 steps
 //!     Done  12.3s runtime 2/3  RUN pip install -r requirements.txt
-//!   Failed   3.2s model:cloud 5/6  RUN make test: exit code 2
+//!   Failed   3.2s model:cloud 5/6  RUN make test
 //!    Built        runtime  sha256:0123456789ab
 //!   Passed   0.1s model:cloud  python imports numpy
 //! ```
 //!
-//! Cache hits are folded: one line per image and stretch of hits, at the moment something else
-//! happens to the image.
+//! Why a step failed is told once, with its place, when the run is over. Cache hits are folded: one
+//! line per image and stretch of hits, at the moment something else happens to the image.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -102,9 +102,7 @@ impl Narration {
                 ("Done", Tone::Good, " (same content as before)".to_owned())
             }
             Outcome::Done { unchanged: false } => ("Done", Tone::Good, String::new()),
-            Outcome::Failed { reason } => {
-                ("Failed", Tone::Bad, format!(": {}", sanitize::name(reason)))
-            }
+            Outcome::Failed { .. } => ("Failed", Tone::Bad, String::new()),
         };
         let mut lines: Vec<Line> = self.tell_cached(step.image, model).into_iter().collect();
         let line = headed(verb, tone, Some(elapsed), &step.label);
@@ -136,11 +134,11 @@ impl Narration {
     fn given_up(&mut self, image: &str, reason: &str, model: &Model) -> Vec<Line> {
         let number = model.image_number_of(image);
         let has_failed_step = number.is_some_and(|at| model.images()[at].has_failed_step);
-        let (verb, tone) = match has_failed_step {
-            true => ("Failed", Tone::Bad),
-            false => ("Skipped", Tone::Warn),
-        };
-        let line = headed(verb, tone, None, &sanitize::name(image));
+        let name = sanitize::name(image);
+        if has_failed_step {
+            return vec![headed("Failed", Tone::Bad, None, &name)];
+        }
+        let line = headed("Skipped", Tone::Warn, None, &name);
         vec![line.with(Tone::Plain, format!("  {}", sanitize::name(reason)))]
     }
 

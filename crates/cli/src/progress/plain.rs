@@ -179,9 +179,8 @@ impl Lines {
         let end = match outcome {
             Outcome::Done { unchanged: false } => format!("DONE {time}"),
             Outcome::Done { unchanged: true } => format!("DONE {time}, same content as before"),
-            Outcome::Failed { reason } => {
-                format!("FAILED {time}: {}", sanitize::name(reason))
-            }
+            // Why is told with the place in the Dockerfile, when the run is over.
+            Outcome::Failed { .. } => format!("FAILED {time}"),
             // Told with the image that is ready or given up.
             Outcome::Cached | Outcome::Skipped { .. } => return,
         };

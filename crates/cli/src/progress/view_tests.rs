@@ -377,7 +377,7 @@ fn cache_hits_fold_on_a_pipe_too() {
 }
 
 #[test]
-fn a_failed_step_is_told_with_its_reason() {
+fn a_failed_step_is_told_and_its_reason_left_to_the_end() {
     let failure = finished(
         1,
         Outcome::Failed {
@@ -399,7 +399,7 @@ fn a_failed_step_is_told_with_its_reason() {
     assert_eq!(
         scrolled,
         [
-            "   Failed   3.2s base 2/2  RUN apt-get install x: exit code: 1",
+            "   Failed   3.2s base 2/2  RUN apt-get install x",
             "  Skipped        runtime  it needs base",
         ]
     );

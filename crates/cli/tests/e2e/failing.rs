@@ -52,12 +52,10 @@ fn wrong_usage_and_wrong_files_end_with_2() {
         .cairn(&["build", "./nowhere"])
         .code(2)
         .err_has("nowhere");
-    workshop.write("app/Dockerfile", "FROM scratch\n");
-    let platforms = "linux/amd64,linux/arm64";
     workshop
-        .cairn(&["build", "--platform", platforms, "./app"])
+        .cairn(&["up", "--platform", "linux/amd64,linux/arm64"])
         .code(2)
-        .err_has("several platforms in one run are not supported yet");
+        .err_has("only a lone Dockerfile is built for several platforms");
     workshop.write("app/Dockerfile", "FORM base\n");
     workshop
         .cairn(&["build", "./app"])

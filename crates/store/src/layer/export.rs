@@ -61,12 +61,54 @@ pub fn write_tree<W: Write>(
     epoch: Option<i64>,
     sink: W,
 ) -> Result<W, StoreError> {
-    let mut tar = TreeTar::new(sink, epoch);
-    if let Some(root) = view.lookup(Path::new("/"))? {
+    write_trees(
+        &[Tree {
+            folder: "",
+            view,
+            epoch,
+        }],
+        sink,
+    )
+}
+
+/// A merged tree among several.
+#[derive(Clone, Copy)]
+pub struct Tree<'a> {
+    /// The folder it gets in the archive: a plain name, or nothing.
+    pub folder: &'a str,
+    /// The tree.
+    pub view: &'a LayeredView,
+    /// What its times are clamped to.
+    pub epoch: Option<i64>,
+}
+
+/// Writes merged trees as one tar, each in a folder of its own.
+pub fn write_trees<W: Write>(trees: &[Tree<'_>], sink: W) -> Result<W, StoreError> {
+    let mut tar = TreeTar::new(sink, None);
+    for tree in trees {
+        tar.epoch = tree.epoch;
+        // What two trees share is not linked: they are looked at one without the other.
+        tar.first_names.clear();
+        tar.tree(tree)?;
+    }
+    tar.finish()
+}
+
+impl<W: Write> TreeTar<W> {
+    fn tree(&mut self, tree: &Tree<'_>) -> Result<(), StoreError> {
+        let Tree { folder, view, .. } = tree;
+        let Some(root) = view.lookup(Path::new("/"))? else {
+            return Ok(());
+        };
         view.walk(root, |path, entry| {
             let hardlink = entry.hardlink;
+            let path = match (folder.is_empty(), path.as_os_str().is_empty()) {
+                (true, _) => path.to_owned(),
+                (false, true) => PathBuf::from(folder),
+                (false, false) => Path::new(folder).join(path),
+            };
             let item = Item {
-                path,
+                path: &path,
                 host: entry.host_path.clone(),
                 kind: entry.kind,
                 mode: entry.mode,
@@ -80,11 +122,10 @@ pub fn write_tree<W: Write>(
                 rdev: entry.rdev,
                 hardlink: hardlink.map(|link| (link.layer, link.dev, link.ino)),
             };
-            tar.file(&item)?;
+            self.file(&item)?;
             Ok(Descend::Yes)
-        })?;
+        })
     }
-    tar.finish()
 }
 
 /// One file on its way into a tar.

@@ -35,7 +35,7 @@ use crate::record_file;
 use crate::store::Store;
 use compress::Compressor;
 
-pub use export::write_tree;
+pub use export::{Tree, write_tree, write_trees};
 
 const UNPACKED_KIND: &str = "unpacked/1";
 const IMPORTED_KIND: &str = "imported/1";

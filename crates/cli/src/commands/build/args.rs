@@ -7,12 +7,12 @@ use cairn_sandbox::Ulimit;
 use cairn_stack::contexts::is_remote;
 use clap::{Args, ValueEnum};
 
+use super::outputs::BuildOutput;
 use super::secrets::Secret;
 use crate::commands::options::{
     BuildOptions, JsonOption, ProgressOption, StackOption, fields, host_line, memory, pair, ulimit,
     variable,
 };
-use crate::commands::output::Output;
 use crate::error::CommandError;
 
 /// Build images: of the stack, or of one Dockerfile
@@ -93,9 +93,16 @@ pub struct LoneArgs {
     /// Size of the steps' /dev/shm [default: 64m]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub shm_size: Option<u64>,
-    /// Export the image: `type=oci|docker|tar|local,dest=PATH` (can be repeated)
-    #[arg(long, short, value_name = "OUTPUT", value_parser = Output::parse)]
-    pub output: Vec<Output>,
+    /// Export the image: `type=oci|docker|tar|local,dest=PATH`, or name it:
+    /// `type=image,name=NAME[,push=true]` (can be repeated)
+    #[arg(long, short, value_name = "OUTPUT", value_parser = BuildOutput::parse)]
+    pub output: Vec<BuildOutput>,
+    /// Push the image to the registries of its names
+    #[arg(long)]
+    pub push: bool,
+    /// Keep the image in the store, which is always done
+    #[arg(long)]
+    pub load: bool,
     /// Check the Dockerfile by BuildKit's rules, and build nothing
     #[arg(long)]
     pub check: bool,
@@ -233,6 +240,8 @@ impl LoneArgs {
             (!self.cache_from.is_empty(), "--cache-from"),
             (!self.cache_to.is_empty(), "--cache-to"),
             (!self.output.is_empty(), "--output"),
+            (self.push, "--push"),
+            (self.load, "--load"),
             (self.check, "--check"),
             (self.iidfile.is_some(), "--iidfile"),
             (self.metadata_file.is_some(), "--metadata-file"),

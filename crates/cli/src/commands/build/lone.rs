@@ -5,13 +5,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use cairn_build::engine::Engine;
-use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Settled;
-use cairn_build::image::pack::pack;
 use cairn_build::key::KeyInputs;
 use cairn_build::local_cache;
 use cairn_build::run::{Prepared, prepare};
-use cairn_oci::{Digest, Reference};
+use cairn_oci::Reference;
 use cairn_sandbox::interrupt;
 use cairn_stack::contexts::{Opener, is_remote, looks_like_archive};
 use cairn_stack::external::external;
@@ -21,16 +19,15 @@ use cairn_stack::single::{
     request,
 };
 use cairn_stack::unused_args::UnusedArg;
-use serde_json::json;
 use tempfile::NamedTempFile;
 
 use super::args::{BuildArgs, NetworkChoice};
+use super::outputs::truth;
+use super::results::{self, Built};
 use super::secrets;
 use crate::bookkeeping::write_down;
-use crate::commands::export::{export, tell_exported};
 use crate::commands::lint::{self, Subject};
 use crate::commands::load::reference;
-use crate::commands::output::Destination;
 use crate::error::{CommandError, Kind};
 use crate::failures;
 use crate::means::Means;
@@ -43,12 +40,14 @@ use crate::warnings;
 
 /// Builds a Dockerfile.
 pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(), CommandError> {
-    let names = args
+    let tags = args
         .lone
         .tag
         .iter()
         .map(|tag| reference(tag))
         .collect::<Result<Vec<_>, _>>()?;
+    let names = results::all_names(args, &tags)?;
+    let pushes = results::pushes(args, &tags)?;
     let input = Input::new(context, args.lone.file.as_deref(), session)?;
     if args.lone.check {
         return check(args, context, &input, session);
@@ -73,23 +72,59 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
         store: &means.store,
         fetcher: &means.fetcher,
         cancel: &means.cancel,
-        platform: &single.platform,
+        platform: &single.platforms[0],
     };
     let request = request(&single, &opener)?;
     tell_unused(&session.printer, &request.unused_args);
-    let report = solve(args, session, &means, &request, &names)?;
-    let Some(record) = report.record(&request.image.name) else {
+    let main = main_platform(&request);
+    let report = solve(args, session, &means, &request, main, &names)?;
+    let records = request
+        .images
+        .iter()
+        .map(|image| report.record(&image.name));
+    let Some(records) = records.map(|record| record.cloned()).collect() else {
         return Err(CommandError::told(Kind::Work));
     };
-    record.save(&means.store, &[])?;
-    let id = record.id();
-    means.make_durable()?;
-    for output in &args.lone.output {
-        let exported = export(&means.store, record, &names, output)?;
-        tell_exported(&session.printer, output, &exported);
+    let is_index = request.images.len() > 1 || asks_for_index(&single);
+    let built = Built {
+        records,
+        main,
+        is_index,
+    };
+    for record in &built.records {
+        record.save(&means.store, &[])?;
     }
-    write_files(args, &means, record, &id, &names)?;
-    tell_result(args, session, &id, &names)
+    means.make_durable()?;
+    tell_main(session, &request, main, &names);
+    results::write_outputs(args, session, &means, &built, &names)?;
+    results::push(&pushes, session, &means, &built)?;
+    results::write_files(args, &means, &built, &names)?;
+    results::tell(args, session, &built.id(), &names)
+}
+
+/// Which of several platforms the names in the store lead to: this machine's, else the first.
+fn main_platform(request: &SingleRequest) -> usize {
+    let here = host_platform();
+    let mut images = request.images.iter();
+    images
+        .position(|image| image.platform == here)
+        .unwrap_or_default()
+}
+
+/// Whether a single platform is to be under an index, too, as BuildKit is told.
+fn asks_for_index(single: &SingleBuild) -> bool {
+    let value = single.args.get("BUILDKIT_MULTI_PLATFORM");
+    value.and_then(|value| truth(value)).unwrap_or(false)
+}
+
+fn tell_main(session: &Session, request: &SingleRequest, main: usize, names: &[Reference]) {
+    if let (true, [name, ..]) = (request.images.len() > 1, names) {
+        session.printer.note(&format!(
+            "in the store, `{}` is the image for {}; the others leave it with `--output` and `--push`",
+            name.familiar(),
+            request.images[main].platform
+        ));
+    }
 }
 
 /// Checks the Dockerfile by BuildKit's rules and builds nothing.
@@ -111,6 +146,7 @@ fn solve(
     session: &mut Session,
     means: &Means,
     request: &SingleRequest,
+    main: usize,
     names: &[Reference],
 ) -> Result<RunReport, CommandError> {
     let choice = match args.quiet {
@@ -118,7 +154,8 @@ fn solve(
         false => args.progress.progress,
     };
     let names = names.iter().map(Reference::to_string).collect();
-    let names = BTreeMap::from([(request.image.name.clone(), names)]);
+    let main = &request.images[main];
+    let names = BTreeMap::from([(main.name.clone(), names)]);
     let progress = Progress::start(choice, &session.settings, &mut session.printer);
     let engine = Engine {
         store: &means.store,
@@ -128,7 +165,7 @@ fn solve(
         events: &progress,
         cancel: &means.cancel,
     };
-    let images = means.externals(&request.image.platform, &progress);
+    let images = means.externals(&main.platform, &progress);
     let wanted: Vec<_> = external(request)
         .into_iter()
         .map(|name| (name, None))
@@ -138,7 +175,7 @@ fn solve(
         .map_err(CommandError::from)
         .and_then(|settled| refused(&settled))
         .and_then(|()| {
-            prepare(std::slice::from_ref(&request.image), &images, &engine)
+            prepare(&request.images, &images, &engine)
                 .map_err(|findings| means.unprepared(findings))
         });
     let prepared = match prepared {
@@ -254,7 +291,7 @@ fn single(
         args: build_args.collect(),
         labels: lone.label.iter().cloned().collect(),
         contexts: lone.build_context.clone(),
-        platform: session.platform(args.options.platform.as_deref())?,
+        platforms: session.platforms(args.options.platform.as_deref())?,
         build_platform: host_platform(),
         epoch: session.settings.source_date_epoch()?,
         no_cache: args.options.no_cache,
@@ -339,65 +376,6 @@ fn spool(session: &Session) -> Result<(NamedTempFile, bool), CommandError> {
     file.flush().map_err(failed)?;
     let is_archive = looks_like_archive(file.path())?;
     Ok((file, is_archive))
-}
-
-fn write_files(
-    args: &BuildArgs,
-    means: &Means,
-    record: &ImageRecord,
-    id: &Digest,
-    names: &[Reference],
-) -> Result<(), CommandError> {
-    let write = |path: &Path, text: &str| {
-        std::fs::write(path, text).map_err(|error| {
-            CommandError::from_error(Kind::Environment, &error)
-                .while_doing(format!("cannot write {}", path.display()))
-        })
-    };
-    if let Some(path) = &args.lone.iidfile {
-        write(path, id.as_str())?;
-    }
-    if let Some(path) = &args.lone.metadata_file {
-        // What docker writes there are digests of packed bytes.
-        let compression = args.lone.output.first().map(|output| output.compression);
-        let packed = pack(&means.store, record, compression.unwrap_or_default())?;
-        let names: Vec<String> = names.iter().map(Reference::to_string).collect();
-        let metadata = json!({
-            "containerimage.digest": packed.manifest.digest,
-            "containerimage.config.digest": packed.config.digest,
-            "containerimage.descriptor": packed.manifest,
-            "image.name": names.join(","),
-            "cairn.image.id": id,
-        });
-        write(path, &format!("{metadata:#}\n"))?;
-    }
-    Ok(())
-}
-
-/// Standard output gets the id, unless an archive went there.
-fn tell_result(
-    args: &BuildArgs,
-    session: &Session,
-    id: &Digest,
-    names: &[Reference],
-) -> Result<(), CommandError> {
-    let outputs = &args.lone.output;
-    if names.is_empty() && outputs.is_empty() && !args.quiet {
-        session
-            .printer
-            .note("the image has no name; `--tag NAME` gives it one");
-    }
-    if outputs
-        .iter()
-        .any(|output| output.destination == Destination::Stdout)
-    {
-        return Ok(());
-    }
-    if args.json.json {
-        let names: Vec<String> = names.iter().map(Reference::to_string).collect();
-        return Ok(session.printer.json(&json!({ "id": id, "names": names }))?);
-    }
-    Ok(session.printer.data(&format!("{id}\n"))?)
 }
 
 impl From<SingleError> for CommandError {

@@ -2,6 +2,8 @@
 
 mod args;
 mod lone;
+mod outputs;
+mod results;
 mod secrets;
 
 pub use args::BuildArgs;

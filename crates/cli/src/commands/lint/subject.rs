@@ -95,7 +95,7 @@ impl Subject {
             pinned: BTreeSet::new(),
             package_files: BTreeMap::new(),
             levels: Levels::new(),
-            platform: build.platform.clone(),
+            platform: build.platforms[0].clone(),
             wants: |rule| rule.group == Group::BuildKit,
         })
     }
