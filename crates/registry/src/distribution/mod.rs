@@ -5,6 +5,7 @@
 //! endpoint  --send------>  scheme, token, one repeat after 401    host, token, challenge
 //! 401       --login----->  auth.json, config.json, helpers        credentials, credential_helper
 //! answer    --document-->  manifest or index, verified            manifest
+//! repository --tags----->  names, page by page                  tag_list
 //! blob      --stream---->  store and unpacker at once             blob, pull
 //! store     --push------>  blobs, manifests by digest, then tags  upload, place, push
 //! ```
@@ -25,6 +26,7 @@ mod options;
 mod place;
 mod pull;
 mod push;
+mod tag_list;
 mod token;
 mod upload;
 

@@ -7,3 +7,4 @@ mod push;
 mod real;
 mod serve;
 mod server;
+mod tag_list;
