@@ -21,7 +21,7 @@ pub struct Policy<'a> {
 
 impl<'a> Policy<'a> {
     /// Finds out what the run answers, if anything depends on it.
-    pub fn of(session: &Session, loaded: &'a LoadedStack) -> Self {
+    pub fn of(session: &Session, loaded: &'a LoadedStack, event: &EventOption) -> Self {
         let images = &loaded.stack.images;
         let asks = images.iter().any(|image| {
             image.rebuild.value == Rebuild::OnMain
@@ -29,7 +29,7 @@ impl<'a> Policy<'a> {
         });
         Self {
             loaded,
-            event: asks.then(|| EventOption::default().detect(session, loaded)),
+            event: asks.then(|| event.detect(session, loaded)),
         }
     }
 

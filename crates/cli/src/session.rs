@@ -51,9 +51,18 @@ impl Session {
     /// that lasts as long as the directory that comes with it. Conditions as for
     /// [`Session::open_store`].
     pub fn store_or_none_yet(&self) -> Result<(Store, Option<TempDir>), CommandError> {
+        let opened = self.store_or_an_empty_one()?;
+        if opened.1.is_some() {
+            self.tell_no_store()?;
+        }
+        Ok(opened)
+    }
+
+    /// As [`Session::store_or_none_yet`], for a command that does not need what a store has.
+    pub fn store_or_an_empty_one(&self) -> Result<(Store, Option<TempDir>), CommandError> {
         let options = self.options()?;
         match Store::open_existing(self.settings.home()?, options) {
-            Err(StoreError::NoStore { .. }) => self.tell_no_store()?,
+            Err(StoreError::NoStore { .. }) => {}
             opened => return Ok((opened?, None)),
         }
         let place = self.settings.temporary_dir();

@@ -32,7 +32,7 @@ use tempfile::TempDir;
 
 use crate::bookkeeping::write_down;
 use crate::commands::images::open_image;
-use crate::commands::options::{BuildOptions, StackOption};
+use crate::commands::options::{BuildOptions, EventOption, StackOption};
 use crate::error::{CommandError, Kind};
 use crate::means::Means;
 use crate::policy::Policy;
@@ -94,8 +94,19 @@ impl StackRun {
         options: &BuildOptions,
         images: &[String],
     ) -> Result<Self, CommandError> {
+        Self::open_for(session, stack, options, images, &EventOption::default())
+    }
+
+    /// As [`StackRun::open`], for an event that the command line may name.
+    pub fn open_for(
+        session: &Session,
+        stack: &StackOption,
+        options: &BuildOptions,
+        images: &[String],
+        event: &EventOption,
+    ) -> Result<Self, CommandError> {
         let open = || Ok((session.open_store()?, None));
-        Self::over(open, session, stack, options, images)
+        Self::over(open, session, stack, options, images, event)
     }
 
     /// As [`StackRun::open`], for a command that changes nothing: no store is made.
@@ -106,7 +117,8 @@ impl StackRun {
         images: &[String],
     ) -> Result<Self, CommandError> {
         let open = || session.store_or_none_yet();
-        Self::over(open, session, stack, options, images)
+        let event = EventOption::default();
+        Self::over(open, session, stack, options, images, &event)
     }
 
     fn over(
@@ -115,12 +127,13 @@ impl StackRun {
         stack: &StackOption,
         options: &BuildOptions,
         images: &[String],
+        event: &EventOption,
     ) -> Result<Self, CommandError> {
         let platform = session.platform(options.platform.as_deref())?;
         let loaded = stack.load(session, &platform)?;
         let (store, no_store_yet) = open()?;
         let mut means = Means::over(store, session, options)?;
-        let policy = Policy::of(session, &loaded);
+        let policy = Policy::of(session, &loaded, event);
         let selected = policy.buildable(session, select(&loaded, images)?, !images.is_empty())?;
         if let Some(file) = &loaded.stack.build.secrets {
             means.settings.secrets = secrets_file::read(session, &stack.stack.join(&file.value))?;

@@ -24,6 +24,8 @@ mod leaving;
 mod linting;
 #[path = "e2e/platforms.rs"]
 mod platforms;
+#[path = "e2e/publishing.rs"]
+mod publishing;
 #[path = "e2e/registries.rs"]
 mod registries;
 #[path = "e2e/serving.rs"]

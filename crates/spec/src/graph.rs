@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_diagnostic::{Diagnostic, Source, Span};
 use cairn_oci::Reference;
 
-use crate::stack::{ImageId, Stack};
+use crate::stack::{ImageId, Repository, Stack};
 use crate::suggest::{nearest, quoted};
 
 /// One use of a name that is neither a stage nor a named context of its Dockerfile.
@@ -194,8 +194,8 @@ fn published_as(stack: &Stack, child: ImageId, name: &str) -> Option<String> {
         return None;
     }
     let wanted = wanted.name();
-    let is_it = |repository: &String| {
-        let reference = repository.parse::<Reference>();
+    let is_it = |repository: &Repository| {
+        let reference = repository.to_string().parse::<Reference>();
         reference.is_ok_and(|reference| reference.name() == wanted)
     };
     let mut images = stack.images.iter();

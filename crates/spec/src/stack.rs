@@ -93,8 +93,10 @@ pub struct Image {
     pub only_listed: bool,
     /// When its steps run again; where the spec says so, or the image's place.
     pub rebuild: Spanned<Rebuild>,
-    /// Where it is published: registry, namespace and name; empty if the stack has no registry.
-    pub repositories: Vec<String>,
+    /// Where it is published; empty if the stack has no registry.
+    pub repositories: Vec<Repository>,
+    /// Its name in a registry that the spec says nothing of.
+    pub published_name: String,
     /// The tags that events publish.
     pub tags: TagRules,
     /// What tags end with that do not name the variant themselves.
@@ -104,6 +106,15 @@ pub struct Image {
     pub axes: Vec<(String, String)>,
     /// Where the spec defines it: its name, or the variant's name.
     pub span: Span,
+}
+
+/// A place of images in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Repository {
+    /// Registry and namespace, as in `ghcr.io/lab`.
+    pub registry: String,
+    /// The name below that.
+    pub name: String,
 }
 
 /// What holds for an image on one platform.
@@ -205,6 +216,16 @@ impl Stack {
 }
 
 impl Image {
+    /// Its place in a registry, whether the spec sends it there or not.
+    pub fn repository_at(&self, registry: &str) -> Repository {
+        let mut known = self.repositories.iter();
+        let known = known.find(|repository| repository.registry == registry);
+        known.cloned().unwrap_or_else(|| Repository {
+            registry: registry.to_owned(),
+            name: self.published_name.clone(),
+        })
+    }
+
     /// How it is made on a platform.
     pub fn source_on(&self, platform: &Platform) -> &ImageSource {
         let rule = self.rule(platform);
@@ -285,6 +306,12 @@ impl ImageName {
     /// Whether the text is this name in one of its spellings.
     pub fn is_written(&self, text: &str) -> bool {
         text == self.to_string() || text == self.dashed()
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.name)
     }
 }
 

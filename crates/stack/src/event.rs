@@ -63,9 +63,11 @@ pub fn detect(
     let directory = &loaded.directory;
     let git_tags = git::tags(directory);
     let is_set = |name: &str| environment.get(name).is_some_and(|value| value == "true");
-    let (mut found, origin) = if is_set("GITHUB_ACTIONS") {
+    let tells = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    // Forges and runners that speak as one of the two do not always say that they are it.
+    let (mut found, origin) = if is_set("GITHUB_ACTIONS") || tells("GITHUB_EVENT_NAME") {
         (github(environment), Origin::GitHub)
-    } else if is_set("GITLAB_CI") {
+    } else if is_set("GITLAB_CI") || tells("CI_MERGE_REQUEST_IID") {
         (gitlab(environment), Origin::GitLab)
     } else {
         (repository(loaded), Origin::Git)
@@ -146,7 +148,8 @@ fn github(environment: &BTreeMap<String, String>) -> Found {
         .strip_prefix("refs/pull/")
         .and_then(|rest| rest.split('/').next()?.parse().ok());
     let trigger = match text("GITHUB_EVENT_NAME").map_or("", String::as_str) {
-        "pull_request" | "pull_request_target" | "pull_request_review" => Trigger::PullRequest {
+        // `pull_request_target` and the reviews of one, too.
+        event if event.starts_with("pull_request") => Trigger::PullRequest {
             number: number.or_else(|| payload.pointer("/number")?.as_u64()),
         },
         "schedule" => Trigger::Schedule,
@@ -175,10 +178,19 @@ fn gitlab(environment: &BTreeMap<String, String>) -> Found {
         let value = environment.get(name);
         value.filter(|value| !value.is_empty()).cloned()
     };
+    let number = text("CI_MERGE_REQUEST_IID");
     let trigger = match text("CI_PIPELINE_SOURCE").as_deref() {
-        Some("merge_request_event" | "external_pull_request_event") => Trigger::PullRequest {
-            number: text("CI_MERGE_REQUEST_IID").and_then(|number| number.parse().ok()),
-        },
+        source
+            if number.is_some()
+                || matches!(
+                    source,
+                    Some("merge_request_event" | "external_pull_request_event")
+                ) =>
+        {
+            Trigger::PullRequest {
+                number: number.and_then(|number| number.parse().ok()),
+            }
+        }
         Some("schedule") => Trigger::Schedule,
         Some("push") => Trigger::Push,
         _ => Trigger::Manual,
@@ -261,6 +273,10 @@ mod tests {
         assert_eq!(
             on("schedule", "refs/heads/main", &[]),
             (Trigger::Schedule, branch("main"))
+        );
+        assert_eq!(
+            on("pull_request_target", "refs/heads/main", &[]).0,
+            Trigger::PullRequest { number: None }
         );
         assert_eq!(
             on("workflow_dispatch", "refs/heads/x", &[]),

@@ -87,9 +87,9 @@ pub fn merge_base(directory: &Path, revision: &str) -> Option<String> {
     Some(base.map_or(commit, |base| base.trim().to_owned()))
 }
 
-/// The files below the directory that are different from a commit, by their paths from there;
-/// those that are not committed yet, and those that git does not know yet, among them.
-pub fn changed(directory: &Path, commit: &str) -> Vec<String> {
+/// The files below the directory that git knows and that are different from a commit, by their
+/// paths from there; those that are not committed yet among them.
+pub fn modified(directory: &Path, commit: &str) -> Vec<String> {
     let known = git(
         directory,
         &[
@@ -103,6 +103,11 @@ pub fn changed(directory: &Path, commit: &str) -> Vec<String> {
             ".",
         ],
     );
+    files(&known.unwrap_or_default())
+}
+
+/// As [`modified`], with the files that git does not know yet.
+pub fn changed(directory: &Path, commit: &str) -> Vec<String> {
     let unknown = git(
         directory,
         &[
@@ -114,16 +119,17 @@ pub fn changed(directory: &Path, commit: &str) -> Vec<String> {
             ".",
         ],
     );
-    let mut files: Vec<String> = [known, unknown]
-        .iter()
-        .flatten()
-        .flat_map(|output| output.split('\0'))
-        .filter(|file| !file.is_empty())
-        .map(str::to_owned)
-        .collect();
-    files.sort();
-    files.dedup();
-    files
+    let mut all = modified(directory, commit);
+    all.extend(files(&unknown.unwrap_or_default()));
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// What git lists with `-z`.
+fn files(output: &str) -> Vec<String> {
+    let files = output.split('\0').filter(|file| !file.is_empty());
+    files.map(str::to_owned).collect()
 }
 
 /// The commits since another one, newest first: short hash and message.

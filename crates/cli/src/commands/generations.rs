@@ -4,19 +4,20 @@
 use cairn_oci::rfc3339;
 use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
-use cairn_spec::Stack;
+use cairn_spec::{Repository, Stack};
 use cairn_stack::publish::{
-    Generation, Means, Promotion, PublishError, Switch, Switched, Target, pending, turn,
+    Means, Promotion, PublishError, Resumed, Switch, Switched, pending, registries, turn,
 };
 use cairn_store::{Store, WorkLock};
 use clap::Args;
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::options::StackOption;
 use crate::error::{CommandError, Kind};
 use crate::means::fetch_options;
 use crate::progress::count;
-use crate::registries;
+use crate::registries::client;
 use crate::session::{Session, host_platform};
 
 /// Which registries.
@@ -26,6 +27,54 @@ pub struct RegistryOption {
     /// repeated)
     #[arg(long, value_name = "HOST/PATH")]
     pub registry: Vec<String>,
+}
+
+impl RegistryOption {
+    /// The registries that are named; none if the spec is to say.
+    pub fn named(&self) -> Result<Vec<String>, CommandError> {
+        let mut named: Vec<String> = Vec::new();
+        for text in &self.registry {
+            let registry = text.trim_end_matches('/').to_owned();
+            let host = host(&registry)?;
+            if !registry.starts_with(&format!("{host}/")) && registry != host {
+                return Err(CommandError::usage(format!("`{text}` names no registry"))
+                    .hint(format!("with its host: `{host}/{text}`")));
+            }
+            if !named.contains(&registry) {
+                named.push(registry);
+            }
+        }
+        Ok(named)
+    }
+
+    /// The registries to use: those of the command line, else those of the spec.
+    pub fn or_of(&self, stack: &Stack) -> Result<Vec<String>, CommandError> {
+        let named = match self.named()? {
+            named if named.is_empty() => registries(stack),
+            named => named,
+        };
+        match named.is_empty() {
+            true => Err(no_registry(stack)),
+            false => Ok(named),
+        }
+    }
+}
+
+/// The registry's host, as it stands in references.
+fn host(registry: &str) -> Result<String, CommandError> {
+    let any = Repository {
+        registry: registry.to_owned(),
+        name: "x".to_owned(),
+    };
+    let any: cairn_oci::Reference = any.to_string().parse().map_err(PublishError::from)?;
+    Ok(any.registry().to_owned())
+}
+
+pub fn no_registry(stack: &Stack) -> CommandError {
+    CommandError::usage(format!("the stack `{}` has no registry", stack.name)).hint(
+        "name one with `--registry HOST/PATH`, or with `registries = [\"HOST/PATH\"]` below \
+         `[stack]` in cairn.toml",
+    )
 }
 
 /// One image of a generation at one registry under one tag, as JSON.
@@ -42,56 +91,190 @@ pub struct PublishedImage {
 /// A generation in the registries, as JSON.
 #[derive(Debug, Serialize)]
 pub struct Published {
-    generation: String,
+    generation: Option<String>,
     images: Vec<PublishedImage>,
+}
+
+impl Published {
+    /// Nothing at all.
+    pub const NOTHING: Self = Self {
+        generation: None,
+        images: Vec::new(),
+    };
+
+    /// What the registries have after a switch.
+    pub fn by(switch: &Switch) -> Result<Self, CommandError> {
+        let mut images = Vec::new();
+        for tagged in switch.tagged()? {
+            images.extend(
+                tagged
+                    .image
+                    .platforms
+                    .iter()
+                    .map(|platform| PublishedImage {
+                        image: tagged.image.image.clone(),
+                        variant: tagged.image.variant.clone(),
+                        platform: platform.to_string(),
+                        reference: tagged.reference.to_string(),
+                        digest: tagged.image.manifest.digest.to_string(),
+                    }),
+            );
+        }
+        Ok(Self {
+            generation: Some(switch.generation.clone()),
+            images,
+        })
+    }
+
+    /// Prints JSON, or one line for each reference.
+    pub fn print(&self, session: &Session, json: bool) -> Result<(), CommandError> {
+        if json {
+            return Ok(session.printer.json(self)?);
+        }
+        let mut lines: Vec<String> = Vec::new();
+        for image in &self.images {
+            let line = format!("{} {}\n", image.reference, image.digest);
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        Ok(session.printer.data(&lines.concat())?)
+    }
 }
 
 /// What commands about generations need that build nothing.
 pub struct Workplace {
-    /// The name of the stack.
-    pub stack: String,
+    /// The stack.
+    pub stack: Stack,
     /// Where its images are.
-    pub targets: Vec<Target>,
+    pub registries: Vec<String>,
     store: Store,
     client: RegistryClient,
     cancel: Cancel,
+    /// A store for a command that only reads where there is none.
+    _no_store_yet: Option<TempDir>,
 }
 
 impl Workplace {
-    /// Reads the stack and opens the store. Conditions as for [`Session::open_store`].
+    /// To change what registries have, or only to read. Conditions as for [`Workplace::open`].
+    pub fn open_unless(
+        is_dry: bool,
+        session: &Session,
+        stack: &StackOption,
+        registry: &RegistryOption,
+    ) -> Result<Self, CommandError> {
+        match is_dry {
+            true => Self::look(session, stack, registry),
+            false => Self::open(session, stack, registry),
+        }
+    }
+
+    /// For a command that changes what registries have. Conditions as for
+    /// [`Session::open_store`].
     pub fn open(
         session: &Session,
         stack: &StackOption,
         registry: &RegistryOption,
     ) -> Result<Self, CommandError> {
-        let loaded = stack.load(session, &host_platform())?;
-        let targets = targets(&loaded.stack, registry)?;
-        let client = registries::client(&session.settings.environment, fetch_options(session))?;
-        let store = session.open_store()?;
+        let open = || Ok((session.open_store()?, None));
+        Self::over(open, session, stack, registry)
+    }
+
+    /// For a command that only reads: no store is made. Conditions as for [`Workplace::open`].
+    pub fn look(
+        session: &Session,
+        stack: &StackOption,
+        registry: &RegistryOption,
+    ) -> Result<Self, CommandError> {
+        Self::over(|| session.store_or_an_empty_one(), session, stack, registry)
+    }
+
+    fn over(
+        open: impl FnOnce() -> Result<(Store, Option<TempDir>), CommandError>,
+        session: &Session,
+        stack: &StackOption,
+        registry: &RegistryOption,
+    ) -> Result<Self, CommandError> {
+        let stack = stack.load(session, &host_platform())?.stack;
+        let registries = registry.or_of(&stack)?;
+        let client = client(&session.settings.environment, fetch_options(session))?;
+        let (store, no_store_yet) = open()?;
         let cancel = Cancel::new();
         interrupt::cancel_on_signals(&cancel)?;
         Ok(Self {
-            stack: loaded.stack.name,
-            targets,
+            stack,
+            registries,
             store,
             client,
             cancel,
+            _no_store_yet: no_store_yet,
         })
     }
 
-    /// Does something with the means of publishing, ending first what was begun before.
-    pub fn with<T>(
+    /// Changes something, ending first what was begun before.
+    pub fn change<T>(
         &self,
         session: &Session,
+        work: impl FnOnce(Means<'_>) -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        self.with(|means| {
+            let _turn = finish_pending(means, &self.stack.name, session)?;
+            work(means)
+        })
+    }
+
+    /// Reads something; what was begun before stays as it is, and that is told.
+    pub fn read<T>(
+        &self,
+        session: &Session,
+        work: impl FnOnce(Means<'_>) -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        self.with(|means| {
+            tell_pending(means, &self.stack.name, session)?;
+            work(means)
+        })
+    }
+
+    fn with<T>(
+        &self,
         work: impl FnOnce(Means<'_>) -> Result<T, CommandError>,
     ) -> Result<T, CommandError> {
         let watch = Watch {
             is_stopped: &|| self.cancel.is_cancelled(),
             moved: &|_| {},
         };
-        let means = means(&self.store, &self.client, watch);
-        let _turn = finish_pending(means, &self.stack, session)?;
-        work(means)
+        work(means(&self.store, &self.client, watch))
+    }
+
+    /// Carries a promotion or a rollback out, or tells what it would do.
+    pub fn carry_out(
+        &self,
+        session: &Session,
+        is_dry: bool,
+        json: bool,
+        plan: impl FnOnce(Means<'_>) -> Result<Promotion, CommandError>,
+    ) -> Result<(), CommandError> {
+        if is_dry {
+            return self.read(session, |means| {
+                tell_plan(session, &plan(means)?.switch, json)
+            });
+        }
+        self.change(session, |means| {
+            let promotion = plan(means)?;
+            let switched = promotion.switch.run(means)?;
+            let generation = &promotion.switch.generation;
+            let before = match &promotion.before {
+                Some(before) if before != generation => format!(", before {before}"),
+                _ => String::new(),
+            };
+            session.printer.note(&format!(
+                "`{}` means generation {generation}{before}: {}",
+                promotion.tag,
+                moved_in_words(&switched)
+            ));
+            tell_rivals(session, &switched);
+            Published::by(&promotion.switch)?.print(session, json)
+        })
     }
 }
 
@@ -105,34 +288,6 @@ pub fn means<'a>(store: &'a Store, client: &'a RegistryClient, watch: Watch<'a>)
     }
 }
 
-/// The registries to use: those of the command line, else those of the spec.
-pub fn targets(stack: &Stack, option: &RegistryOption) -> Result<Vec<Target>, CommandError> {
-    let named = match option.registry.as_slice() {
-        [] => &stack.registries,
-        named => named,
-    };
-    if named.is_empty() {
-        let text = format!("the stack `{}` has no registry", stack.name);
-        return Err(CommandError::usage(text).hint(
-            "name one with `--registry HOST/PATH`, or with `registries = [\"HOST/PATH\"]` below \
-             `[stack]` in cairn.toml",
-        ));
-    }
-    let mut targets: Vec<Target> = Vec::new();
-    for text in named {
-        let target = Target(text.trim_end_matches('/').to_owned());
-        let host = target.host().map_err(CommandError::from)?;
-        if !target.0.starts_with(&format!("{host}/")) && target.0 != host {
-            return Err(CommandError::usage(format!("`{text}` names no registry"))
-                .hint(format!("with its host: `{host}/{text}`")));
-        }
-        if !targets.contains(&target) {
-            targets.push(target);
-        }
-    }
-    Ok(targets)
-}
-
 /// Ends a switch that a process did not live to end; gives the right to begin another one.
 pub fn finish_pending(
     means: Means<'_>,
@@ -143,17 +298,40 @@ pub fn finish_pending(
     let Some(switch) = pending(means.store, stack)? else {
         return Ok(turn);
     };
-    let switched = switch.run(means)?;
-    session.printer.note(&format!(
-        "generation {} was being published when Cairn was stopped: {}",
-        switch.generation.generation,
-        moved_in_words(switched)
-    ));
+    let Resumed {
+        generation,
+        switched,
+        passed_over,
+    } = switch.resume(means)?;
+    let mut text = format!(
+        "generation {generation} was being published when Cairn was stopped: {}",
+        moved_in_words(&switched)
+    );
+    if !passed_over.is_empty() {
+        let tags = passed_over.join("`, `");
+        text.push_str(&format!(
+            "; `{tags}` was moved by somebody else since, and stays"
+        ));
+    }
+    session.printer.note(&text);
+    tell_rivals(session, &switched);
     Ok(turn)
 }
 
+/// Tells of a switch that a process did not live to end.
+pub fn tell_pending(means: Means<'_>, stack: &str, session: &Session) -> Result<(), CommandError> {
+    if let Some(switch) = pending(means.store, stack)? {
+        session.printer.note(&format!(
+            "generation {} was being published when Cairn was stopped; the next `publish`, \
+             `promote` or `rollback` ends that first",
+            switch.generation
+        ));
+    }
+    Ok(())
+}
+
 /// What a switch did, in words.
-pub fn moved_in_words(switched: Switched) -> String {
+pub fn moved_in_words(switched: &Switched) -> String {
     if switched.moved == 0 {
         return "all tags mean it already".to_owned();
     }
@@ -164,60 +342,18 @@ pub fn moved_in_words(switched: Switched) -> String {
     )
 }
 
-/// What the registries have after a switch.
-pub fn published(
-    generation: &Generation,
-    targets: &[Target],
-    tags: &[&str],
-) -> Result<Published, CommandError> {
-    let mut images = Vec::new();
-    for image in &generation.images {
-        for target in targets {
-            for tag in tags {
-                let reference = target
-                    .repository(&image.repository)
-                    .and_then(|repository| Ok(repository.with_tag(tag)?))?;
-                images.push(PublishedImage {
-                    image: image.image.clone(),
-                    variant: image.variant.clone(),
-                    platform: image.platform.to_string(),
-                    reference: reference.to_string(),
-                    digest: image.manifest.digest.to_string(),
-                });
-            }
-        }
+/// Tells which tags another machine moved at the same time.
+pub fn tell_rivals(session: &Session, switched: &Switched) {
+    for (tag, generation) in &switched.rivals {
+        session.printer.warning(&format!(
+            "another machine moved `{tag}` at the same time: it means generation {generation} now"
+        ));
     }
-    Ok(Published {
-        generation: generation.generation.clone(),
-        images,
-    })
-}
-
-/// Prints what the registries have: JSON, or one line for each reference.
-pub fn print(session: &Session, json: bool, published: &Published) -> Result<(), CommandError> {
-    if json {
-        return Ok(session.printer.json(published)?);
-    }
-    let lines: String = published
-        .images
-        .iter()
-        .map(|image| format!("{} {}\n", image.reference, image.digest))
-        .collect();
-    Ok(session.printer.data(&lines)?)
 }
 
 /// Tells what a switch would do.
-pub fn tell_plan(session: &Session, switch: &Switch) -> Result<(), CommandError> {
-    let mut lines = String::new();
-    for one in &switch.moves {
-        let from = one
-            .from
-            .as_ref()
-            .map_or("nothing", |from| from.digest.short());
-        let to = one.to.digest.short();
-        lines.push_str(&format!("{}: {from} -> {to}\n", one.reference));
-    }
-    let generation = &switch.generation.generation;
+pub fn tell_plan(session: &Session, switch: &Switch, json: bool) -> Result<(), CommandError> {
+    let generation = &switch.generation;
     match switch.moves.len() {
         0 => session
             .printer
@@ -227,35 +363,19 @@ pub fn tell_plan(session: &Session, switch: &Switch) -> Result<(), CommandError>
             count(number, "tag")
         )),
     }
-    Ok(session.printer.data(&lines)?)
-}
-
-/// Carries out a promotion or a rollback, or tells what it would do.
-pub fn carry_out(
-    session: &Session,
-    means: Means<'_>,
-    promotion: &Promotion,
-    targets: &[Target],
-    is_dry: bool,
-    json: bool,
-) -> Result<(), CommandError> {
-    if is_dry {
-        return tell_plan(session, &promotion.switch);
+    if json {
+        return Published::by(switch)?.print(session, json);
     }
-    let switched = promotion.switch.run(means)?;
-    let generation = &promotion.switch.generation;
-    let before = match &promotion.before {
-        Some(before) if *before != generation.generation => format!(", before {before}"),
-        _ => String::new(),
-    };
-    session.printer.note(&format!(
-        "`{}` means generation {}{before}: {}",
-        promotion.tag,
-        generation.generation,
-        moved_in_words(switched)
-    ));
-    let published = published(generation, targets, &[&promotion.tag])?;
-    print(session, json, &published)
+    let mut lines = String::new();
+    for one in &switch.moves {
+        let from = one
+            .from
+            .as_ref()
+            .map_or("nothing", |from| from.digest.short());
+        let to = one.to.digest.short();
+        lines.push_str(&format!("{}: {from} -> {to}\n", one.reference));
+    }
+    Ok(session.printer.data(&lines)?)
 }
 
 /// A time as people read it.

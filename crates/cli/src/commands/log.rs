@@ -11,6 +11,9 @@ use crate::session::Session;
 use crate::style::Tone;
 use crate::table::{Align, Cell, Table};
 
+/// So many characters of a commit's hash are shown.
+const COMMIT_SHOWN: usize = 7;
+
 /// List the generations that a tag meant, the newest first
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
@@ -34,30 +37,26 @@ struct Line {
     time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
     yanked: bool,
 }
 
 pub fn run(args: &LogArgs, session: &Session) -> Result<(), CommandError> {
-    let place = Workplace::open(session, &args.stack, &args.registry)?;
-    let lines = place.with(session, |means| {
+    let place = Workplace::look(session, &args.stack, &args.registry)?;
+    let lines = place.read(session, |means| {
         let mut lines = Vec::new();
-        for target in &place.targets {
-            let ledger = Ledger::new(&target.0, &place.stack)?;
-            let yanked = ledger.yanked(means)?;
-            lines.extend(
-                ledger
-                    .log(means, &args.tag)?
-                    .entries
-                    .into_iter()
-                    .map(|entry| Line {
-                        registry: target.0.clone(),
-                        yanked: yanked.contains(&entry.generation),
-                        generation: entry.generation,
-                        action: entry.action,
-                        time: time(entry.time),
-                        from: entry.from,
-                    }),
-            );
+        for ledger in Ledger::open_all(means, &place.registries, &place.stack.name)? {
+            let entries = ledger.log(means, &args.tag)?.entries.into_iter();
+            lines.extend(entries.map(|entry| Line {
+                registry: ledger.registry.clone(),
+                yanked: ledger.is_yanked(&entry.generation),
+                generation: entry.generation,
+                action: entry.action,
+                time: time(entry.time),
+                from: entry.from,
+                commit: entry.commit,
+            }));
         }
         Ok(lines)
     })?;
@@ -74,6 +73,7 @@ pub fn run(args: &LogArgs, session: &Session) -> Result<(), CommandError> {
         ("GENERATION", Align::Left),
         ("ACTION", Align::Left),
         ("TIME", Align::Left),
+        ("COMMIT", Align::Left),
         ("REGISTRY", Align::Left),
     ]);
     for line in &lines {
@@ -90,8 +90,21 @@ pub fn run(args: &LogArgs, session: &Session) -> Result<(), CommandError> {
             Cell::new(Tone::Strong, line.generation.as_str()),
             action.into(),
             line.time.as_str().into(),
+            commit(line).into(),
             line.registry.as_str().into(),
         ]);
     }
     Ok(session.printer.lines(&table.lines())?)
+}
+
+/// The start of the commit, with the word for one that has changes.
+fn commit(line: &Line) -> String {
+    let commit = line.commit.as_deref().unwrap_or_default();
+    let (hash, rest) = commit
+        .split_at_checked(COMMIT_SHOWN)
+        .unwrap_or((commit, ""));
+    match rest.ends_with("-dirty") {
+        true => format!("{hash}-dirty"),
+        false => hash.to_owned(),
+    }
 }

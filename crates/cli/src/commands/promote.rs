@@ -3,7 +3,7 @@
 use cairn_stack::publish::plan_promotion;
 use clap::Args;
 
-use super::generations::{RegistryOption, Workplace, carry_out};
+use super::generations::{RegistryOption, Workplace};
 use super::options::{JsonOption, StackOption};
 use crate::error::CommandError;
 use crate::session::Session;
@@ -35,17 +35,11 @@ pub struct PromoteArgs {
 }
 
 pub fn run(args: &PromoteArgs, session: &Session) -> Result<(), CommandError> {
-    let place = Workplace::open(session, &args.stack, &args.registry)?;
-    place.with(session, |means| {
-        let (stack, targets) = (&place.stack, &place.targets);
-        let promotion = plan_promotion(means, stack, targets, &args.from, &args.to)?;
-        carry_out(
-            session,
-            means,
-            &promotion,
-            targets,
-            args.dry_run,
-            args.json.json,
-        )
+    let place = Workplace::open_unless(args.dry_run, session, &args.stack, &args.registry)?;
+    place.carry_out(session, args.dry_run, args.json.json, |means| {
+        let (stack, registries) = (&place.stack.name, &place.registries);
+        Ok(plan_promotion(
+            means, stack, registries, &args.from, &args.to,
+        )?)
     })
 }

@@ -3,18 +3,20 @@
 use cairn_build::image::push::Parcel;
 use cairn_oci::{Compression, Reference};
 use cairn_registry::Watch;
+use cairn_spec::tags::{Facts, GitRef, ImageTags, Instead, Trigger, publication};
+use cairn_stack::git;
 use cairn_stack::publish::{
-    Action, Generation, GenerationImage, Item, LogEntry, PublishError, Sending, Switch, Target,
-    send,
+    Action, Item, LogEntry, Means, Naming, Place, PublishError, Sending, Stem, Switch, send,
 };
 use clap::Args;
 
 use super::generations::{
-    RegistryOption, finish_pending, means, moved_in_words, print, published, targets, tell_plan,
+    Published, RegistryOption, finish_pending, means, moved_in_words, no_registry, tell_pending,
+    tell_plan, tell_rivals,
 };
-use super::options::{BuildOptions, JsonOption, ProgressOption, StackOption};
+use super::options::{BuildOptions, EventOption, JsonOption, ProgressOption, StackOption};
+use super::tags::clashes;
 use super::up::{Done, Tests};
-use crate::environment::Environment;
 use crate::error::{CommandError, Kind};
 use crate::progress::count;
 use crate::session::Session;
@@ -22,24 +24,29 @@ use crate::stack_run::StackRun;
 
 /// Build, test and publish images of a stack: all of them on all registries, or nothing
 ///
-/// Everything goes to every registry by digest first. Then the tags of all images move together;
-/// where one cannot be moved, all go back. A publish that was killed is ended by the next one.
-/// Images with `internal = true` are left out, and nothing is published unless all tests passed.
+/// Names and tags are those that `cairn tags` prints. Everything goes to every registry by digest
+/// first. Then the tags of all images move together; where one cannot be moved, all go back. A
+/// publish that was killed is ended by the next one. Images with `internal = true` are left out,
+/// nothing is published unless all tests passed, and a pull request publishes nothing.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
+  cairn publish                             by the `[tags]` of the spec
+  cairn publish --dry-run                   say which tags would move
   cairn publish --tag 2026.3-main
-  cairn publish --registry ghcr.io/lab --registry docker.io/lab --tag latest --tag 2026.3
-  cairn publish --tag try --dry-run         say which tags would move")]
+  cairn publish --registry ghcr.io/lab --registry docker.io/lab --tag latest --tag 2026.3")]
 pub struct PublishArgs {
     /// Images of the stack [default: all]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
     #[command(flatten)]
     registry: RegistryOption,
-    /// Make this tag mean the generation (can be repeated)
-    #[arg(long, short, value_name = "TAG", required = true)]
+    /// Make this tag mean the generation, with the suffixes of variants [default: those that the
+    /// `[tags]` of the spec give for the event] (can be repeated)
+    #[arg(long, short, value_name = "TAG")]
     tag: Vec<String>,
+    #[command(flatten)]
+    event: EventOption,
     /// Go on without registries that fail
     #[arg(long)]
     best_effort: bool,
@@ -61,107 +68,204 @@ pub struct PublishArgs {
 
 pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError> {
     check_tags(&args.tag)?;
-    let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
-    let targets = targets(&stack.loaded.stack, &args.registry)?;
+    let instead = Instead {
+        registries: args.registry.named()?,
+        tags: args.tag.clone(),
+    };
+    let (images, options) = (&args.images, &args.options);
+    let stack = StackRun::open_for(session, &args.stack, options, images, &args.event)?;
+    let event = args.event.detect(session, &stack.loaded);
+    // What can be wrong with the names is said before anything is built.
+    let first = publication(&stack.loaded.stack, &event.facts, &instead, &|_| None);
+    clashes(&stack.loaded, &first)?;
+    check_names(&stack, &first.images, &event.facts, &instead)?;
     let choice = args.progress.progress;
     let done = Done::of(&stack, "publish", Tests::Run, choice, session)?;
     done.verdict(session, choice)?;
-    let items = items(&stack, &done, args.compression)?;
-    let generation = generation(&stack, &items);
+    let content = |id| {
+        let name = stack.loaded.stack[id].name.to_string();
+        let record = done.run.record(&name)?;
+        Some(record.content().to_string())
+    };
+    let named = publication(&stack.loaded.stack, &event.facts, &instead, &content);
+    clashes(&stack.loaded, &named)?;
+    let mut named = named.images;
+    named.retain(|it| stack.selected.contains(&it.image) && content(it.image).is_some());
+    if named.iter().all(|it| it.tags.is_empty()) {
+        tell_why_nothing(session, &named);
+        return Published::NOTHING.print(session, args.json.json);
+    }
+    let naming = Naming::of(&stack.loaded.stack, named.iter());
+    let items = items(&stack, &done, &named, args.compression)?;
     let watch = Watch {
         is_stopped: &|| stack.means.cancel.is_cancelled(),
         moved: &|_| {},
     };
     let means = means(&stack.means.store, &stack.means.registry, watch);
-    let entries = args.tag.iter().map(|tag| {
-        let entry = LogEntry {
-            generation: generation.generation.clone(),
-            action: Action::Publish,
-            time: means.now,
-            from: None,
-        };
-        (tag.clone(), entry)
-    });
-    let entries: Vec<(String, LogEntry)> = entries.collect();
-    let is_request = is_pull_request(&session.settings.environment);
-    if args.dry_run || is_request {
-        if is_request {
-            session.printer.note("a pull request publishes nothing");
-        }
-        let switch = Switch::plan(means, generation, &targets, entries)?;
-        return tell_plan(session, &switch);
+    let name = &stack.loaded.stack.name;
+    let places = Place::of(name, &items, &naming.targets);
+    let entries = entries(means, &stack, &event.facts, &naming, &places);
+    if args.dry_run {
+        tell_pending(means, name, session)?;
+        let switch = Switch::plan(means, name, places, entries)?;
+        return tell_plan(session, &switch, args.json.json);
     }
-    let _turn = finish_pending(means, &generation.stack, session)?;
-    let sending = send(means, &items, &targets)?;
-    let targets = complete(sending, args.best_effort, session)?;
-    let switch = Switch::plan(means, generation, &targets, entries)?;
+    warn_of_changes(session, &stack);
+    let _turn = finish_pending(means, name, session)?;
+    let sending = send(means, &items, &places)?;
+    let places = complete(sending, args.best_effort, session)?;
+    let switch = Switch::plan(means, name, places, entries)?;
     let switched = switch.run(means)?;
     session.printer.note(&format!(
         "generation {}: {}",
-        switch.generation.generation,
-        moved_in_words(switched)
+        switch.generation,
+        moved_in_words(&switched)
     ));
-    let tags: Vec<&str> = args.tag.iter().map(String::as_str).collect();
-    let published = published(&switch.generation, &targets, &tags)?;
-    print(session, args.json.json, &published)
+    tell_rivals(session, &switched);
+    Published::by(&switch)?.print(session, args.json.json)
 }
 
 /// A tag must be one before anything is built.
 fn check_tags(tags: &[String]) -> Result<(), CommandError> {
-    // The ledger keeps what tags mean under tags of its own.
-    const LENGTH_MAX: usize = 120;
     let any: Reference = "x".parse().map_err(PublishError::from)?;
     for tag in tags {
         any.with_tag(tag).map_err(PublishError::from)?;
-        if tag.len() > LENGTH_MAX {
-            let text = format!("the tag `{tag}` is longer than {LENGTH_MAX} characters");
-            return Err(CommandError::usage(text));
-        }
     }
     Ok(())
+}
+
+/// Whether there can be anything to publish, and somewhere to publish it.
+fn check_names(
+    stack: &StackRun,
+    images: &[ImageTags],
+    facts: &Facts,
+    instead: &Instead,
+) -> Result<(), CommandError> {
+    let mut chosen = images.iter();
+    let chosen: Vec<_> = chosen
+        .by_ref()
+        .filter(|it| stack.selected.contains(&it.image))
+        .collect();
+    if chosen.is_empty() {
+        return Err(CommandError::usage(
+            "there is nothing to publish: all images are internal",
+        ));
+    }
+    if chosen.iter().all(|it| it.repositories.is_empty()) {
+        return Err(no_registry(&stack.loaded.stack));
+    }
+    let is_request = matches!(facts.trigger, Trigger::PullRequest { .. });
+    if facts.reference == GitRef::Detached && instead.tags.is_empty() && !is_request {
+        let text = "nobody says what this is to be published as: the stack is on no branch of a \
+                    repository, and has no tag";
+        return Err(CommandError::usage(text)
+            .hint("name the tag with `--tag TAG`, or the branch with `--ref NAME`"));
+    }
+    Ok(())
+}
+
+fn tell_why_nothing(session: &Session, images: &[ImageTags]) {
+    let mut reasons: Vec<&str> = Vec::new();
+    for out in images.iter().flat_map(|it| &it.left_out) {
+        if !reasons.contains(&out.reason.as_str()) {
+            reasons.push(&out.reason);
+        }
+    }
+    let reasons = match reasons.is_empty() {
+        // A list that is empty says nothing.
+        true => {
+            let kinds = images.iter().find_map(|it| it.event);
+            match kinds {
+                Some(kind) => format!("the rules for `{kind}` give no tag"),
+                None => "no rule gives a tag".to_owned(),
+            }
+        }
+        false => reasons.join("; "),
+    };
+    session.printer.note(&format!(
+        "built and tested, nothing is published: {reasons}"
+    ));
 }
 
 /// The images to be published, packed.
 fn items(
     stack: &StackRun,
     done: &Done,
+    named: &[ImageTags],
     compression: Compression,
 ) -> Result<Vec<Item>, CommandError> {
     let mut items = Vec::new();
-    for &id in &stack.selected {
-        let image = &stack.loaded.stack[id];
-        let Some(record) = done.run.record(&image.name.to_string()) else {
+    for it in named.iter().filter(|it| !it.tags.is_empty()) {
+        let name = &stack.loaded.stack[it.image].name;
+        let Some(record) = done.run.record(&name.to_string()) else {
             continue;
         };
-        if image.internal {
-            continue;
-        }
-        let parcel = Parcel::pack(&stack.means.store, record, compression)?;
         items.push(Item {
-            image: GenerationImage {
-                image: image.name.image.clone(),
-                variant: image.name.variant.clone(),
-                platform: record.platform.clone(),
-                repository: image.name.dashed(),
-                manifest: parcel.manifest.descriptor.clone(),
-            },
-            parcel,
+            image: name.image.clone(),
+            variant: name.variant.clone(),
+            platforms: vec![record.platform.clone()],
+            parcel: Parcel::pack(&stack.means.store, record, compression)?,
         });
     }
     stack.means.make_durable()?;
-    match items.is_empty() {
-        true => Err(CommandError::usage(
-            "there is nothing to publish: all images are internal",
-        )),
-        false => Ok(items),
+    Ok(items)
+}
+
+/// What the ledgers are to say.
+fn entries(
+    means: Means<'_>,
+    stack: &StackRun,
+    facts: &Facts,
+    naming: &Naming,
+    places: &[Place],
+) -> Vec<LogEntry> {
+    let generation = places.first().map(|it| it.generation.generation.clone());
+    let generation = generation.unwrap_or_default();
+    let commit = facts.commit.clone().map(|commit| match changes(stack) {
+        0 => commit,
+        _ => commit + "-dirty",
+    });
+    let goes_to = |stem: &Stem, place: &&Place| {
+        let mut images = place.generation.images.iter();
+        images.any(|image| stem.images.contains_key(&image.name()))
+    };
+    let entries = naming.stems.iter().map(|stem| LogEntry {
+        tag: stem.tag.clone(),
+        number: 0,
+        generation: generation.clone(),
+        action: Action::Publish,
+        time: means.now,
+        from: None,
+        commit: commit.clone(),
+        registries: places
+            .iter()
+            .filter(|place| goes_to(stem, place))
+            .map(|place| place.registry.clone())
+            .collect(),
+        images: stem.images.clone(),
+    });
+    entries.collect()
+}
+
+/// How many files are not as the commit has them; those that git does not know are nobody's.
+fn changes(stack: &StackRun) -> usize {
+    match &stack.loaded.commit {
+        Some(commit) => git::modified(&stack.loaded.directory, &commit.hash).len(),
+        None => 0,
     }
 }
 
-fn generation(stack: &StackRun, items: &[Item]) -> Generation {
-    let loaded = &stack.loaded;
-    let commit = loaded.commit.as_ref().map(|commit| commit.hash.clone());
-    let images = items.iter().map(|item| item.image.clone()).collect();
-    Generation::new(&loaded.stack.name, commit, images)
+fn warn_of_changes(session: &Session, stack: &StackRun) {
+    let changes = changes(stack);
+    if changes > 0 {
+        let (files, are) = match changes {
+            1 => ("1 file".to_owned(), "is"),
+            _ => (count(changes, "file"), "are"),
+        };
+        session.printer.warning(&format!(
+            "{files} {are} not as the commit has it: others cannot build this generation from it"
+        ));
+    }
 }
 
 /// The registries that have everything: all of them, or with `--best-effort` those that did.
@@ -169,7 +273,7 @@ fn complete(
     sending: Sending,
     best_effort: bool,
     session: &Session,
-) -> Result<Vec<Target>, CommandError> {
+) -> Result<Vec<Place>, CommandError> {
     let pushed = &sending.pushed;
     if sending.complete.is_empty() {
         return Err(PublishError::Unsent(sending.failed).into());
@@ -202,15 +306,8 @@ fn complete(
         "the generation is published on {} of {}",
         sending.complete.len(),
         count(sending.complete.len() + sending.failed.len(), "registry")
-            .replace("registrys", "registries")
     ));
     Ok(sending.complete)
-}
-
-/// Whether a forge runs this for a pull request, whose author may be anybody.
-fn is_pull_request(environment: &Environment) -> bool {
-    let event = environment.text("GITHUB_EVENT_NAME").unwrap_or_default();
-    event.starts_with("pull_request") || environment.text("CI_MERGE_REQUEST_IID").is_some()
 }
 
 #[cfg(test)]
@@ -218,18 +315,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pull_requests_are_known_by_their_forge() {
-        let is = |name: &str, value: &str| is_pull_request(&Environment::from([(name, value)]));
-        assert!(is("GITHUB_EVENT_NAME", "pull_request"));
-        assert!(is("GITHUB_EVENT_NAME", "pull_request_target"));
-        assert!(is("CI_MERGE_REQUEST_IID", "7"));
-        assert!(!is("GITHUB_EVENT_NAME", "push"));
-    }
-
-    #[test]
     fn tags_are_checked_before_anything_is_built() {
         let check = |tag: &str| check_tags(&[tag.to_owned()]);
-        assert!(check("2026.3-main").is_ok());
-        assert!(check("a/b").is_err() && check("").is_err() && check(&"t".repeat(121)).is_err());
+        assert!(check("2026.3-main").is_ok() && check(&"t".repeat(128)).is_ok());
+        assert!(check("a/b").is_err() && check("").is_err() && check(&"t".repeat(129)).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use cairn_stack::publish::plan_rollback;
 use clap::Args;
 
-use super::generations::{RegistryOption, Workplace, carry_out};
+use super::generations::{RegistryOption, Workplace};
 use super::options::{JsonOption, StackOption};
 use crate::error::CommandError;
 use crate::session::Session;
@@ -35,17 +35,10 @@ pub struct RollbackArgs {
 }
 
 pub fn run(args: &RollbackArgs, session: &Session) -> Result<(), CommandError> {
-    let place = Workplace::open(session, &args.stack, &args.registry)?;
-    place.with(session, |means| {
-        let (stack, targets) = (&place.stack, &place.targets);
-        let promotion = plan_rollback(means, stack, targets, &args.tag, args.to.as_deref())?;
-        carry_out(
-            session,
-            means,
-            &promotion,
-            targets,
-            args.dry_run,
-            args.json.json,
-        )
+    let place = Workplace::open_unless(args.dry_run, session, &args.stack, &args.registry)?;
+    place.carry_out(session, args.dry_run, args.json.json, |means| {
+        let (stack, registries) = (&place.stack.name, &place.registries);
+        let to = args.to.as_deref();
+        Ok(plan_rollback(means, stack, registries, &args.tag, to)?)
     })
 }

@@ -1,6 +1,6 @@
 //! `cairn tags`: what an event would publish, and by which rule.
 
-use cairn_spec::tags::{Facts, GitRef, ImageTags, Publication, Trigger, publication};
+use cairn_spec::tags::{Facts, GitRef, ImageTags, Instead, Publication, Trigger, publication};
 use cairn_stack::event::{Event, Origin};
 use cairn_stack::load::LoadedStack;
 use clap::Args;
@@ -51,7 +51,7 @@ struct ImageReport<'a> {
     image: String,
     event: Option<&'static str>,
     platforms: Vec<String>,
-    repositories: &'a [String],
+    repositories: Vec<String>,
     tags: Vec<TagReport<'a>>,
     names: Vec<String>,
     left_out: Vec<LeftOutReport<'a>>,
@@ -75,7 +75,8 @@ pub fn run(args: &TagsArgs, session: &Session) -> Result<(), CommandError> {
     let loaded = args.stack.load(session, &host_platform())?;
     let selected = select(&loaded, &args.images)?;
     let event = args.event.detect(session, &loaded);
-    let published = publication(&loaded.stack, &event.facts, &|_| None);
+    let instead = Instead::default();
+    let published = publication(&loaded.stack, &event.facts, &instead, &|_| None);
     let images = published.images.iter();
     let images: Vec<&ImageTags> = images.filter(|it| selected.contains(&it.image)).collect();
     match args.json.json {
@@ -86,7 +87,7 @@ pub fn run(args: &TagsArgs, session: &Session) -> Result<(), CommandError> {
 }
 
 /// Two images under one name: a run that publishes would stop here, and so does this.
-fn clashes(loaded: &LoadedStack, published: &Publication) -> Result<(), CommandError> {
+pub fn clashes(loaded: &LoadedStack, published: &Publication) -> Result<(), CommandError> {
     let Some(clash) = published.clashes.first() else {
         return Ok(());
     };
@@ -105,7 +106,7 @@ fn report<'a>(loaded: &LoadedStack, event: &'a Event, images: &[&'a ImageTags]) 
         image: loaded.stack[it.image].name.to_string(),
         event: it.event.map(cairn_spec::EventKind::as_str),
         platforms: platforms(loaded, it),
-        repositories: &it.repositories,
+        repositories: written(it),
         tags: it
             .tags
             .iter()
@@ -150,6 +151,10 @@ fn report<'a>(loaded: &LoadedStack, event: &'a Event, images: &[&'a ImageTags]) 
     }
 }
 
+fn written(it: &ImageTags) -> Vec<String> {
+    it.repositories.iter().map(ToString::to_string).collect()
+}
+
 fn platforms(loaded: &LoadedStack, it: &ImageTags) -> Vec<String> {
     let image = &loaded.stack[it.image];
     let kind = it.event.unwrap_or(cairn_spec::EventKind::Manual);
@@ -173,7 +178,7 @@ fn lines(loaded: &LoadedStack, event: &Event, images: &[&ImageTags]) -> Vec<Line
         let word = it.event.map_or("no event", cairn_spec::EventKind::as_str);
         let to = match it.repositories.is_empty() {
             true => "the stack has no `registries`".to_owned(),
-            false => it.repositories.join(", "),
+            false => written(it).join(", "),
         };
         lines.push(
             Line::new(Tone::Strong, name.to_string())

@@ -28,31 +28,30 @@ pub struct YankArgs {
 
 pub fn run(args: &YankArgs, session: &Session) -> Result<(), CommandError> {
     let place = Workplace::open(session, &args.stack, &args.registry)?;
-    place.with(session, |means| {
-        let ledgers = place
-            .targets
-            .iter()
-            .map(|target| Ledger::new(&target.0, &place.stack))
-            .collect::<Result<Vec<_>, _>>()?;
+    place.change(session, |means| {
+        let ledgers = Ledger::open_all(means, &place.registries, &place.stack.name)?;
         // All of them are looked at before the first is changed.
+        let mut knowing = Vec::new();
         for ledger in &ledgers {
-            if ledger.generation(means, &args.generation)?.is_none() {
-                return Err(CommandError::usage(format!(
-                    "{} knows no generation `{}`",
-                    ledger.place(),
-                    args.generation
-                ))
-                .hint("`cairn log TAG` lists generations"));
+            if ledger.generation(means, &args.generation)?.is_some() {
+                knowing.push(ledger);
             }
         }
-        for ledger in &ledgers {
-            let mut yanked = ledger.yanked(means)?;
-            yanked.retain(|name| *name != args.generation);
-            if !args.undo {
-                yanked.push(args.generation.clone());
-            }
-            ledger.put_yanked(means, &yanked)?;
+        if knowing.is_empty() {
+            let generation = &args.generation;
+            let text = format!("no registry knows a generation `{generation}`");
+            return Err(CommandError::usage(text).hint("`cairn log TAG` lists generations"));
         }
+        for ledger in knowing {
+            ledger.yank(means, &args.generation, !args.undo)?;
+        }
+        let done = match args.undo {
+            true => "may be promoted and rolled back to again",
+            false => "is yanked: nothing is promoted from it and no rollback goes to it",
+        };
+        session
+            .printer
+            .note(&format!("generation {} {done}", args.generation));
         Ok(())
     })
 }

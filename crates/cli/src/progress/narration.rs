@@ -235,8 +235,11 @@ pub fn headed(verb: &str, tone: Tone, elapsed: Option<Duration>, subject: &str) 
 
 /// `3 steps`, `1 step`.
 pub fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
+    match (number, noun.strip_suffix("ry")) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}ries"),
+        (_, None) => format!("{number} {noun}s"),
+    }
 }
 
 /// The start of a digest, long enough to tell it from others.

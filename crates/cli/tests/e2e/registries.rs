@@ -384,7 +384,8 @@ fn a_stack_is_published_everywhere_or_nowhere() {
         .command(&["publish", "--tag", "main"])
         .env("GITHUB_EVENT_NAME", "pull_request")
         .output();
-    assert!(request.unwrap().status.success());
+    let request = request.unwrap();
+    assert!(request.status.success() && request.stdout.is_empty());
     two.stop();
     workshop
         .cairn(&["publish", "--tag", "main"])

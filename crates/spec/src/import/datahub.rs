@@ -36,14 +36,14 @@ fn images(tree: &Tree, file: &str, spec: &Value, draft: &mut Draft) {
         .and_then(text)
         .or(draft.prefix.take());
     if draft.prefix.is_some() {
-        for kind in [EventKind::Branch, EventKind::Main, EventKind::PullRequest] {
+        for kind in [EventKind::Branch, EventKind::Main] {
             draft.tag(kind, "{prefix}-{branch}");
         }
         draft.note(
             Verdict::Equal,
             file,
             "tag.prefix",
-            "`tags.prefix`; a branch, main and a pull request publish `{prefix}-{branch}`",
+            "`tags.prefix`; a branch and main publish `{prefix}-{branch}`, a pull request nothing",
         );
     }
     let plans: Vec<(&str, &Value)> = entries(spec.get("plans")).collect();

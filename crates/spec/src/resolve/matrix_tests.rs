@@ -212,7 +212,10 @@ fn an_image_has_its_name_in_each_registry() {
         variant.y = { registries = [] }
         "#,
     );
-    let repositories = |name| image(&stack, name).repositories.clone();
+    let repositories = |name| {
+        let all = image(&stack, name).repositories.iter();
+        all.map(ToString::to_string).collect::<Vec<_>>()
+    };
     assert_eq!(
         repositories("ml"),
         ["ghcr.io/lab/ml-platform", "docker.io/x/ml"]
@@ -226,6 +229,10 @@ fn an_image_has_its_name_in_each_registry() {
         ["ghcr.io/lab/plain", "docker.io/x/plain"]
     );
     assert_eq!(repositories("plain:y"), [""; 0]);
+    let at = |name, registry| image(&stack, name).repository_at(registry).to_string();
+    assert_eq!(at("ml", "ghcr.io/lab"), "ghcr.io/lab/ml-platform");
+    assert_eq!(at("ml", "new.org/x"), "new.org/x/ml");
+    assert_eq!(at("other", "new.org/x"), "new.org/x/group/other");
 }
 
 #[test]
@@ -282,7 +289,7 @@ fn defaults_reach_every_image_they_make_sense_for() {
     assert_eq!(image(&stack, "base").rebuild.value, crate::Rebuild::OnMain);
     let app = image(&stack, "app");
     assert_eq!(app.rebuild.value, crate::Rebuild::Changed);
-    assert_eq!(app.repositories, ["quay.io/lab/app"]);
+    assert_eq!(app.repositories[0].to_string(), "quay.io/lab/app");
     let dockerfile = |name| match &image(&stack, name).source {
         ImageSource::Dockerfile(source) => source.dockerfile.value.clone(),
         ImageSource::Debian(_) => panic!("made by a Dockerfile"),

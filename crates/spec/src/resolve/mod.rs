@@ -222,6 +222,7 @@ impl Resolver<'_> {
             let value = self.word(word, "rebuild", Rebuild::from_word, Rebuild::WORDS)?;
             Some(Spanned::new(value, word.span))
         });
+        let (repositories, published_name) = self.repositories(file, &name, &merged);
         Some(Image {
             source,
             labels: self.labels(&merged),
@@ -230,7 +231,8 @@ impl Resolver<'_> {
             platforms,
             only_listed,
             rebuild: rebuild.unwrap_or(Spanned::new(Rebuild::Changed, span)),
-            repositories: self.repositories(file, &name, &merged),
+            repositories,
+            published_name,
             tags: self.tag_rules(file, &axes, &merged.tags),
             suffix,
             axes,

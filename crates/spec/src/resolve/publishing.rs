@@ -8,7 +8,7 @@ use cairn_oci::{Platform, Reference};
 use super::Resolver;
 use super::merge::Merged;
 use crate::settings::EventKind;
-use crate::stack::{ImageName, PlatformRule};
+use crate::stack::{ImageName, PlatformRule, Repository};
 use crate::suggest::{nearest, quoted};
 use crate::tags::{FACTS, PREFIX_FACTS, TagRules, Template};
 use crate::written::{NamesSection, Spanned, SpecFile, StringOrList, TagsSection};
@@ -31,12 +31,13 @@ impl Resolver<'_> {
     }
 
     /// The repositories of an image: each registry with the image's name there (DH-05, MAN-16).
+    /// And its name in any other registry.
     pub(super) fn repositories(
         &mut self,
         file: &SpecFile,
         name: &ImageName,
         merged: &Merged<'_>,
-    ) -> Vec<String> {
+    ) -> (Vec<Repository>, String) {
         let stack = file.stack.as_ref().and_then(|it| it.registries.as_ref());
         let own = merged.registries;
         let registries = match own {
@@ -49,11 +50,13 @@ impl Resolver<'_> {
                 .collect(),
         };
         let mut named: BTreeMap<&str, &Spanned<String>> = BTreeMap::new();
+        let mut elsewhere = name.image.clone();
         match merged.names {
             None => {}
             Some(NamesSection::Everywhere(everywhere)) => {
                 self.repository_is_valid(everywhere);
                 named.extend(registries.iter().map(|it| (it.as_str(), everywhere)));
+                elsewhere.clone_from(&everywhere.value);
             }
             Some(NamesSection::By(by)) => {
                 for (registry, given) in by {
@@ -79,15 +82,14 @@ impl Resolver<'_> {
                 }
             }
         }
-        registries
-            .iter()
-            .map(|registry| {
-                let name = named
-                    .get(registry.as_str())
-                    .map_or(name.image.as_str(), |name| name.as_str());
-                format!("{registry}/{name}")
-            })
-            .collect()
+        let repositories = registries.iter().map(|registry| {
+            let own = named.get(registry.as_str());
+            Repository {
+                registry: registry.clone(),
+                name: own.map_or_else(|| name.image.clone(), |own| own.value.clone()),
+            }
+        });
+        (repositories.collect(), elsewhere)
     }
 
     fn repository_is_valid(&mut self, name: &Spanned<String>) {

@@ -2,8 +2,8 @@
 //!
 //! Pure: the facts of an event come in as values ([`Facts`]), the rules from the stack, and out
 //! comes every tag with the rule it is made by, and every rule that made none with the reason.
-//! [`publication`] answers for a whole stack; it is what `cairn tags` prints and what publishing
-//! goes by.
+//! [`publication`] answers for a whole stack; it is what `cairn tags` prints and what `cairn publish`
+//! does. What the command line says in place of the spec comes in as [`Instead`].
 //!
 //! Rules that no list can override:
 //!
@@ -14,9 +14,11 @@
 //!   or a version before a release.
 //! - **`stable` and what ends in `-stable` is promoted, not built**: no event publishes it. So a
 //!   branch called `stable` publishes nothing.
+//! - **A pull request publishes nothing**, whatever its list says: its author may be anybody.
 //! - A rule whose fact the event does not have (a `{patch}` of `2026.3`) makes no tag.
 
 mod date;
+mod maker;
 mod rules;
 mod template;
 mod version;
@@ -30,15 +32,9 @@ pub use version::Version;
 
 use crate::glob;
 use crate::settings::EventKind;
-use crate::stack::{Image, ImageId, Stack};
-use date::Date;
+use crate::stack::{Image, ImageId, Repository, Stack};
+use maker::{Maker, suffixed};
 
-/// So many characters of a commit's hash name it.
-const COMMIT_SHORT: usize = 7;
-/// So many characters of a content's digest name it.
-const CONTENT_SHORT: usize = 12;
-/// A tag is not longer.
-const TAG_MAX: usize = 128;
 /// What counts as main where neither the spec nor the repository says anything.
 const MAIN_BRANCHES: [&str; 2] = ["main", "master"];
 
@@ -86,6 +82,15 @@ pub struct Facts {
     pub git_tags: Vec<String>,
 }
 
+/// What the command line says in place of the spec; where it says nothing, the spec holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Instead {
+    /// The registries, as in `ghcr.io/lab`.
+    pub registries: Vec<String>,
+    /// The tags, without the suffixes of variants.
+    pub tags: Vec<String>,
+}
+
 /// What an event publishes, for all images of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
@@ -102,8 +107,8 @@ pub struct ImageTags {
     pub image: ImageId,
     /// What sort of event it is for this image; `None` if it publishes nothing by its nature.
     pub event: Option<EventKind>,
-    /// Where the image goes: registry, namespace and name. Empty where the stack has no registry.
-    pub repositories: Vec<String>,
+    /// Where the image goes. Empty where the stack has no registry.
+    pub repositories: Vec<Repository>,
     /// The tags, none twice.
     pub tags: Vec<Tag>,
     /// Rules that made none.
@@ -115,6 +120,9 @@ pub struct ImageTags {
 pub struct Tag {
     /// The tag.
     pub tag: String,
+    /// The tag without the suffix of the image's variant: what it has in common with the tags of
+    /// other images, and what people promote.
+    pub stem: String,
     /// The rule.
     pub rule: String,
 }
@@ -157,12 +165,22 @@ impl ImageTags {
 pub fn publication(
     stack: &Stack,
     facts: &Facts,
+    instead: &Instead,
     content: &dyn Fn(ImageId) -> Option<String>,
 ) -> Publication {
     let products = stack.ids().filter(|&id| !stack[id].internal);
     let images = products.map(|id| {
         let digest = content(id);
-        image_tags(id, &stack[id], facts, digest.as_deref())
+        let mut made = match instead.tags.as_slice() {
+            [] => image_tags(id, &stack[id], facts, digest.as_deref()),
+            tags => named_tags(id, &stack[id], facts, tags),
+        };
+        if !instead.registries.is_empty() {
+            let registries = instead.registries.iter();
+            let places = registries.map(|registry| stack[id].repository_at(registry));
+            made.repositories = places.collect();
+        }
+        made
     });
     let images: Vec<ImageTags> = images.collect();
     let mut owners: BTreeMap<String, ImageId> = BTreeMap::new();
@@ -222,6 +240,42 @@ pub fn is_main(rules: &TagRules, facts: &Facts, branch: &str) -> bool {
     }
 }
 
+/// The tags of the command line, for one image.
+fn named_tags(id: ImageId, image: &Image, facts: &Facts, tags: &[String]) -> ImageTags {
+    let rule = "--tag";
+    let mut made = ImageTags {
+        image: id,
+        event: event_kind(&image.tags, facts).ok(),
+        repositories: image.repositories.clone(),
+        tags: Vec::new(),
+        left_out: Vec::new(),
+    };
+    if made.event == Some(EventKind::PullRequest) {
+        made.left_out.push(of_a_request(rule.to_owned()));
+        return made;
+    }
+    for tag in tags {
+        match suffixed(tag, &image.suffix) {
+            Ok((tag, _)) if made.tags.iter().any(|made| made.tag == tag) => {}
+            Ok((tag, stem)) => made.tags.push(Tag {
+                tag,
+                stem,
+                rule: rule.to_owned(),
+            }),
+            Err(reason) => made.left_out.push(LeftOut {
+                rule: rule.to_owned(),
+                reason,
+            }),
+        }
+    }
+    made
+}
+
+fn of_a_request(rule: String) -> LeftOut {
+    let reason = "a pull request publishes nothing".to_owned();
+    LeftOut { rule, reason }
+}
+
 fn image_tags(id: ImageId, image: &Image, facts: &Facts, content: Option<&str>) -> ImageTags {
     let mut made = ImageTags {
         image: id,
@@ -260,185 +314,17 @@ fn image_tags(id: ImageId, image: &Image, facts: &Facts, content: Option<&str>) 
     };
     for template in &list {
         let rule = template.to_string();
+        if kind == EventKind::PullRequest {
+            made.left_out.push(of_a_request(rule));
+            continue;
+        }
         match maker.tag(template) {
-            Ok(tag) if made.tags.iter().any(|made| made.tag == tag) => {}
-            Ok(tag) => made.tags.push(Tag { tag, rule }),
+            Ok((tag, _)) if made.tags.iter().any(|made| made.tag == tag) => {}
+            Ok((tag, stem)) => made.tags.push(Tag { tag, stem, rule }),
             Err(reason) => made.left_out.push(LeftOut { rule, reason }),
         }
     }
     made
-}
-
-/// Makes the tags of one image for one event.
-struct Maker<'a> {
-    image: &'a Image,
-    facts: &'a Facts,
-    content: Option<&'a str>,
-    /// The event.
-    kind: EventKind,
-    /// The event whose list is used.
-    listed_as: EventKind,
-}
-
-impl Maker<'_> {
-    fn tag(&self, template: &Template) -> Result<String, String> {
-        let version = match &self.facts.reference {
-            GitRef::Tag(tag) => Version::parse(tag),
-            _ => None,
-        };
-        let tag = self.filled(template, version.as_ref())?;
-        if tag == "stable" || tag.ends_with("-stable") {
-            return Err(format!("`{tag}` is given by promotion only"));
-        }
-        let is_latest = template.to_string() == "latest";
-        let made_by = match self.listed_as {
-            EventKind::Schedule | EventKind::Manual => push_kind(&self.image.tags, self.facts).ok(),
-            kind => Some(kind),
-        };
-        if is_latest && !matches!(made_by, Some(EventKind::Main | EventKind::Release)) {
-            return Err("`latest` names what a main branch or a release made".to_owned());
-        }
-        if let Some(version) = version
-            && let Some(newer) = self.newer_with(template, &version, &tag)
-        {
-            return Err(format!("`{tag}` stays with {newer}, which is newer"));
-        }
-        Ok(tag)
-    }
-
-    /// The tag with its suffix, fit for a registry.
-    fn filled(&self, template: &Template, version: Option<&Version>) -> Result<String, String> {
-        let tag = template.fill(|fact| self.fact(fact, version))?;
-        let names_variant = template
-            .facts()
-            .any(|fact| fact == "variant" || self.axis(fact).is_some());
-        let suffix = match names_variant {
-            true => "",
-            false => self.image.suffix.as_str(),
-        };
-        // The suffix tells variants apart: what is too long is cut before it.
-        let room = TAG_MAX.saturating_sub(suffix.len());
-        let tag: String = tag.chars().take(room).collect();
-        let tag = tag + suffix;
-        let starts_well = tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        match starts_well {
-            true => Ok(tag),
-            false => Err(format!("`{tag}` cannot be a tag")),
-        }
-    }
-
-    /// A newer release that has the same tag by the same rule, if it is a tag that moves.
-    fn newer_with(&self, template: &Template, version: &Version, tag: &str) -> Option<String> {
-        let moves = |fact: &str| {
-            matches!(fact, "prefix" | "major" | "minor" | "patch" | "variant")
-                || self.axis(fact).is_some()
-        };
-        if !template.facts().all(moves) {
-            return None;
-        }
-        let releases = self
-            .facts
-            .git_tags
-            .iter()
-            .filter_map(|tag| Version::parse(tag));
-        let newer = releases
-            .filter(|other| other.is_release() && other.order(version).is_gt())
-            .filter(|other| self.filled(template, Some(other)).is_ok_and(|it| it == tag));
-        newer
-            .max_by(|one, other| one.order(other))
-            .map(|version| version.text)
-    }
-
-    fn axis(&self, name: &str) -> Option<&str> {
-        let axes = self.image.axes.iter();
-        axes.clone()
-            .find(|(axis, _)| axis == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    fn fact(&self, name: &str, version: Option<&Version>) -> Result<String, String> {
-        if let Some(value) = self.axis(name) {
-            return not_empty(safe(value), || format!("`{name}` is empty"));
-        }
-        let facts = self.facts;
-        let commit = || {
-            let commit = facts.commit.as_deref();
-            commit.ok_or_else(|| "the commit is not known".to_owned())
-        };
-        let date = || {
-            let time = facts
-                .time
-                .ok_or_else(|| "the commit's time is not known".to_owned());
-            time.map(Date::of)
-        };
-        let number = |at: usize| {
-            let version = version.ok_or_else(|| "the event has no version".to_owned())?;
-            let number = version.numbers.get(at).cloned();
-            number.ok_or_else(|| format!("{} has no {name}", version.text))
-        };
-        match name {
-            "prefix" => match &self.image.tags.prefix {
-                Some(prefix) => prefix.fill(|fact| self.fact(fact, version)),
-                None => Err("`tags.prefix` is not set".to_owned()),
-            },
-            "branch" => match &facts.reference {
-                GitRef::Branch(branch) => not_empty(safe(branch), || {
-                    format!("`{branch}` has no character that can be in a tag")
-                }),
-                _ => Err("the event has no branch".to_owned()),
-            },
-            "tag" => match &facts.reference {
-                GitRef::Tag(tag) => not_empty(safe(tag), || {
-                    format!("`{tag}` has no character that can be in a tag")
-                }),
-                _ => Err("the event has no git tag".to_owned()),
-            },
-            "commit" => Ok(commit()?.chars().take(COMMIT_SHORT).collect()),
-            "commit-full" => Ok(commit()?.to_owned()),
-            "version" => {
-                let version = version.ok_or_else(|| "the event has no version".to_owned())?;
-                Ok(safe(&version.text))
-            }
-            "major" => number(0),
-            "minor" => number(1),
-            "patch" => number(2),
-            "prerelease" => version
-                .and_then(|version| version.prerelease.as_deref())
-                .map(safe)
-                .ok_or_else(|| "the event has no version before a release".to_owned()),
-            "number" => match facts.trigger {
-                Trigger::PullRequest {
-                    number: Some(number),
-                } => Ok(number.to_string()),
-                _ => Err("the event has no pull request's number".to_owned()),
-            },
-            "event" => Ok(self.kind.to_string()),
-            "date" => Ok(date()?.compact()),
-            "year" => Ok(date()?.year),
-            "quarter" => Ok(date()?.quarter()),
-            "month" => Ok(date()?.month),
-            "day" => Ok(date()?.day),
-            "variant" => match &self.image.name.variant {
-                Some(variant) => Ok(variant.clone()),
-                None => Err("the image has no variants".to_owned()),
-            },
-            "content" => match self.content {
-                Some(digest) => {
-                    let hex = digest.rsplit_once(':').map_or(digest, |(_, hex)| hex);
-                    Ok(hex.chars().take(CONTENT_SHORT).collect())
-                }
-                None => Err("the content is known once the image is built".to_owned()),
-            },
-            axis => Err(format!("the image has no axis `{axis}`")),
-        }
-    }
-}
-
-fn not_empty(text: String, reason: impl Fn() -> String) -> Result<String, String> {
-    match text.is_empty() {
-        true => Err(reason()),
-        false => Ok(text),
-    }
 }
 
 #[cfg(test)]

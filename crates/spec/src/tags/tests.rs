@@ -78,7 +78,7 @@ fn stack(tags: &str, image: &str) -> Stack {
 fn tags(rules: &str, facts: &Facts) -> String {
     let stack = stack(rules, "");
     let digest = |_| Some("sha256:0123456789abcdef0123".to_owned());
-    let publication = publication(&stack, facts, &digest);
+    let publication = publication(&stack, facts, &Instead::default(), &digest);
     let tags = publication.images[0].tags.iter();
     let tags: Vec<&str> = tags.map(|tag| tag.tag.as_str()).collect();
     tags.join(" ")
@@ -229,7 +229,7 @@ fn the_table() {
         (NIGHTLY, Cron("topic"), &[], "nightly nightly-20231114"),
         (NIGHTLY, Hand("a/b"), &[], "manual-a-b"),
         (NIGHTLY, HandTag("v1.0.0"), &[], ""),
-        (NIGHTLY, Pull("x"), &[], "pr-71"),
+        (NIGHTLY, Pull("x"), &[], ""),
         (NIGHTLY, Branch("main"), &[], "latest sha-abc1234"),
         // Parts of versions.
         (PARTS, Tag("v1.2.3"), &[], "1.2.3 v1.2.3 1.2.3-20231114"),
@@ -273,7 +273,7 @@ fn the_default_branch_is_main_whatever_it_is_called() {
 
 fn reasons(rules: &str, facts: &Facts) -> Vec<String> {
     let stack = stack(rules, "");
-    let publication = publication(&stack, facts, &|_| None);
+    let publication = publication(&stack, facts, &Instead::default(), &|_| None);
     let left_out = publication.images[0].left_out.iter();
     left_out
         .map(|it| format!("{}: {}", it.rule, it.reason))
@@ -298,6 +298,10 @@ fn a_rule_that_makes_no_tag_says_why() {
             "{content}: the content is known once the image is built",
             "{prefix}: `tags.prefix` is not set",
         ]
+    );
+    assert_eq!(
+        reasons(NIGHTLY, &facts(&Pull("x"), &[], None)),
+        ["pr-{number}: a pull request publishes nothing"]
     );
     let old = facts(&Tag("v1.2.3"), &["v1.3.0", "v1.2.4"], None);
     assert_eq!(
@@ -330,7 +334,9 @@ fn a_rule_that_makes_no_tag_says_why() {
 /// The names of every image, for an event.
 fn published(image: &str, rules: &str, on: &On) -> Vec<String> {
     let stack = stack(rules, image);
-    let publication = publication(&stack, &facts(on, &[], None), &|_| None);
+    let publication = publication(&stack, &facts(on, &[], None), &Instead::default(), &|_| {
+        None
+    });
     assert_eq!(publication.clashes, []);
     publication
         .images
@@ -386,6 +392,11 @@ fn variants_are_told_apart_by_their_suffix_their_prefix_or_their_rules() {
             "ghcr.io/lab/a:latest-4.4.1",
         ]
     );
+    assert_eq!(
+        published("variant.gpu = {}\n", DH, &Branch("stable")),
+        [""; 0],
+        "only promotion makes `2026.3-stable-gpu`"
+    );
     let internal = "internal = true\n[image.b]\ncontext = \"b\"\n";
     assert_eq!(published(internal, NONE, &Branch("x")), ["ghcr.io/lab/b:x"]);
 }
@@ -396,7 +407,12 @@ fn two_images_under_one_name_are_a_clash() {
         NONE,
         "variant.x = { suffix = \"\" }\nvariant.y = { suffix = \"\" }\n",
     );
-    let publication = publication(&stack, &facts(&Branch("t"), &[], None), &|_| None);
+    let publication = publication(
+        &stack,
+        &facts(&Branch("t"), &[], None),
+        &Instead::default(),
+        &|_| None,
+    );
     let clash = &publication.clashes[0];
     assert_eq!(
         (clash.name.as_str(), clash.one, clash.other),
@@ -410,8 +426,45 @@ fn a_long_branch_is_cut_before_the_suffix() {
     let long = "x".repeat(300);
     let mut facts = facts(&Branch("t"), &[], None);
     facts.reference = GitRef::Branch(long);
-    let publication = publication(&stack, &facts, &|_| None);
+    let publication = publication(&stack, &facts, &Instead::default(), &|_| None);
     let tag = &publication.images[0].tags[0].tag;
     assert_eq!(tag.len(), 128);
     assert!(tag.ends_with("xx-gpu"));
+}
+
+/// What the command line names goes by the same names, registries and suffixes as what rules make.
+#[test]
+fn the_command_line_stands_in_for_the_spec() {
+    let stack = stack(
+        NONE,
+        "names = { \"ghcr.io/lab\" = \"own\" }\nvariant.gpu = {}\n[image.b]\ncontext = \"b\"\n",
+    );
+    let names = |on: &On, registries: &[&str], tags: &[&str]| {
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let instead = Instead {
+            registries: own(registries),
+            tags: own(tags),
+        };
+        let publication = publication(&stack, &facts(on, &[], None), &instead, &|_| None);
+        let images = publication.images.iter();
+        images.flat_map(ImageTags::names).collect::<Vec<_>>()
+    };
+    let main = Branch("main");
+    assert_eq!(
+        names(&main, &[], &["try"]),
+        ["ghcr.io/lab/own:try-gpu", "ghcr.io/lab/b:try"]
+    );
+    assert_eq!(
+        names(&main, &["quay.io/x", "ghcr.io/lab"], &["a", "a"]),
+        [
+            "quay.io/x/a:a-gpu",
+            "ghcr.io/lab/own:a-gpu",
+            "quay.io/x/b:a",
+            "ghcr.io/lab/b:a"
+        ]
+    );
+    assert_eq!(names(&main, &["quay.io/x"], &[]).len(), 4);
+    assert_eq!(names(&Detached, &[], &["try"]).len(), 2);
+    assert_eq!(names(&Pull("x"), &[], &["try"]), [""; 0]);
+    assert_eq!(names(&main, &[], &["a b"]), [""; 0]);
 }

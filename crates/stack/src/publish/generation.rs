@@ -1,24 +1,21 @@
 //! What a generation is, and what a tag meant: the documents of the ledger.
 
+use std::collections::BTreeMap;
+
 use cairn_oci::{Descriptor, Digest, Platform};
 use serde::{Deserialize, Serialize};
 
 /// How many digits of its digest name a generation.
 const NAME_DIGITS: usize = 12;
-/// How many entries a tag's log keeps.
-const ENTRIES_MAX: usize = 500;
 
-/// Everything that one publishing moves together.
+/// Everything that one publishing moves together, as one registry has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
-    /// Its name: equal images give equal names.
+    /// Its name: equal images give equal names, whatever the registries call them.
     pub generation: String,
     /// The stack.
     pub stack: String,
-    /// The commit it was built from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// Its images, in the stack's order.
+    /// Those of its images that go to the registry, in the stack's order.
     pub images: Vec<GenerationImage>,
 }
 
@@ -30,29 +27,39 @@ pub struct GenerationImage {
     /// The variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// The platform.
-    pub platform: Platform,
+    /// The platforms.
+    pub platforms: Vec<Platform>,
     /// Its repository, below the registry's path.
     pub repository: String,
-    /// Its manifest.
+    /// Its manifest, or the index of its manifests.
     pub manifest: Descriptor,
 }
 
-impl Generation {
-    /// Makes a generation of a stack's images.
-    pub fn new(stack: &str, commit: Option<String>, images: Vec<GenerationImage>) -> Self {
-        let mut text = format!("{stack}\n");
-        for image in &images {
-            text.push_str(&format!("{} {}\n", image.repository, image.manifest.digest));
-        }
-        let digest = Digest::sha256(text.as_bytes());
-        Self {
-            generation: digest.hex()[..NAME_DIGITS].to_owned(),
-            stack: stack.to_owned(),
-            commit,
-            images,
-        }
+impl GenerationImage {
+    /// Its name in the stack, as in `model:cloud`.
+    pub fn name(&self) -> String {
+        full_name(&self.image, self.variant.as_deref())
     }
+}
+
+/// The name of an image, as in `model:cloud`.
+pub(crate) fn full_name(image: &str, variant: Option<&str>) -> String {
+    match variant {
+        Some(variant) => format!("{image}:{variant}"),
+        None => image.to_owned(),
+    }
+}
+
+/// The name of the generation of these images: each with its name and its digest.
+pub(super) fn generation_name<'a>(
+    stack: &str,
+    images: impl Iterator<Item = (String, &'a Digest)>,
+) -> String {
+    let mut text = format!("{stack}\n");
+    for (name, digest) in images {
+        text.push_str(&format!("{name} {digest}\n"));
+    }
+    Digest::sha256(text.as_bytes()).hex()[..NAME_DIGITS].to_owned()
 }
 
 /// What made a tag mean something.
@@ -67,9 +74,13 @@ pub enum Action {
     Rollback,
 }
 
-/// One time that a tag got a meaning.
+/// One time that a tag got a meaning. It is written once and never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
+    /// The tag, without the suffixes of variants.
+    pub tag: String,
+    /// Comes after all entries with smaller numbers.
+    pub number: u32,
     /// The generation.
     pub generation: String,
     /// What happened.
@@ -79,43 +90,66 @@ pub struct LogEntry {
     /// The tag it was promoted from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The commit it was built from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The registries where the tag was to mean it.
+    pub registries: Vec<String>,
+    /// The images that have the tag, each with what theirs ends with.
+    pub images: BTreeMap<String, String>,
 }
 
-/// All that a tag meant, the newest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+impl LogEntry {
+    /// Its bytes in the ledger.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a value of plain fields")
+    }
+
+    /// Its name among entries.
+    pub(crate) fn id(&self) -> String {
+        let digest = Digest::sha256(self.to_json().as_bytes());
+        digest.hex()[..NAME_DIGITS].to_owned()
+    }
+
+    /// Entries in their order. Two machines at once may write the same number: then the clock
+    /// decides, and then anything that every reader decides alike.
+    pub(crate) fn order(&self) -> (u32, i64, String) {
+        (self.number, self.time, self.id())
+    }
+
+    /// Whether an entry says nothing new after this one.
+    pub(crate) fn means_the_same(&self, other: &Self) -> bool {
+        self.generation == other.generation && self.images == other.images
+    }
+
+    /// The tag of an image, if it has one by this entry.
+    pub(crate) fn tag_of(&self, image: &str) -> Option<String> {
+        let suffix = self.images.get(image)?;
+        Some(format!("{}{suffix}", self.tag))
+    }
+}
+
+/// What a tag meant, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TagLog {
-    /// The tag.
-    pub tag: String,
     /// The entries.
     pub entries: Vec<LogEntry>,
 }
 
 impl TagLog {
-    /// The generation that the tag means now.
-    pub fn current(&self) -> Option<&str> {
-        self.entries.first().map(|entry| entry.generation.as_str())
+    /// What the tag means now.
+    pub fn current(&self) -> Option<&LogEntry> {
+        self.entries.first()
     }
 
-    /// Notes a new meaning; the same again is no news.
-    pub fn add(&mut self, entry: LogEntry) -> bool {
-        if self.current() == Some(&entry.generation) {
-            return false;
-        }
-        self.entries.insert(0, entry);
-        self.entries.truncate(ENTRIES_MAX);
-        true
-    }
-
-    /// The generation before the current one: going back twice goes back two.
-    pub fn before(&self, is_allowed: impl Fn(&str) -> bool) -> Option<&str> {
-        let current = self.current()?;
+    /// The entry of the generation before the current one: going back twice goes back two.
+    pub fn before(&self, is_allowed: impl Fn(&str) -> bool) -> Option<&LogEntry> {
+        let current = self.current()?.generation.as_str();
         let went_forward = |entry: &&LogEntry| entry.action != Action::Rollback;
         let forward: Vec<&LogEntry> = self.entries.iter().filter(went_forward).collect();
         let now = forward.iter().position(|e| e.generation == current)?;
-        forward[now..]
-            .iter()
-            .map(|entry| entry.generation.as_str())
-            .find(|generation| *generation != current && is_allowed(generation))
+        let mut earlier = forward[now..].iter().copied();
+        earlier.find(|entry| entry.generation != current && is_allowed(&entry.generation))
     }
 }
 
@@ -124,53 +158,49 @@ mod tests {
     use super::*;
 
     fn log(entries: &[(&str, Action)]) -> TagLog {
-        let mut log = TagLog::default();
-        for (time, (generation, action)) in entries.iter().enumerate() {
-            log.add(LogEntry {
-                generation: (*generation).to_owned(),
-                action: *action,
-                time: time as i64,
-                from: None,
-            });
+        let entries = entries.iter().enumerate().rev();
+        let entries = entries.map(|(number, (generation, action))| LogEntry {
+            tag: "t".to_owned(),
+            number: u32::try_from(number).unwrap(),
+            generation: (*generation).to_owned(),
+            action: *action,
+            time: 0,
+            from: None,
+            commit: None,
+            registries: Vec::new(),
+            images: BTreeMap::new(),
+        });
+        TagLog {
+            entries: entries.collect(),
         }
-        log
     }
 
     #[test]
     fn going_back_twice_goes_back_two() {
         use Action::{Publish, Rollback};
+        fn before(log: &TagLog, allowed: impl Fn(&str) -> bool) -> Option<&str> {
+            log.before(allowed).map(|entry| entry.generation.as_str())
+        }
         let all = |_: &str| true;
         let three = [("a", Publish), ("b", Publish), ("c", Publish)];
-        assert_eq!(log(&three).before(all), Some("b"));
-        assert_eq!(log(&three).before(|g| g != "b"), Some("a"));
+        assert_eq!(before(&log(&three), all), Some("b"));
+        assert_eq!(before(&log(&three), |g| g != "b"), Some("a"));
         let once = [&three[..], &[("b", Rollback)]].concat();
-        assert_eq!(log(&once).before(all), Some("a"));
+        assert_eq!(before(&log(&once), all), Some("a"));
         let twice = [&once[..], &[("a", Rollback)]].concat();
-        assert_eq!(log(&twice).before(all), None);
+        assert_eq!(before(&log(&twice), all), None);
         let anew = [&twice[..], &[("d", Publish)]].concat();
-        assert_eq!(log(&anew).before(all), Some("c"));
-        assert_eq!(TagLog::default().before(all), None);
-    }
-
-    #[test]
-    fn the_same_again_is_no_news() {
-        let published = log(&[("a", Action::Publish), ("a", Action::Publish)]);
-        assert_eq!(published.entries.len(), 1);
+        assert_eq!(before(&log(&anew), all), Some("c"));
+        assert_eq!(before(&TagLog::default(), all), None);
     }
 
     #[test]
     fn equal_images_give_equal_names() {
-        let image = |digest: &str| GenerationImage {
-            image: "a".into(),
-            variant: None,
-            platform: Platform::new("linux", "amd64"),
-            repository: "a".into(),
-            manifest: Descriptor::of(cairn_oci::MediaType::OciManifest, digest.as_bytes()),
+        let name = |bytes: &str| {
+            let digest = Digest::sha256(bytes.as_bytes());
+            generation_name("s", [("a".to_owned(), &digest)].into_iter())
         };
-        let one = Generation::new("s", None, vec![image("1")]);
-        let same = Generation::new("s", Some("commit".into()), vec![image("1")]);
-        let other = Generation::new("s", None, vec![image("2")]);
-        assert_eq!(one.generation, same.generation);
-        assert_ne!(one.generation, other.generation);
+        assert_eq!(name("1"), name("1"));
+        assert_ne!(name("1"), name("2"));
     }
 }

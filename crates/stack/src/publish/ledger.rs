@@ -1,40 +1,96 @@
 //! The ledger: what each tag means since when, kept as OCI artifacts beside the images.
 //!
 //! ```text
-//! HOST/PATH/<stack>-generations:gen-<generation>   one generation
-//! HOST/PATH/<stack>-generations:tag-<tag>          all that a tag meant, the newest first
-//! HOST/PATH/<stack>-generations:yanked             generations that nobody should get any more
+//! HOST/PATH/<stack>-generations:gen-<generation>               one generation
+//! HOST/PATH/<stack>-generations:log-<number>-<id>-<tag>        one time that a tag got a meaning
+//! HOST/PATH/<stack>-generations:yank-<number>-<generation>     nobody should get it any more
+//! HOST/PATH/<stack>-generations:keep-<number>-<generation>     that is taken back
 //! ```
 //!
-//! Each is a manifest with an empty config and one JSON document. What is written is kept in the
-//! store, too, under `cairn:ledger/...`.
+//! Registries offer no way to change something only if nobody else did meanwhile. So nothing here
+//! is changed: whatever happens is an artifact of its own under a name of its own, found by the
+//! list of tags and merged by who reads. Two machines at once add two entries, and none is lost.
+//! What is written is kept in the store, too, under `cairn:ledger/...`.
 
-use cairn_oci::{Descriptor, Manifest, MediaType, Reference};
-use cairn_registry::{Document, Places, RegistryError};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use cairn_oci::{Digest, Reference};
 
 use super::Means;
+use super::artifact;
 use super::error::PublishError;
-use super::generation::{Generation, TagLog};
+use super::generation::{Generation, LogEntry, TagLog};
+use super::switch::few_at_a_time;
 
-const GENERATION: &str = "application/vnd.cairn.generation.v1+json";
-const LOG: &str = "application/vnd.cairn.tag-log.v1+json";
-const YANKED: &str = "application/vnd.cairn.yanked.v1+json";
-const EMPTY: &[u8] = b"{}";
+const GENERATION: &str = "application/vnd.cairn.generation.v2+json";
+const ENTRY: &str = "application/vnd.cairn.log-entry.v2+json";
+const YANK: &str = "application/vnd.cairn.yank.v2+json";
+/// Tags up to this length stand in the names of their entries as they are.
+const TAG_SHOWN: usize = 100;
+/// So much of longer ones does, and a digest of all.
+const TAG_CUT: usize = 83;
+/// So many entries of a tag are read, the newest ones.
+const ENTRIES_MAX: usize = 200;
 
-/// The ledger of a stack at one registry.
+/// The ledger of a stack at one registry, with the names of what is in it.
 #[derive(Debug, Clone)]
 pub struct Ledger {
+    /// The registry, with its path.
+    pub registry: String,
     place: Reference,
+    entries: Vec<EntryName>,
+    yanks: Vec<YankName>,
+}
+
+/// `log-<number>-<id>-<tag>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct EntryName {
+    number: u32,
+    id: String,
+    /// As [`shown`].
+    tag: String,
+}
+
+/// `yank-<number>-<generation>` or `keep-<number>-<generation>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct YankName {
+    number: u32,
+    is_yanked: bool,
+    generation: String,
+}
+
+/// The repository of a stack's ledger below a registry's path.
+pub(crate) fn place(registry: &str, stack: &str) -> Result<Reference, PublishError> {
+    Ok(format!("{registry}/{stack}-generations").parse()?)
 }
 
 impl Ledger {
-    /// The ledger of a stack below a registry's path.
-    pub fn new(registry: &str, stack: &str) -> Result<Self, PublishError> {
+    /// Finds out what is in the ledger of a stack below a registry's path.
+    pub fn open(means: Means<'_>, registry: &str, stack: &str) -> Result<Self, PublishError> {
+        let place = place(registry, stack)?;
+        let tags = means.client.tags(&place, means.watch);
+        let tags = tags.map_err(|source| PublishError::Read {
+            what: "the ledger".to_owned(),
+            place: place.name(),
+            source: Box::new(source),
+        })?;
         Ok(Self {
-            place: format!("{registry}/{stack}-generations").parse()?,
+            registry: registry.to_owned(),
+            place,
+            entries: tags
+                .iter()
+                .filter_map(|tag| EntryName::parse(tag))
+                .collect(),
+            yanks: tags.iter().filter_map(|tag| YankName::parse(tag)).collect(),
         })
+    }
+
+    /// As [`Ledger::open`], for all registries at the same time.
+    pub fn open_all(
+        means: Means<'_>,
+        registries: &[String],
+        stack: &str,
+    ) -> Result<Vec<Self>, PublishError> {
+        let opened = few_at_a_time(registries, |registry| Self::open(means, registry, stack));
+        opened.into_iter().collect()
     }
 
     /// Its repository.
@@ -42,18 +98,57 @@ impl Ledger {
         self.place.name()
     }
 
-    /// What a tag meant.
+    /// What a tag meant, as far back as anybody asks.
     pub fn log(&self, means: Means<'_>, tag: &str) -> Result<TagLog, PublishError> {
-        let log: Option<TagLog> = self.read(means, &format!("tag-{tag}"))?;
-        Ok(log.unwrap_or_else(|| TagLog {
-            tag: tag.to_owned(),
-            entries: Vec::new(),
-        }))
+        let shown = shown(tag);
+        let mut names: Vec<&EntryName> = self.entries.iter().filter(|it| it.tag == shown).collect();
+        names.sort_by_key(|name| std::cmp::Reverse(name.number));
+        names.truncate(ENTRIES_MAX);
+        self.read_entries(means, &names)
     }
 
-    /// Writes down what a tag means.
-    pub fn put_log(&self, means: Means<'_>, log: &TagLog) -> Result<(), PublishError> {
-        self.write(means, &format!("tag-{}", log.tag), LOG, log)
+    /// What a tag means now.
+    pub fn current(&self, means: Means<'_>, tag: &str) -> Result<Option<LogEntry>, PublishError> {
+        let shown = shown(tag);
+        let of_tag = || self.entries.iter().filter(|it| it.tag == shown);
+        let newest = of_tag().map(|it| it.number).max();
+        let names: Vec<&EntryName> = of_tag().filter(|it| Some(it.number) == newest).collect();
+        let log = self.read_entries(means, &names)?;
+        Ok(log.entries.into_iter().next())
+    }
+
+    fn read_entries(&self, means: Means<'_>, names: &[&EntryName]) -> Result<TagLog, PublishError> {
+        let read = few_at_a_time(names, |name| {
+            let reference = self.place.with_tag(&name.to_string())?;
+            let entry: Option<LogEntry> = artifact::read_final(means, &reference)?;
+            Ok::<_, PublishError>(entry)
+        });
+        let read: Vec<Option<LogEntry>> = read.into_iter().collect::<Result<_, _>>()?;
+        let mut entries: Vec<LogEntry> = read.into_iter().flatten().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.order()));
+        Ok(TagLog { entries })
+    }
+
+    /// The tags that have entries and are not too long to stand in their names.
+    pub fn tags(&self) -> Vec<&str> {
+        let mut tags: Vec<&str> = self.entries.iter().map(|it| it.tag.as_str()).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
+
+    /// The number of the next entry of a tag.
+    pub(crate) fn next_number(&self, tag: &str) -> u32 {
+        let shown = shown(tag);
+        let of_tag = self.entries.iter().filter(|it| it.tag == shown);
+        of_tag.map(|it| it.number + 1).max().unwrap_or(1)
+    }
+
+    /// Whether another machine wrote an entry at the time of this one, or since.
+    pub(crate) fn has_rival(&self, entry: &LogEntry) -> bool {
+        let (shown, id) = (shown(&entry.tag), entry.id());
+        let mut others = self.entries.iter();
+        others.any(|it| it.tag == shown && it.number >= entry.number && it.id != id)
     }
 
     /// Looks a generation up.
@@ -62,101 +157,142 @@ impl Ledger {
         means: Means<'_>,
         name: &str,
     ) -> Result<Option<Generation>, PublishError> {
-        self.read(means, &format!("gen-{name}"))
+        artifact::read(means, &generation_at(&self.place, name)?)
     }
 
-    /// Writes a generation down.
-    pub fn put_generation(
+    /// Whether nobody should get a generation any more.
+    pub fn is_yanked(&self, generation: &str) -> bool {
+        let of_it = self.yanks.iter().filter(|it| it.generation == generation);
+        of_it.max().is_some_and(|newest| newest.is_yanked)
+    }
+
+    /// Notes that nobody should get a generation any more, or that they may again.
+    pub fn yank(
         &self,
         means: Means<'_>,
-        generation: &Generation,
+        generation: &str,
+        is_yanked: bool,
     ) -> Result<(), PublishError> {
-        let tag = format!("gen-{}", generation.generation);
-        self.write(means, &tag, GENERATION, generation)
+        if self.is_yanked(generation) == is_yanked {
+            return Ok(());
+        }
+        let of_it = self.yanks.iter().filter(|it| it.generation == generation);
+        let name = YankName {
+            number: of_it.map(|it| it.number + 1).max().unwrap_or(1),
+            is_yanked,
+            generation: generation.to_owned(),
+        };
+        let reference = self.place.with_tag(&name.to_string())?;
+        let content = format!("{{\"time\":{}}}", means.now);
+        artifact::write(means, &reference, YANK, &content)
     }
+}
 
-    /// The generations that nobody should get any more.
-    pub fn yanked(&self, means: Means<'_>) -> Result<Vec<String>, PublishError> {
-        Ok(self.read(means, "yanked")?.unwrap_or_default())
+/// Writes a generation down.
+pub(crate) fn put_generation(
+    means: Means<'_>,
+    place: &Reference,
+    generation: &Generation,
+) -> Result<(), PublishError> {
+    let reference = generation_at(place, &generation.generation)?;
+    let content = serde_json::to_string(generation).expect("a value of plain fields");
+    artifact::write(means, &reference, GENERATION, &content)
+}
+
+/// Writes down what a tag means.
+pub(crate) fn put_entry(
+    means: Means<'_>,
+    place: &Reference,
+    entry: &LogEntry,
+) -> Result<(), PublishError> {
+    let name = EntryName {
+        number: entry.number,
+        id: entry.id(),
+        tag: shown(&entry.tag),
+    };
+    let reference = place.with_tag(&name.to_string())?;
+    artifact::write(means, &reference, ENTRY, &entry.to_json())
+}
+
+fn generation_at(place: &Reference, name: &str) -> Result<Reference, PublishError> {
+    Ok(place.with_tag(&format!("gen-{name}"))?)
+}
+
+/// A tag as it stands in the names of its entries.
+fn shown(tag: &str) -> String {
+    match tag.len() {
+        0..=TAG_SHOWN => tag.to_owned(),
+        _ => {
+            let digest = Digest::sha256(tag.as_bytes());
+            let cut: String = tag.chars().take(TAG_CUT).collect();
+            format!("{cut}.{}", &digest.hex()[..16])
+        }
     }
+}
 
-    /// Writes those down.
-    pub fn put_yanked(&self, means: Means<'_>, yanked: &[String]) -> Result<(), PublishError> {
-        self.write(means, "yanked", YANKED, &yanked)
+impl EntryName {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("log-")?.splitn(3, '-');
+        Some(Self {
+            number: parts.next()?.parse().ok()?,
+            id: parts.next()?.to_owned(),
+            tag: parts.next()?.to_owned(),
+        })
     }
+}
 
-    fn read<T: DeserializeOwned>(
-        &self,
-        means: Means<'_>,
-        tag: &str,
-    ) -> Result<Option<T>, PublishError> {
-        let failed = |source| PublishError::Read {
-            what: format!("`{tag}` of the ledger"),
-            place: self.place(),
-            source: Box::new(source),
-        };
-        let reference = self.place.with_tag(tag)?;
-        let document = match means.client.current_document(&reference, means.watch) {
-            Ok(document) => document,
-            Err(error) if error.is_missing() => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let damaged = || {
-            let place = self.place();
-            PublishError::Refused(format!("`{tag}` at {place} is no part of a ledger"))
-        };
-        let manifest = Manifest::from_json_bytes(&document.bytes).map_err(|_| damaged())?;
-        let layer = manifest.layers.first().ok_or_else(damaged)?;
-        means
-            .client
-            .fetch_blob(means.store, &reference, layer, means.watch)
-            .map_err(failed)?;
-        let bytes = means.store.read_blob(&layer.digest)?;
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|_| damaged())
+impl std::fmt::Display for EntryName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "log-{:08}-{}-{}", self.number, self.id, self.tag)
     }
+}
 
-    fn write<T: Serialize>(
-        &self,
-        means: Means<'_>,
-        tag: &str,
-        kind: &str,
-        value: &T,
-    ) -> Result<(), PublishError> {
-        let failed = |source: RegistryError| PublishError::Ledger {
-            place: self.place(),
-            source: Box::new(source),
-        };
-        let put = |kind: MediaType, bytes: &[u8]| {
-            let digest = means.store.put_blob_bytes(bytes)?;
-            Ok::<_, PublishError>(Descriptor::new(kind, digest, bytes.len() as u64))
-        };
-        let content = serde_json::to_vec(value).map_err(cairn_store::StoreError::encode)?;
-        let layer = put(MediaType::from(kind.to_owned()), &content)?;
-        let config = put(MediaType::OciEmpty, EMPTY)?;
-        let mut manifest = Manifest::new(config.clone(), vec![layer.clone()]);
-        manifest.artifact_type = Some(kind.to_owned());
-        let bytes = manifest.to_json_bytes();
-        let document = Document {
-            descriptor: put(MediaType::OciManifest, &bytes)?,
-            bytes,
-        };
-        let reference = self.place.with_tag(tag)?;
-        let name = format!("cairn:ledger/{reference}");
-        means.store.set_ref(&name, &document.descriptor)?;
-        let (client, watch) = (means.client, means.watch);
-        let none = Places::new();
-        client
-            .push_image(
-                means.store,
-                &reference,
-                &document,
-                &[config, layer],
-                &none,
-                watch,
-            )
-            .and_then(|_| client.put_manifest(&reference, &document, watch))
-            .map_err(failed)
+impl YankName {
+    fn parse(text: &str) -> Option<Self> {
+        let (word, rest) = text.split_once('-')?;
+        let (number, generation) = rest.split_once('-')?;
+        Some(Self {
+            number: number.parse().ok()?,
+            is_yanked: match word {
+                "yank" => true,
+                "keep" => false,
+                _ => return None,
+            },
+            generation: generation.to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for YankName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = if self.is_yanked { "yank" } else { "keep" };
+        write!(f, "{word}-{:08}-{}", self.number, self.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_they_are_and_fit_into_a_tag() {
+        let long = "x".repeat(128);
+        for tag in ["main", "2026.3-stable", &long[..100], &long] {
+            let name = EntryName {
+                number: 7,
+                id: "0123456789ab".to_owned(),
+                tag: shown(tag),
+            };
+            let text = name.to_string();
+            assert!(text.len() <= 128, "{text}");
+            assert_eq!(EntryName::parse(&text), Some(name));
+        }
+        assert_ne!(shown(&long), shown(&format!("{}y", &long[..127])));
+        let yank = YankName::parse("keep-00000002-abc").unwrap();
+        assert_eq!(yank.to_string(), "keep-00000002-abc");
+        for other in ["gen-abc", "log-x-y-z", "yanked", "log-00000001-abc"] {
+            assert_eq!(EntryName::parse(other), None, "{other}");
+            assert_eq!(YankName::parse(other), None, "{other}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Generations: all images of a stack into registries, and what their tags mean, moved together.
 //!
 //! ```text
+//! rules, event             --naming---> which image goes where, and under which tags
 //! images, registries, tags --send-----> blobs, and manifests by digest, on every registry
 //!                          --switch---> all tags of all images, journaled, undone if one fails
 //!                          --ledger---> what each tag means since when, beside the images
@@ -10,21 +11,26 @@
 //!
 //! Nothing that a reader can see by a tag changes before every registry has everything. A process
 //! that dies in the switch leaves its journal in the store; the next publish, promotion or
-//! rollback of the stack ends it first.
+//! rollback of the stack ends it first. What only reads ends nothing.
 
+mod artifact;
 mod error;
 mod generation;
+mod journal;
 mod ledger;
+mod naming;
 mod promote;
 mod send;
 mod switch;
 
 pub use error::PublishError;
 pub use generation::{Action, Generation, GenerationImage, LogEntry, TagLog};
+pub use journal::{pending, turn};
 pub use ledger::Ledger;
+pub use naming::{Naming, Stem, Target, registries};
 pub use promote::{Promotion, plan_promotion, plan_rollback};
-pub use send::{Item, Sending, Target, send};
-pub use switch::{Move, Switch, Switched, pending, turn};
+pub use send::{Item, Place, Sending, send};
+pub use switch::{Move, Resumed, Switch, Switched, Tagged};
 
 use cairn_registry::{RegistryClient, Watch};
 use cairn_store::Store;

@@ -2,10 +2,10 @@
 
 use super::Means;
 use super::error::PublishError;
-use super::generation::{Action, Generation, LogEntry};
+use super::generation::{Action, Generation, GenerationImage, LogEntry};
 use super::ledger::Ledger;
-use super::send::Target;
-use super::switch::Switch;
+use super::send::Place;
+use super::switch::{Switch, few_at_a_time};
 
 /// What a promotion or a rollback will do.
 #[derive(Debug, Clone)]
@@ -22,156 +22,188 @@ pub struct Promotion {
 pub fn plan_promotion(
     means: Means<'_>,
     stack: &str,
-    registries: &[Target],
+    registries: &[String],
     from: &str,
     to: &str,
 ) -> Result<Promotion, PublishError> {
-    let chosen = agreed(stack, registries, |ledger| {
-        let log = ledger.log(means, from)?;
-        let current = log.current().map(str::to_owned).ok_or_else(|| {
-            let place = ledger.place();
-            PublishError::Refused(format!(
-                "no generation was published as `{from}` at {place}"
-            ))
-        })?;
-        match ledger.yanked(means)?.contains(&current) {
-            true => Err(PublishError::Refused(format!(
-                "the generation {current}, which `{from}` means, was yanked"
-            ))),
-            false => Ok(current),
-        }
-    })?;
+    let ledgers = Ledger::open_all(means, registries, stack)?;
+    let said = few_at_a_time(&ledgers, |ledger| ledger.current(means, from));
+    let said = said.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let none = |ledger: &Ledger| {
+        let place = ledger.place();
+        format!("no generation was published as `{from}` at {place}")
+    };
+    let (ledgers, chosen) = agreed(ledgers, said, none)?;
     let entry = LogEntry {
-        generation: chosen.clone(),
+        tag: to.to_owned(),
         action: Action::Promote,
         time: means.now,
         from: Some(from.to_owned()),
+        ..chosen
     };
-    plan(means, stack, registries, to, entry)
+    if ledgers.iter().any(|it| it.is_yanked(&entry.generation)) {
+        let generation = &entry.generation;
+        return Err(PublishError::Refused(format!(
+            "the generation {generation}, which `{from}` means, was yanked"
+        )));
+    }
+    plan(means, stack, &ledgers, entry)
 }
 
 /// Decides how a tag comes to mean the generation before, or the one that is named.
 pub fn plan_rollback(
     means: Means<'_>,
     stack: &str,
-    registries: &[Target],
+    registries: &[String],
     tag: &str,
     wanted: Option<&str>,
 ) -> Result<Promotion, PublishError> {
-    let chosen = agreed(stack, registries, |ledger| {
+    let ledgers = Ledger::open_all(means, registries, stack)?;
+    let said = few_at_a_time(&ledgers, |ledger| {
         let log = ledger.log(means, tag)?;
-        let yanked = ledger.yanked(means)?;
-        let is_yanked = |generation: &str| yanked.iter().any(|name| name == generation);
         let found = match wanted {
             Some(wanted) => log
                 .entries
                 .iter()
-                .map(|entry| entry.generation.as_str())
-                .find(|generation| generation.starts_with(wanted)),
-            None => log.before(|generation| !is_yanked(generation)),
+                .find(|entry| entry.generation.starts_with(wanted)),
+            None => log.before(|generation| !ledger.is_yanked(generation)),
         };
-        if let Some(found) = found.filter(|found| is_yanked(found)) {
-            return Err(PublishError::Refused(format!(
-                "the generation {found} was yanked; `cairn yank --undo {found}` takes that back"
-            )));
-        }
-        found.map(str::to_owned).ok_or_else(|| {
-            let place = ledger.place();
-            let what = wanted.map_or("an earlier generation".to_owned(), |wanted| {
-                format!("the generation {wanted}")
-            });
-            PublishError::Refused(format!("`{tag}` never meant {what}, says {place}"))
-        })
-    })?;
+        Ok::<_, PublishError>(found.cloned())
+    });
+    let said = said.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let none = |ledger: &Ledger| {
+        let place = ledger.place();
+        let what = wanted.map_or("an earlier generation".to_owned(), |wanted| {
+            format!("the generation {wanted}")
+        });
+        format!("`{tag}` never meant {what}, says {place}")
+    };
+    let (ledgers, chosen) = agreed(ledgers, said, none)?;
+    let found = &chosen.generation;
+    if ledgers.iter().any(|it| it.is_yanked(found)) {
+        return Err(PublishError::Refused(format!(
+            "the generation {found} was yanked; `cairn yank --undo {found}` takes that back"
+        )));
+    }
     let entry = LogEntry {
-        generation: chosen.clone(),
         action: Action::Rollback,
         time: means.now,
         from: None,
+        ..chosen
     };
-    plan(means, stack, registries, tag, entry)
+    plan(means, stack, &ledgers, entry)
 }
 
-/// Asks all ledgers; they must say the same.
+/// What all ledgers say: they must say the same. A registry where the tag was never to be has no
+/// say and no part in what follows.
 fn agreed(
-    stack: &str,
-    registries: &[Target],
-    ask: impl Fn(&Ledger) -> Result<String, PublishError>,
-) -> Result<String, PublishError> {
-    let mut answer: Option<(String, &Target)> = None;
-    for registry in registries {
-        let said = ask(&Ledger::new(&registry.0, stack)?)?;
+    ledgers: Vec<Ledger>,
+    said: Vec<Option<LogEntry>>,
+    none: impl Fn(&Ledger) -> String,
+) -> Result<(Vec<Ledger>, LogEntry), PublishError> {
+    let mut answer: Option<(LogEntry, String)> = None;
+    let expected: Vec<String> = said
+        .iter()
+        .flatten()
+        .flat_map(|entry| entry.registries.clone())
+        .collect();
+    let nobody_knows = said.iter().all(Option::is_none);
+    let mut taking_part = Vec::new();
+    for (ledger, said) in ledgers.into_iter().zip(said) {
+        let Some(said) = said else {
+            if nobody_knows || expected.contains(&ledger.registry) {
+                return Err(PublishError::Refused(none(&ledger)));
+            }
+            continue;
+        };
         match &answer {
-            Some((known, first)) if *known != said => {
+            Some((known, first)) if known.generation != said.generation => {
                 return Err(PublishError::Refused(format!(
-                    "the registries do not agree: {} says {known}, {} says {said}",
-                    first.0, registry.0
+                    "the registries do not agree: {first} says {}, {} says {}",
+                    known.generation, ledger.registry, said.generation
                 )));
             }
-            _ => answer = Some((said, registry)),
+            Some(_) => {}
+            None => answer = Some((said, ledger.registry.clone())),
         }
+        taking_part.push(ledger);
     }
-    answer
-        .map(|(said, _)| said)
-        .ok_or_else(|| PublishError::Refused("no registry is named".to_owned()))
+    let (chosen, _) =
+        answer.ok_or_else(|| PublishError::Refused("no registry is named".to_owned()))?;
+    Ok((taking_part, chosen))
 }
 
 fn plan(
     means: Means<'_>,
     stack: &str,
-    registries: &[Target],
-    tag: &str,
-    entry: LogEntry,
+    ledgers: &[Ledger],
+    mut entry: LogEntry,
 ) -> Result<Promotion, PublishError> {
-    let mut generation: Option<Generation> = None;
-    let mut before = None;
-    for registry in registries {
-        let ledger = Ledger::new(&registry.0, stack)?;
-        before = before.or(ledger.log(means, tag)?.current().map(str::to_owned));
-        let found = ledger.generation(means, &entry.generation)?;
-        let found = found.ok_or_else(|| {
-            let (name, place) = (&entry.generation, ledger.place());
+    entry.registries = ledgers.iter().map(|it| it.registry.clone()).collect();
+    let found = few_at_a_time(ledgers, |ledger| {
+        let before = ledger.current(means, &entry.tag)?;
+        let name = &entry.generation;
+        let generation: Option<Generation> = ledger.generation(means, name)?;
+        let generation = generation.ok_or_else(|| {
+            let place = ledger.place();
             PublishError::Refused(format!(
                 "the generation {name} is not written down at {place}"
             ))
         })?;
-        fetch_manifests(means, registry, &found)?;
-        generation = Some(found);
+        let place = Place {
+            registry: ledger.registry.clone(),
+            generation,
+        };
+        Ok::<_, PublishError>((before, place))
+    });
+    let (before, places): (Vec<Option<LogEntry>>, Vec<Place>) = found
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .unzip();
+    let mut wanted: Vec<(&Place, &GenerationImage)> = Vec::new();
+    for place in &places {
+        let images = place.generation.images.iter();
+        let images = images.filter(|image| entry.images.contains_key(&image.name()));
+        wanted.extend(images.map(|image| (place, image)));
     }
-    let generation =
-        generation.ok_or_else(|| PublishError::Refused("no registry is named".to_owned()))?;
-    let entries = vec![(tag.to_owned(), entry)];
+    let fetched = few_at_a_time(&wanted, |(place, image)| {
+        fetch_manifest(means, place, image)
+    });
+    fetched.into_iter().collect::<Result<(), _>>()?;
     Ok(Promotion {
-        tag: tag.to_owned(),
-        before,
-        switch: Switch::plan(means, generation, registries, entries)?,
+        tag: entry.tag.clone(),
+        before: before.into_iter().flatten().next().map(|it| it.generation),
+        switch: Switch::plan(means, stack, places, vec![entry])?,
     })
 }
 
-/// Makes sure that a registry still has all images of a generation, and the store their manifests.
-fn fetch_manifests(
+/// Makes sure that a registry still has an image, and the store its manifest.
+fn fetch_manifest(
     means: Means<'_>,
-    registry: &Target,
-    generation: &Generation,
+    place: &Place,
+    image: &GenerationImage,
 ) -> Result<(), PublishError> {
-    for image in &generation.images {
-        let repository = registry.repository(&image.repository)?;
-        let reference = repository.with_digest(image.manifest.digest.clone());
-        let failed = |source| PublishError::Read {
-            what: format!("`{}` of generation {}", image.image, generation.generation),
-            place: registry.0.clone(),
-            source: Box::new(source),
-        };
-        if means.store.has_blob(&image.manifest.digest) {
-            let found = means.client.look_up(&reference, means.watch);
-            if found.map_err(failed)?.is_some() {
-                continue;
-            }
+    let digest = &image.manifest.digest;
+    let reference = place.repository(image)?.with_digest(digest.clone());
+    let failed = |source| PublishError::Read {
+        what: format!(
+            "`{}` of generation {}",
+            image.name(),
+            place.generation.generation
+        ),
+        place: place.registry.clone(),
+        source: Box::new(source),
+    };
+    if means.store.has_blob(digest) {
+        let found = means.client.look_up(&reference, means.watch);
+        if found.map_err(failed)?.is_some() {
+            return Ok(());
         }
-        let document = means.client.current_document(&reference, means.watch);
-        means
-            .store
-            .put_blob_bytes(&document.map_err(failed)?.bytes)?;
     }
+    let document = means.client.current_document(&reference, means.watch);
+    means
+        .store
+        .put_blob_bytes(&document.map_err(failed)?.bytes)?;
     Ok(())
 }

@@ -3,35 +3,74 @@
 use std::thread;
 
 use cairn_build::image::push::{Parcel, places};
-use cairn_oci::Reference;
+use cairn_oci::{Platform, Reference};
 use cairn_registry::{Places, Pushed, RegistryError};
 
 use super::Means;
 use super::error::PublishError;
-use super::generation::GenerationImage;
+use super::generation::{Generation, GenerationImage, full_name, generation_name};
+use super::naming::Target;
 
 /// One image to be published.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// What the generation says of it.
-    pub image: GenerationImage,
+    /// Its name in the stack, without the variant.
+    pub image: String,
+    /// The variant.
+    pub variant: Option<String>,
+    /// The platforms.
+    pub platforms: Vec<Platform>,
     /// Its bytes.
     pub parcel: Parcel,
 }
 
-/// A registry with its path, as in `ghcr.io/lab`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target(pub String);
+impl Item {
+    /// Its name in the stack, as in `model:cloud`.
+    pub fn name(&self) -> String {
+        full_name(&self.image, self.variant.as_deref())
+    }
+}
 
-impl Target {
-    /// The repository of an image there.
-    pub fn repository(&self, name: &str) -> Result<Reference, PublishError> {
-        Ok(format!("{}/{name}", self.0).parse()?)
+/// A generation at one registry.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    /// The registry, with its path.
+    pub registry: String,
+    /// The images that go there.
+    pub generation: Generation,
+}
+
+impl Place {
+    /// What registries are to have of these images.
+    pub fn of(stack: &str, items: &[Item], targets: &[Target]) -> Vec<Self> {
+        let named = items.iter();
+        let named = named.map(|item| (item.name(), &item.parcel.manifest.descriptor.digest));
+        let name = generation_name(stack, named);
+        let places = targets.iter().map(|target| {
+            let images = items.iter().filter_map(|item| {
+                Some(GenerationImage {
+                    image: item.image.clone(),
+                    variant: item.variant.clone(),
+                    platforms: item.platforms.clone(),
+                    repository: target.repositories.get(&item.name())?.clone(),
+                    manifest: item.parcel.manifest.descriptor.clone(),
+                })
+            });
+            Self {
+                registry: target.registry.clone(),
+                generation: Generation {
+                    generation: name.clone(),
+                    stack: stack.to_owned(),
+                    images: images.collect(),
+                },
+            }
+        });
+        places.collect()
     }
 
-    /// The registry's host, as it stands in references.
-    pub fn host(&self) -> Result<String, PublishError> {
-        Ok(self.repository("x")?.registry().to_owned())
+    /// The repository of an image here.
+    pub fn repository(&self, image: &GenerationImage) -> Result<Reference, PublishError> {
+        Ok(format!("{}/{}", self.registry, image.repository).parse()?)
     }
 }
 
@@ -41,7 +80,7 @@ pub struct Sending {
     /// What went over the network, all registries together.
     pub pushed: Pushed,
     /// The registries that have everything.
-    pub complete: Vec<Target>,
+    pub complete: Vec<Place>,
     /// Those that failed.
     pub failed: Vec<(String, RegistryError)>,
 }
@@ -49,12 +88,12 @@ pub struct Sending {
 /// Sends all images to all registries, the registries at the same time.
 ///
 /// Layers that an earlier image of the run brought to a registry are mounted, not sent again.
-pub fn send(means: Means<'_>, items: &[Item], targets: &[Target]) -> Result<Sending, PublishError> {
+pub fn send(means: Means<'_>, items: &[Item], to: &[Place]) -> Result<Sending, PublishError> {
     let results: Vec<Result<Result<Pushed, RegistryError>, PublishError>> =
         thread::scope(|scope| {
-            let begun: Vec<_> = targets
+            let begun: Vec<_> = to
                 .iter()
-                .map(|target| scope.spawn(move || to_one(means, items, target)))
+                .map(|place| scope.spawn(move || to_one(means, items, place)))
                 .collect();
             let ended = begun.into_iter().map(|one| {
                 one.join()
@@ -63,13 +102,13 @@ pub fn send(means: Means<'_>, items: &[Item], targets: &[Target]) -> Result<Send
             ended.collect()
         });
     let mut sending = Sending::default();
-    for (target, result) in targets.iter().zip(results) {
+    for (place, result) in to.iter().zip(results) {
         match result? {
             Ok(pushed) => {
                 sending.pushed += pushed;
-                sending.complete.push(target.clone());
+                sending.complete.push(place.clone());
             }
-            Err(error) => sending.failed.push((target.0.clone(), error)),
+            Err(error) => sending.failed.push((place.registry.clone(), error)),
         }
     }
     Ok(sending)
@@ -78,20 +117,23 @@ pub fn send(means: Means<'_>, items: &[Item], targets: &[Target]) -> Result<Send
 fn to_one(
     means: Means<'_>,
     items: &[Item],
-    target: &Target,
+    place: &Place,
 ) -> Result<Result<Pushed, RegistryError>, PublishError> {
-    let mut known: Places = places(means.store, &target.host()?)?;
+    let mut known = Places::new();
     let mut pushed = Pushed::default();
-    for item in items {
-        let repository = target.repository(&item.image.repository)?;
-        let sent = item
-            .parcel
-            .send(means.store, means.client, &repository, &known, means.watch);
+    for image in &place.generation.images {
+        let repository = place.repository(image)?;
+        if pushed == Pushed::default() {
+            known = places(means.store, repository.registry())?;
+        }
+        let item = items.iter().find(|item| item.name() == image.name());
+        let parcel = &item.expect("a place has none but these items").parcel;
+        let sent = parcel.send(means.store, means.client, &repository, &known, means.watch);
         match sent {
             Ok(sent) => pushed += sent,
             Err(error) => return Ok(Err(error)),
         }
-        for blob in &item.parcel.blobs {
+        for blob in &parcel.blobs {
             let places = known.entry(blob.digest.clone()).or_default();
             // The newest first: it is sure to have it.
             places.insert(0, repository.repository().to_owned());

@@ -1,0 +1,235 @@
+//! What is published where and under which tags, and what only reads.
+
+use std::process::Command;
+
+use cairn_testkit::{DockerRegistry, Guard, needs};
+
+use crate::workshop::Workshop;
+
+fn git(workshop: &Workshop, arguments: &[&str]) {
+    let ran = Command::new("git")
+        .args(["-c", "user.name=n", "-c", "user.email=e@e"])
+        .args(arguments)
+        .current_dir(workshop.path())
+        .output()
+        .expect("git runs");
+    assert!(ran.status.success(), "git {arguments:?}: {ran:?}");
+}
+
+/// A stack with variants, names of its own at one registry, an image of one registry only, and an
+/// internal one; in a repository.
+fn stack() -> Option<(Workshop, DockerRegistry)> {
+    if !needs("git", Command::new("git").arg("--version").output().is_ok()) {
+        return None;
+    }
+    let registry = DockerRegistry::start(Guard::Open)?;
+    let workshop = Workshop::empty();
+    let host = registry.host();
+    workshop.write(
+        "cairn.toml",
+        &format!(
+            "[stack]\nname = \"lab\"\nregistries = [\"{host}/lab\", \"{host}/x\"]\n\
+             [tags]\nprefix = \"2026.3\"\nmain = [\"latest\", \"sha-{{commit}}\"]\n\
+             pull-request = [\"pr-{{number}}\"]\nschedule = []\n\
+             [image.under]\ncontext = \"a\"\ninternal = true\n\
+             [image.ml]\ncontext = \"a\"\nnames = {{ \"{host}/x\" = \"group/ml_platform\" }}\n\
+             variant.cpu = {{ suffix = \"\" }}\nvariant.gpu.args.KIND = \"gpu\"\n\
+             [image.own]\ncontext = \"a\"\nregistries = [\"{host}/y\"]\n"
+        ),
+    );
+    workshop.write("a/Dockerfile", "FROM scratch\nARG KIND=cpu\nCOPY word /\n");
+    workshop.write("a/word", "one");
+    git(&workshop, &["init", "-q", "-b", "main"]);
+    git(&workshop, &["add", "cairn.toml", "a"]);
+    git(&workshop, &["commit", "-q", "-m", "first"]);
+    Some((workshop, registry))
+}
+
+/// The names that `cairn tags` tells for all images.
+fn told(workshop: &Workshop, event: &[&str]) -> Vec<String> {
+    let said = workshop.cairn(&[&["tags", "--json"], event].concat());
+    let report: serde_json::Value = serde_json::from_str(&said.success().out).expect("JSON");
+    let images = report["images"].as_array().expect("images").iter();
+    let names = images.flat_map(|image| image["names"].as_array().expect("names"));
+    let mut names: Vec<String> = names
+        .map(|name| name.as_str().expect("a name").to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The names of a report of `cairn publish`.
+fn published(json: &str) -> Vec<String> {
+    let report: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    let images = report["images"].as_array().expect("images").iter();
+    let mut names: Vec<String> = images
+        .map(|image| image["reference"].as_str().expect("a name").to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_published_is_what_tags_tells() {
+    let Some((workshop, registry)) = stack() else {
+        return;
+    };
+    git(&workshop, &["tag", "v1.3.0"]);
+    let rows: &[(&[&str], usize)] = &[
+        (&[], 10),
+        (&["--ref", "topic/x"], 5),
+        (&["--ref", "v1.2.0"], 15),
+        (&["--ref", "refs/tags/odd"], 0),
+        (&["--ref", "stable"], 0),
+        (&["--event", "schedule"], 0),
+        (&["--event", "manual"], 10),
+        (&["--event", "pull-request", "--number", "7"], 0),
+    ];
+    for (event, number) in rows {
+        let names = told(&workshop, event);
+        assert_eq!(names.len(), *number, "{event:?}: {names:?}");
+        let plan = workshop.cairn(&[&["publish", "--dry-run", "--json"], *event].concat());
+        assert_eq!(published(&plan.success().out), names, "{event:?}");
+    }
+    let really = workshop.cairn(&["publish", "--json"]).success();
+    assert_eq!(published(&really.out), told(&workshop, &[]));
+    let host = registry.host();
+    let names = published(&really.out);
+    for name in [
+        "lab/ml:latest",
+        "lab/ml:latest-gpu",
+        "x/group/ml_platform:latest-gpu",
+        "y/own:latest",
+    ] {
+        assert!(
+            names.contains(&format!("{host}/{name}")),
+            "{name}: {names:?}"
+        );
+    }
+    let report: serde_json::Value = serde_json::from_str(&really.out).expect("JSON");
+    let keys = |value: &serde_json::Value| {
+        let keys = value.as_object().expect("an object").keys();
+        keys.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&report), ["generation", "images"]);
+    assert_eq!(
+        keys(&report["images"][0]),
+        ["image", "variant", "platform", "reference", "digest"]
+    );
+
+    // Another tag for the same images, with the suffixes of variants; one image lives elsewhere.
+    let promoted = workshop.cairn(&["promote", "latest", "2026.3-stable", "--json"]);
+    let promoted = published(&promoted.success().out);
+    assert_eq!(promoted.len(), 5, "{promoted:?}");
+    assert!(promoted.contains(&format!("{host}/lab/ml:2026.3-stable-gpu")));
+}
+
+#[test]
+fn what_cannot_be_published_says_why() {
+    let Some((workshop, _registry)) = stack() else {
+        return;
+    };
+    let request = workshop
+        .command(&["publish", "--tag", "latest"])
+        .env("GITHUB_EVENT_NAME", "pull_request")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&request.stderr);
+    assert!(
+        request.status.success()
+            && said.contains("nothing is published: a pull request publishes nothing"),
+        "{said}"
+    );
+    assert_eq!(request.stdout, b"");
+    workshop
+        .cairn(&["publish", "--ref", "refs/tags/odd"])
+        .success()
+        .err_has("nothing is published: the git tag `odd` is no version");
+    workshop
+        .cairn(&["publish", "--event", "schedule"])
+        .success()
+        .err_has("the rules for `schedule` give no tag");
+    workshop
+        .cairn(&["publish", "under"])
+        .code(2)
+        .err_has("all images are internal");
+    workshop
+        .cairn(&["publish", "--registry", "lab"])
+        .code(2)
+        .err_has("`lab` names no registry");
+    workshop.write("a/word", "changed");
+    workshop
+        .cairn(&["publish"])
+        .success()
+        .err_has("1 file is not as the commit has it");
+    let log = workshop.cairn(&["log", "latest"]).success();
+    assert!(log.out.contains("-dirty"), "{}", log.out);
+    git(&workshop, &["checkout", "-q", "--detach"]);
+    git(&workshop, &["branch", "-q", "-D", "main"]);
+    workshop
+        .cairn(&["publish"])
+        .code(2)
+        .err_has("name the tag with `--tag TAG`");
+}
+
+/// What only reads ends nothing that was begun, and makes no store.
+#[test]
+fn reading_moves_nothing() {
+    let Some((mut workshop, mut registry)) = stack() else {
+        return;
+    };
+    workshop.cairn(&["publish"]).success();
+    workshop.cairn(&["promote", "latest", "good"]).success();
+    // A registry that goes away between two tags: the journal stays. Tags that meant nothing
+    // before cannot go back.
+    let journal = |workshop: &Workshop| {
+        let refs = workshop.path().join("store/refs");
+        let files = std::fs::read_dir(refs).unwrap().map(Result::unwrap);
+        let texts = files.map(|file| std::fs::read_to_string(file.path()).unwrap_or_default());
+        texts.filter(|text| text.contains("cairn:journal/")).count()
+    };
+    workshop.write("a/word", "two");
+    let mut round = 0;
+    while journal(&workshop) == 0 {
+        round += 1;
+        assert!(round < 40, "no publish was caught in its switch");
+        let tag = format!("try-{round}");
+        let mut publish = workshop
+            .command(&["publish", "--tag", &tag])
+            .spawn()
+            .unwrap();
+        let began = std::time::Instant::now();
+        while journal(&workshop) == 0 && publish.try_wait().unwrap().is_none() {
+            assert!(began.elapsed().as_secs() < 60);
+        }
+        publish.kill().unwrap();
+        publish.wait().unwrap();
+    }
+    let read: [&[&str]; 3] = [
+        &["log", "good"],
+        &["promote", "latest", "good", "--dry-run"],
+        &["publish", "--dry-run"],
+    ];
+    for command in read {
+        workshop.cairn(command).success().err_has("ends that first");
+        assert_eq!(journal(&workshop), 1, "{command:?}");
+    }
+    workshop
+        .cairn(&["rollback", "good", "--dry-run"])
+        .code(2)
+        .err_has("`good` never meant an earlier generation");
+    assert_eq!(journal(&workshop), 1);
+    workshop
+        .cairn(&["publish"])
+        .success()
+        .err_has("was being published when Cairn was stopped");
+    assert_eq!(journal(&workshop), 0);
+    workshop.move_to_store("none");
+    workshop.cairn(&["log", "good"]).success();
+    assert!(!workshop.path().join("none").exists());
+    registry.stop();
+    workshop
+        .cairn(&["log", "good"])
+        .code(3)
+        .err_has("cannot read the ledger");
+}
