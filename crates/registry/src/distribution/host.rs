@@ -1,7 +1,8 @@
 //! One host that speaks the distribution protocol: its scheme, its certificates, its tokens.
 
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use reqwest::blocking::{Body, Client, Response};
@@ -13,10 +14,10 @@ use super::challenge;
 use super::credentials::Found;
 use super::options::RegistryOptions;
 use super::token::{Asker, Scopes, Tokens};
-use crate::http::Proxies;
-use crate::http::client::{self, ClientOptions};
+use crate::http::client::{self, ClientOptions, Identity, Redirects};
 use crate::http::error::FetchProblem;
 use crate::http::retry::RetryPolicy;
+use crate::http::{FetchOptions, Proxies};
 
 /// Docker Hub is called otherwise than it is reached.
 const HUB: &str = "docker.io";
@@ -26,10 +27,22 @@ const HUB_HOST: &str = "registry-1.docker.io";
 pub(crate) struct Host {
     host: String,
     client: Client,
+    /// Takes what holds a secret in its body to the host that it is for, and no other. Most
+    /// registries never need it.
+    homebound: OnceLock<Client>,
+    outfit: Outfit,
     retry: RetryPolicy,
     may_be_plain: bool,
     base: Mutex<Option<Url>>,
     tokens: Tokens,
+}
+
+/// What a client for a host is made of.
+struct Outfit {
+    http: FetchOptions,
+    is_local: bool,
+    authorities: Vec<PathBuf>,
+    identity: Option<Identity>,
 }
 
 /// One request to a host.
@@ -60,22 +73,19 @@ impl Host {
         let mut authorities = http.extra_certificates.clone();
         authorities.extend(certificates.authorities);
         let may_be_plain = is_local || options.insecure.iter().any(|name| name == registry);
-        let client = client::build(&ClientOptions {
-            user_agent: &http.user_agent,
-            connect_timeout: http.connect_timeout,
-            idle_timeout: http.idle_timeout,
-            // No proxy leads to this machine.
-            proxies: match is_local {
-                true => Proxies::NONE,
-                false => &http.proxies,
-            },
-            extra_certificates: &authorities,
-            identity: certificates.identity.as_ref(),
-            may_leave_tls: may_be_plain,
-        })?;
+        let outfit = Outfit {
+            http: http.clone(),
+            is_local,
+            authorities,
+            identity: certificates.identity,
+        };
         Ok(Host {
             host: host.to_owned(),
-            client,
+            client: outfit.client(Redirects::Follow {
+                may_leave_tls: may_be_plain,
+            })?,
+            homebound: OnceLock::new(),
+            outfit,
             retry: http.retry.clone(),
             may_be_plain,
             base: Mutex::default(),
@@ -169,12 +179,21 @@ impl Host {
     ) -> Result<Option<HeaderValue>, FetchProblem> {
         let asker = Asker {
             client: &self.client,
+            homebound: &|| self.homebound(),
             retry: &self.retry,
             may_be_plain: self.may_be_plain,
             is_stopped: request.is_stopped,
         };
         self.tokens
             .authorization(request.repository, request.scopes, refused, &asker)
+    }
+
+    fn homebound(&self) -> Result<Client, FetchProblem> {
+        if let Some(client) = self.homebound.get() {
+            return Ok(client.clone());
+        }
+        let client = self.outfit.client(Redirects::Stay)?;
+        Ok(self.homebound.get_or_init(|| client).clone())
     }
 
     fn note_challenge(&self, response: &Response) -> bool {
@@ -214,6 +233,24 @@ impl Host {
             sent = sent.timeout(timeout);
         }
         sent.send().map_err(FetchProblem::of_request)
+    }
+}
+
+impl Outfit {
+    fn client(&self, redirects: Redirects) -> Result<Client, FetchProblem> {
+        client::build(&ClientOptions {
+            user_agent: &self.http.user_agent,
+            connect_timeout: self.http.connect_timeout,
+            idle_timeout: self.http.idle_timeout,
+            // No proxy leads to this machine.
+            proxies: match self.is_local {
+                true => Proxies::NONE,
+                false => &self.http.proxies,
+            },
+            extra_certificates: &self.authorities,
+            identity: self.identity.as_ref(),
+            redirects,
+        })
     }
 }
 

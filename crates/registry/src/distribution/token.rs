@@ -59,6 +59,8 @@ struct Answer {
 /// The means of asking a token service.
 pub(crate) struct Asker<'a> {
     pub(crate) client: &'a Client,
+    /// Makes one that follows no redirect to another host.
+    pub(crate) homebound: &'a dyn Fn() -> Result<Client, FetchProblem>,
     pub(crate) retry: &'a RetryPolicy,
     /// Whether the service may be one without TLS.
     pub(crate) may_be_plain: bool,
@@ -211,7 +213,7 @@ impl Service<'_> {
                     ("refresh_token", token.as_str()),
                 ]);
                 let form = "application/x-www-form-urlencoded";
-                let post = asker.client.post(url).header(CONTENT_TYPE, form);
+                let post = (asker.homebound)()?.post(url).header(CONTENT_TYPE, form);
                 post.body(encoded(&fields))
             }
             login => {

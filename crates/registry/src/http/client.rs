@@ -41,8 +41,17 @@ pub(crate) struct ClientOptions<'a> {
     pub(crate) extra_certificates: &'a [PathBuf],
     /// Who we are to a server that asks for a certificate.
     pub(crate) identity: Option<&'a Identity>,
-    /// Whether a redirect may lead from https to http.
-    pub(crate) may_leave_tls: bool,
+    /// Where answers may lead to.
+    pub(crate) redirects: Redirects,
+}
+
+/// Where the answers of a server may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Redirects {
+    /// Anywhere; from https to http only where that is allowed.
+    Follow { may_leave_tls: bool },
+    /// To the same server only: what is sent with a body is sent again, and a secret may be in it.
+    Stay,
 }
 
 /// A certificate of our own, with its key: PEM files.
@@ -63,7 +72,7 @@ pub(crate) fn build(options: &ClientOptions<'_>) -> Result<Client, FetchProblem>
         .pool_max_idle_per_host(16)
         // A peer that takes no more bytes is given up, however long a whole upload may last.
         .tcp_user_timeout(options.idle_timeout)
-        .redirect(redirects(options.may_leave_tls))
+        .redirect(redirects(options.redirects))
         // The query of a signed address is a secret of the host that gave it.
         .referer(false)
         .no_proxy()
@@ -75,11 +84,20 @@ pub(crate) fn build(options: &ClientOptions<'_>) -> Result<Client, FetchProblem>
 }
 
 /// Redirects are followed; the client drops credentials where the host or the port changes.
-fn redirects(may_leave_tls: bool) -> reqwest::redirect::Policy {
+fn redirects(redirects: Redirects) -> reqwest::redirect::Policy {
     reqwest::redirect::Policy::custom(move |attempt| {
-        let from_tls = attempt.previous().last().map(reqwest::Url::scheme) == Some("https");
+        let last = attempt.previous().last();
+        let from_tls = last.map(reqwest::Url::scheme) == Some("https");
+        let is_elsewhere = last.is_some_and(|last| last.origin() != attempt.url().origin());
+        let may_leave_tls = redirects
+            == (Redirects::Follow {
+                may_leave_tls: true,
+            });
         if attempt.previous().len() > REDIRECTS_MAX {
             attempt.error("too many redirects")
+        } else if is_elsewhere && redirects == Redirects::Stay {
+            attempt
+                .error("a redirect to another host, which the secret that was sent must not follow")
         } else if from_tls && attempt.url().scheme() == "http" && !may_leave_tls {
             attempt.error("a redirect from https to http")
         } else {

@@ -11,7 +11,7 @@ use cairn_store::Store;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::HeaderMap;
 
-use super::client::{self, ClientOptions, Proxies};
+use super::client::{self, ClientOptions, Proxies, Redirects};
 use super::error::{FetchError, FetchProblem, fetch_error};
 use super::retry::RetryPolicy;
 use super::transfer::{Origin, Transfer};
@@ -182,7 +182,9 @@ impl Fetcher {
             proxies: &options.proxies,
             extra_certificates: &options.extra_certificates,
             identity: None,
-            may_leave_tls: true,
+            redirects: Redirects::Follow {
+                may_leave_tls: true,
+            },
         })?;
         Ok(self.shared.client.get_or_init(|| client))
     }

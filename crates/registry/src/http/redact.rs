@@ -16,6 +16,12 @@ const SECRET_NAMES: [&str; 9] = [
     "code",
 ];
 
+/// What stands in the place of a password where the user is the token.
+const FILLERS: [&str; 5] = ["x-oauth-basic", "api_token", "oauth2", "x", "token"];
+
+/// No user has a name this long; tokens do.
+const TOKEN_LENGTH_MIN: usize = 24;
+
 /// Returns `url` with the password and secret-looking query values replaced by `***`. On the web a
 /// user without a password is most often a token, and hidden as well.
 ///
@@ -31,7 +37,10 @@ pub fn redact(url: &str) -> String {
         };
     };
     // A URL with a host can have a user and a password, so setting them cannot fail.
-    if parsed.password().is_some() {
+    if let Some(password) = parsed.password() {
+        if FILLERS.contains(&password) || parsed.username().len() >= TOKEN_LENGTH_MIN {
+            let _ = parsed.set_username("***");
+        }
         let _ = parsed.set_password(Some("***"));
     } else if !parsed.username().is_empty() && parsed.scheme().starts_with("http") {
         let _ = parsed.set_username("***");
@@ -84,6 +93,18 @@ mod tests {
             (
                 "https://ghp_abc@example.org/a.git",
                 "https://***@example.org/a.git",
+            ),
+            (
+                "https://tok:x-oauth-basic@example.org/a.git",
+                "https://***:***@example.org/a.git",
+            ),
+            (
+                "https://github_pat_11ABCDEFG0123:@example.org/a.git",
+                "https://***@example.org/a.git",
+            ),
+            (
+                "https://github_pat_11ABCDEFG0123:ignored@example.org/a.git",
+                "https://***:***@example.org/a.git",
             ),
             ("ssh://git@example.org/a", "ssh://git@example.org/a"),
             ("joe:hunter2@nowhere", "***@nowhere"),

@@ -303,6 +303,25 @@ fn identity_tokens_are_changed_for_tokens_by_post() {
 }
 
 #[test]
+fn a_refresh_token_goes_to_no_other_host() {
+    let thief = Answering::start(|_| Reply::status(200).body(r#"{"access_token":"t"}"#));
+    let elsewhere = thief.address;
+    let server = Answering::start(move |asked| {
+        if asked.path == "/token" {
+            let place = format!("http://{elsewhere}/token");
+            return Reply::status(307).with("Location", place);
+        }
+        let challenge = format!("Bearer realm=\"http://{}/token\"", asked.header("host"));
+        Reply::status(401).with("WWW-Authenticate", challenge)
+    });
+    let (_place, options) = logged_in(&server, r#"{"identitytoken":"s3cret"}"#);
+    let client = RegistryClient::new(options);
+    let error = pull_with(&client, &TempStore::new(), &reference(&server, "a:1")).unwrap_err();
+    assert!(thief.asked().is_empty(), "{:?}", thief.asked());
+    assert!(!format!("{error} {error:?}").contains("s3cret"));
+}
+
+#[test]
 fn a_password_goes_to_no_other_host() {
     let shelf = shelf();
     let held = shelf.clone();
