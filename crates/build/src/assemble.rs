@@ -52,6 +52,7 @@ pub fn assemble(
         annotations: image.annotations.clone(),
         packed: None,
         pulled: None,
+        results: Vec::new(),
     })
 }
 

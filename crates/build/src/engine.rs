@@ -9,6 +9,7 @@ use cairn_registry::Fetcher;
 use cairn_sandbox::{CaTrust, Cancel, Ulimit};
 use cairn_store::Store;
 
+use crate::cache::CacheSource;
 use crate::context::Context;
 use crate::event::EventSink;
 use crate::graph::ContextId;
@@ -38,8 +39,10 @@ pub struct Settings {
     pub fail_fast: bool,
     /// Whether records are ignored: every step runs.
     pub no_cache: bool,
-    /// Directories with results of other machines, asked when the store has none.
-    pub cache_from: Vec<PathBuf>,
+    /// Where results of other machines are, asked in this order when the store has none.
+    pub cache_from: Vec<CacheSource>,
+    /// Whether images carry the results of their steps in their configs.
+    pub inline_cache: bool,
     /// Values of secrets by name.
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Sockets of ssh agents by name.

@@ -41,6 +41,9 @@ pub enum StepError {
     /// A user or group is unknown.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// Files that it takes from elsewhere are not where a cache said.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::BrokenPromise),
     /// A file cannot be fetched.
     #[error(transparent)]
     Fetch(Box<cairn_registry::FetchError>),

@@ -14,6 +14,7 @@
 pub mod account;
 mod archive;
 pub mod assemble;
+pub mod cache;
 pub mod cache_archive;
 mod clue;
 pub mod context;
@@ -26,7 +27,6 @@ pub mod graph;
 pub mod image;
 pub mod key;
 pub mod lint;
-pub mod local_cache;
 pub mod lower;
 pub mod mount;
 pub mod plan;

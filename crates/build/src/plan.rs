@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cairn_store::{CacheKey, KeyHasher};
+use cairn_store::{CacheKey, KeyHasher, SnapshotId};
 use serde::Serialize;
 
+use crate::cache;
 use crate::engine::Engine;
 use crate::event::VertexId;
 use crate::failure::StepError;
@@ -17,11 +18,10 @@ use crate::filesystem::Filesystem;
 use crate::graph::{Graph, Op, Vertex};
 use crate::image::record::RecordLayer;
 use crate::key::{Difference, KeyInputs};
-use crate::local_cache;
 use crate::take::{ResultOf, Taker};
 
 /// The decisions for all vertices of a graph.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct GraphPlan {
     decisions: BTreeMap<VertexId, Decision>,
 }
@@ -69,6 +69,15 @@ impl GraphPlan {
         self.decisions.iter().map(|(id, decision)| (*id, decision))
     }
 
+    /// Replaces promises by the snapshots that they became.
+    pub(crate) fn keep_promises(&mut self, kept: &BTreeMap<SnapshotId, SnapshotId>) {
+        for decision in self.decisions.values_mut() {
+            if let Decision::Reuse(filesystem) = decision {
+                *filesystem = cache::replaced(filesystem, kept);
+            }
+        }
+    }
+
     /// Whether nothing has to run.
     pub fn is_nothing_to_do(&self) -> bool {
         self.decisions
@@ -85,8 +94,18 @@ impl GraphPlan {
     }
 }
 
-/// Decides for every vertex of a graph.
+/// Decides for every vertex of a graph; once more where a cache broke a promise meanwhile.
 pub(crate) fn plan(graph: &Graph, engine: &Engine<'_>, taker: &Taker<'_>) -> GraphPlan {
+    loop {
+        let broken = cache::broken(engine);
+        let plan = plan_once(graph, engine, taker);
+        if cache::broken(engine) == broken {
+            return plan;
+        }
+    }
+}
+
+fn plan_once(graph: &Graph, engine: &Engine<'_>, taker: &Taker<'_>) -> GraphPlan {
     let mut plan = GraphPlan {
         decisions: BTreeMap::new(),
     };
@@ -133,12 +152,12 @@ fn decide(
     Decision::Run(cause(engine, taker, id, vertex, &inputs, &known))
 }
 
-/// Finds the layer that a key stands for: `Some(None)` if it is known to make none.
+/// Finds the layer that a key stands for: `Some(None)` if it is known to make none. A cache in a
+/// registry promises layers whose files are not here yet.
 pub(crate) fn look_up(engine: &Engine<'_>, key: &CacheKey) -> Option<Option<RecordLayer>> {
-    let record = engine.store.get_record(key).or_else(|| {
-        let mut elsewhere = engine.settings.cache_from.iter();
-        elsewhere.find_map(|directory| local_cache::find(directory, engine.store, key))
-    })?;
+    let Some(record) = engine.store.get_record(key) else {
+        return cache::find(engine, key);
+    };
     Some(record.snapshot.map(|snapshot| RecordLayer {
         snapshot,
         content: record.content,

@@ -1,12 +1,14 @@
 //! One run over a set of images: prepare (lower and plan), then solve and assemble.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cairn_diagnostic::Diagnostic;
 use cairn_store::CacheKey;
 
 use crate::assemble::assemble;
+use crate::cache;
+use crate::cache::inline::InlineEntry;
 use crate::engine::Engine;
 use crate::event::{Event, VertexId, VertexInfo};
 use crate::failure::StepError;
@@ -18,7 +20,7 @@ use crate::lower::{Lowered, LoweredImage, lower};
 use crate::plan::{Decision, GraphPlan, plan};
 use crate::request::ImageRequest;
 use crate::resolve::ImageSource;
-use crate::solve::{Solved, solve};
+use crate::solve::{Solved, SolvedStep, solve};
 use crate::take::Taker;
 
 /// A run that is decided and not begun.
@@ -77,7 +79,56 @@ impl Prepared<'_> {
         engine.events.emit(Event::Planned {
             vertices: infos(&self.lowered.graph),
         });
-        solve(&self.lowered.graph, &self.plan, engine, &self.taker)
+        let plan = self.with_files(engine);
+        solve(&self.lowered.graph, &plan, engine, &self.taker)
+    }
+
+    /// What caches would bring if the run began now: layers, and their bytes.
+    pub fn to_bring(&self, engine: &Engine<'_>) -> (usize, u64) {
+        let needed = self.needed(&self.plan);
+        let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
+        (promises.len(), promises.values().sum())
+    }
+
+    /// The plan with all files here that the run needs. Where a cache breaks a promise, its step
+    /// runs.
+    fn with_files(&self, engine: &Engine<'_>) -> GraphPlan {
+        let mut decided = self.plan.clone();
+        loop {
+            let needed = self.needed(&decided);
+            let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
+            if promises.is_empty() {
+                return decided;
+            }
+            match cache::bring(engine, promises.into_keys().collect()) {
+                Ok(kept) => decided.keep_promises(&kept),
+                Err(cache::BrokenPromise) => {
+                    decided = plan(&self.lowered.graph, engine, &self.taker);
+                }
+            }
+        }
+    }
+
+    /// The filesystems whose files a run needs: those of its images, and what steps take that run.
+    fn needed(&self, plan: &GraphPlan) -> Vec<Arc<Filesystem>> {
+        let mut needed: BTreeSet<VertexId> = BTreeSet::new();
+        needed.extend(
+            self.lowered
+                .images
+                .iter()
+                .filter_map(|image| image.fs.vertex()),
+        );
+        for (id, decision) in plan.iter() {
+            if !matches!(decision, Decision::Reuse(_)) {
+                needed.extend(self.lowered.graph.vertex(id).inputs());
+            }
+        }
+        let decisions = needed.into_iter().map(|id| plan.decision(id));
+        let there = decisions.filter_map(|decision| match decision {
+            Decision::Reuse(filesystem) => Some(filesystem.clone()),
+            _ => None,
+        });
+        there.collect()
     }
 
     /// Puts together one image of the run, if its filesystem was built.
@@ -96,19 +147,76 @@ impl Prepared<'_> {
             .collect()
     }
 
-    /// The keys of what is there without running anything.
-    pub fn keys_at_hand(&self, engine: &Engine<'_>) -> Result<Vec<CacheKey>, StepError> {
+    /// The key of each step that has a result, by its vertex; `steps` are those that were looked
+    /// at while running.
+    pub fn keys(
+        &self,
+        engine: &Engine<'_>,
+        steps: &[SolvedStep],
+    ) -> Result<BTreeMap<VertexId, CacheKey>, StepError> {
         let at_hand = self.at_hand();
         let result_of = |input: VertexId| at_hand[&input].clone();
         let graph = &self.lowered.graph;
-        let mut keys = Vec::new();
+        let mut keys = BTreeMap::new();
         for (id, vertex) in graph.iter() {
             if at_hand.contains_key(&id) && graph.is_step(id) {
                 let inputs = self.taker.inputs(engine, id, vertex, &result_of)?;
-                keys.push(inputs.key());
+                keys.insert(id, inputs.key());
             }
         }
+        for step in steps {
+            keys.extend(
+                step.inputs
+                    .as_ref()
+                    .map(|inputs| (step.vertex, inputs.key())),
+            );
+        }
         Ok(keys)
+    }
+
+    /// The keys of what steps took from files of others: with them, a plan needs no file to know.
+    pub fn keys_of_files(&self) -> Vec<CacheKey> {
+        self.taker.remembered_keys()
+    }
+
+    /// The vertices whose layers an image consists of.
+    pub fn chain_of(&self, image: &LoweredImage) -> BTreeSet<VertexId> {
+        let mut chain = BTreeSet::new();
+        let mut next = image.fs.vertex();
+        while let Some(id) = next {
+            chain.insert(id);
+            next = self.lowered.graph.vertex(id).base.vertex();
+        }
+        chain
+    }
+
+    /// The results that an image can carry: one for each step that it consists of.
+    pub fn inline(
+        &self,
+        engine: &Engine<'_>,
+        image: &LoweredImage,
+        solved: &Solved,
+    ) -> Result<Vec<InlineEntry>, StepError> {
+        let keys = self.keys(engine, &solved.steps)?;
+        let graph = &self.lowered.graph;
+        let layers = |id: VertexId| solved.results.get(&id).map(|result| result.layers.len());
+        let mut entries = Vec::new();
+        for id in self.chain_of(image) {
+            let (Some(key), Some(result)) = (keys.get(&id), solved.results.get(&id)) else {
+                continue;
+            };
+            let below = graph.vertex(id).base.vertex().map_or(Some(0), layers);
+            let layer = result
+                .layers
+                .last()
+                .filter(|_| below < Some(result.layers.len()));
+            entries.push(InlineEntry {
+                key: *key,
+                content: layer.map_or(result.content, |layer| layer.content),
+                layer: layer.map(|_| result.layers.len() - 1),
+            });
+        }
+        Ok(entries)
     }
 
     /// All vertices that an image needs, in topological order.

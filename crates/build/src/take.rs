@@ -5,7 +5,7 @@
 //! at each file once. What an instruction takes from a filesystem of the store is remembered in
 //! the store: it is a function of the filesystem's content and the instruction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -17,11 +17,13 @@ use cairn_registry::git::{Checkout, GitAddress, GitError, Repository};
 use cairn_registry::http::redact;
 use cairn_registry::{Download, Fetched};
 use cairn_store::{
-    ActiveSnapshot, CacheMountClaims, CacheRecord, ContentDigest, KeyHasher, LayeredView, Store,
+    ActiveSnapshot, CacheKey, CacheMountClaims, CacheRecord, ContentDigest, KeyHasher, LayeredView,
+    Store,
 };
 
 use sha2::{Digest as _, Sha512};
 
+use crate::cache;
 use crate::context::{Context, LayerTree, SourceTree};
 use crate::copy::{
     CopyOptions, CopySet, CopySources, CopyTarget, Selection, apply, changed_files, select,
@@ -49,6 +51,8 @@ pub(crate) struct Taker<'a> {
     downloads: Mutex<HashMap<String, Fetched>>,
     commits: Mutex<HashMap<GitAddress, String>>,
     cache_claims: CacheMountClaims,
+    /// The keys of what was remembered, or is now.
+    remembered: Mutex<BTreeSet<CacheKey>>,
 }
 
 impl<'a> Taker<'a> {
@@ -59,6 +63,7 @@ impl<'a> Taker<'a> {
             downloads: Mutex::default(),
             commits: Mutex::default(),
             cache_claims: CacheMountClaims::default(),
+            remembered: Mutex::default(),
         }
     }
 
@@ -305,7 +310,7 @@ impl<'a> Taker<'a> {
         hasher.list("paths", copy.paths.iter().map(String::as_bytes));
         hasher.list("exclude", copy.exclude.iter().map(String::as_bytes));
         hasher.number("parents", u64::from(copy.parents));
-        self.remembered(hasher, || {
+        self.remembered(engine, hasher, || {
             Ok(*self.selection(engine, id, copy, result_of)?.digest())
         })
     }
@@ -343,7 +348,7 @@ impl<'a> Taker<'a> {
                 let mut hasher = KeyHasher::new("cairn mount of a filesystem");
                 hasher.field("content", content(fs, result_of).as_bytes());
                 hasher.field("path", path.as_bytes());
-                self.remembered(hasher, digest).map(Some)
+                self.remembered(engine, hasher, digest).map(Some)
             }
         }
     }
@@ -363,14 +368,30 @@ impl<'a> Taker<'a> {
         Ok(hasher.finish_content())
     }
 
-    /// Looks a digest up in the store's records, or finds it and remembers it.
+    /// The keys of what was remembered of files that vertices take.
+    pub(crate) fn remembered_keys(&self) -> Vec<CacheKey> {
+        let remembered = self.remembered.lock();
+        let remembered = remembered.unwrap_or_else(PoisonError::into_inner);
+        remembered.iter().copied().collect()
+    }
+
+    /// Looks a digest up in the store's records and in caches, or finds it and remembers it.
     fn remembered(
         &self,
+        engine: &Engine<'_>,
         hasher: KeyHasher,
         find: impl FnOnce() -> Result<ContentDigest, StepError>,
     ) -> Result<ContentDigest, StepError> {
         let key = hasher.finish_key();
-        if let Some(record) = self.store.get_record(&key) {
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key);
+        let known = self.store.get_record(&key).or_else(|| {
+            cache::find(engine, &key)?;
+            self.store.get_record(&key)
+        });
+        if let Some(record) = known {
             return Ok(record.content);
         }
         let content = find()?;
@@ -408,10 +429,10 @@ pub(crate) fn with_tree<T>(
     match from {
         FileSource::Context(id) => work(engine.context(id)),
         FileSource::Fs(fs) => {
-            let snapshots = fs
-                .vertex()
-                .map(|id| result_of(id).snapshots())
-                .unwrap_or_default();
+            let snapshots = match fs.vertex() {
+                Some(id) => cache::brought(engine, &result_of(id))?.snapshots(),
+                None => Vec::new(),
+            };
             let view = LayeredView::new(engine.store, &snapshots)?;
             work(&LayerTree::new(view))
         }

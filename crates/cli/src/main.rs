@@ -15,6 +15,7 @@
 )]
 
 mod bookkeeping;
+mod caches;
 mod commands;
 mod environment;
 mod error;

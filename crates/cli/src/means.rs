@@ -57,6 +57,7 @@ impl Means {
             fail_fast: options.fail_fast,
             no_cache: options.no_cache,
             cache_from: Vec::new(),
+            inline_cache: false,
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             proxies: session.settings.proxies(),

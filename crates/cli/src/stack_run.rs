@@ -31,6 +31,7 @@ use cairn_store::Store;
 use tempfile::TempDir;
 
 use crate::bookkeeping::write_down;
+use crate::caches::{self, CacheOptions};
 use crate::commands::images::open_image;
 use crate::commands::options::{BuildOptions, EventOption, StackOption};
 use crate::error::{CommandError, Kind};
@@ -53,6 +54,7 @@ pub struct StackRun {
     started_ms: i64,
     /// Locks must not change.
     is_locked: bool,
+    caches: CacheOptions,
     options: RequestOptions,
     /// Where the store lies that a `plan` without one thinks about; removed with this value.
     _no_store_yet: Option<TempDir>,
@@ -133,6 +135,8 @@ impl StackRun {
         let loaded = stack.load(session, &platform)?;
         let (store, no_store_yet) = open()?;
         let mut means = Means::over(store, session, options)?;
+        let platforms = std::slice::from_ref(&platform);
+        caches::open(&options.caches, &mut means, platforms, &session.printer)?;
         let policy = Policy::of(session, &loaded, event);
         let selected = policy.buildable(session, select(&loaded, images)?, !images.is_empty())?;
         if let Some(file) = &loaded.stack.build.secrets {
@@ -160,6 +164,7 @@ impl StackRun {
             again,
             started_ms: milliseconds_now(),
             is_locked: options.locked,
+            caches: options.caches.clone(),
             options: RequestOptions {
                 platform,
                 build_platform: host_platform(),
@@ -345,6 +350,7 @@ impl StackRun {
         let stack = Some(self.loaded.stack.name.as_str());
         write_down(command, stack, self.started_ms, prepared, &report, engine);
         self.means.make_durable()?;
+        caches::keep(&self.caches, &self.means, prepared, engine, &report.steps)?;
         Ok(report)
     }
 

@@ -28,6 +28,8 @@ mod platforms;
 mod publishing;
 #[path = "e2e/registries.rs"]
 mod registries;
+#[path = "e2e/registry_caches.rs"]
+mod registry_caches;
 #[path = "e2e/serving.rs"]
 mod serving;
 #[path = "e2e/sources.rs"]

@@ -50,6 +50,14 @@ pub struct ImageConfig {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub history: Vec<History>,
+    /// What Cairn notes of the steps that made the layers; whatever it is, it is no reason not to
+    /// read the rest.
+    #[serde(
+        rename = "dev.cairn.cache.v1",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub results: Option<serde_json::Value>,
 }
 
 impl ImageConfig {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cairn_build::engine::Engine;
 use cairn_build::event::VertexId;
 use cairn_build::image::ImageRecord;
 use cairn_build::lower::LoweredImage;
@@ -24,6 +25,12 @@ pub struct PlanReport {
     pub after: usize,
     /// How many steps are there already.
     pub reuse: usize,
+    /// How many layers caches would bring, if there are any caches.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub bring: usize,
+    /// Their bytes.
+    #[serde(skip_serializing_if = "is_nothing_to_move")]
+    pub bring_bytes: u64,
 }
 
 /// The plan for one image.
@@ -92,8 +99,18 @@ pub enum StepAction {
     },
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_nothing(number: &usize) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_nothing_to_move(number: &u64) -> bool {
+    *number == 0
+}
+
 /// Tells what a prepared run will do.
-pub fn report(prepared: &Prepared<'_>) -> PlanReport {
+pub fn report(prepared: &Prepared<'_>, engine: &Engine<'_>) -> PlanReport {
     let mut seen = BTreeSet::new();
     let images = prepared.lowered.images.iter().map(|image| {
         let plan = image_plan(prepared, image, &seen);
@@ -106,11 +123,14 @@ pub fn report(prepared: &Prepared<'_>) -> PlanReport {
         let steps = prepared.plan.iter().filter(|(id, _)| graph.is_step(*id));
         steps.filter(|(_, decision)| is(decision)).count()
     };
+    let (bring, bring_bytes) = prepared.to_bring(engine);
     PlanReport {
         images,
         run: count(|decision| matches!(decision, Decision::Run(_))),
         after: count(|decision| matches!(decision, Decision::After(_))),
         reuse: count(|decision| matches!(decision, Decision::Reuse(_))),
+        bring,
+        bring_bytes,
     }
 }
 

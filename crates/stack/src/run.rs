@@ -125,7 +125,7 @@ fn finish_image(
     names: &BTreeMap<String, Vec<String>>,
 ) -> Result<ImageState, StoreError> {
     let vertices = prepared.vertices_of(image);
-    let Some(record) = prepared.assemble(image, solved) else {
+    let Some(mut record) = prepared.assemble(image, solved) else {
         let failure = solved
             .failures
             .iter()
@@ -143,6 +143,10 @@ fn finish_image(
         engine.events.emit(event);
         return Ok(ImageState::Failed { reason });
     };
+    if engine.settings.inline_cache {
+        // Without them the image is the same, but nobody saves anything by it.
+        record.results = prepared.inline(engine, image, solved).unwrap_or_default();
+    }
     let names = names.get(&image.name).map_or(&[][..], Vec::as_slice);
     record.save(engine.store, names)?;
     let ran = solved

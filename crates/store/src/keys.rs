@@ -1,6 +1,7 @@
 //! Identities made of BLAKE3, and of chance: cache keys, content digests, snapshot names.
 //!
-//! None of them ever leaves the machine: what is published carries OCI digests (SHA-256).
+//! Images that are published carry OCI digests (SHA-256) instead; keys and content digests leave the
+//! machine in caches for other machines only, the names of snapshots never.
 //!
 //! [`KeyHasher`] is a written contract, because keys live on disk for years:
 //! - the hash begins with the domain's name; two domains never share a key;

@@ -326,6 +326,7 @@ impl Loader<'_> {
             annotations,
             packed: Some(packed),
             pulled: None,
+            results: Vec::new(),
         })
     }
 

@@ -47,6 +47,10 @@ pub fn pack(
             ..RootFs::default()
         },
         history: record.history.clone(),
+        results: match record.results.is_empty() {
+            true => None,
+            false => serde_json::to_value(&record.results).ok(),
+        },
         ..ImageConfig::new(&record.platform)
     };
     let config = put(store, MediaType::OciConfig, &config.to_json_bytes())?;

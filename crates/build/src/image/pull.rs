@@ -45,6 +45,7 @@ fn record(reference: &Reference, pulled: Pulled, layers: Vec<RecordLayer>) -> Im
         history: config.history,
         annotations: pulled.document.annotations,
         packed: Some(packed),
+        results: Vec::new(),
         pulled: Some(reference.with_digest(pulled.top.digest)),
     }
 }

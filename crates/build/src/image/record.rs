@@ -6,6 +6,8 @@ use cairn_oci::{Descriptor, History, Platform, Reference, RunConfig, annotation}
 use cairn_store::{ContentDigest, KeyHasher, SnapshotId, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::inline::InlineEntry;
+
 /// The media type of an image record's blob.
 pub const MEDIA_TYPE: &str = "application/vnd.cairn.image.v1+json";
 
@@ -31,6 +33,9 @@ pub struct ImageRecord {
     /// The manifest it came with, if it was loaded: kept so that its digest stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<Descriptor>,
+    /// The results of its steps that its config carries, if that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<InlineEntry>,
     /// Where it was pulled from: the reference, and the digest that it named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulled: Option<Reference>,

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use cairn_store::{CacheKey, CacheRecord, SnapshotId, WorkLock};
 
+use crate::cache;
 use crate::engine::Engine;
 use crate::event::{Event, Outcome, VertexId};
 use crate::failure::{Failure, StepError};
@@ -182,7 +183,8 @@ impl Run<'_> {
         let is_forced = is_forced(self.engine, vertex);
         let cached = || {
             let layer = look_up(self.engine, &key).filter(|_| !is_forced)?;
-            Some(Arc::new(base.with(layer)))
+            // Whatever comes after needs the files.
+            cache::brought(self.engine, &Arc::new(base.with(layer))).ok()
         };
         let hit = |filesystem, inputs| Ran {
             filesystem,

@@ -9,6 +9,7 @@ use cairn_stack::event::{Event, EventOptions, TriggerWord, detect};
 use cairn_stack::load::{Choices, LoadError, LoadedStack, load};
 use clap::{Args, ValueEnum};
 
+use crate::caches::CacheOptions;
 use crate::session::Session;
 use crate::settings::ProgressChoice;
 
@@ -139,6 +140,8 @@ pub struct BuildOptions {
     /// Allow steps what they do not get by themselves (can be repeated)
     #[arg(long, value_enum, value_name = "ENTITLEMENT", value_delimiter = ',')]
     pub allow: Vec<Entitlement>,
+    #[command(flatten)]
+    pub caches: CacheOptions,
 }
 
 /// What a step may be allowed beyond the usual.

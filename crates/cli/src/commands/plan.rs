@@ -16,6 +16,7 @@ use super::options::{BuildOptions, JsonOption, StackOption};
 use crate::bookkeeping::keep_digests;
 use crate::error::{CommandError, Kind};
 use crate::progress::count;
+use crate::quantity;
 use crate::sanitize;
 use crate::session::Session;
 use crate::stack_run::{Keep, StackRun};
@@ -61,7 +62,7 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);
     let prepared = stack.prepare(&requests, &engine)?;
-    let mut plan = report(&prepared);
+    let mut plan = report(&prepared, &engine);
     tests(&mut plan, &stack, &records(&prepared))?;
     let range = match &args.since {
         Some(revision) => Some(range(args, session, &stack, revision)?),
@@ -158,6 +159,11 @@ fn lines(plan: &PlanReport) -> Vec<Line> {
         if number > 0 {
             sums.push(format!("{} {what}", count(number, "step")));
         }
+    }
+    if plan.bring > 0 {
+        let size = quantity::bytes(plan.bring_bytes);
+        let many = count(plan.bring, "layer");
+        sums.push(format!("{many} of them to come from caches ({size})"));
     }
     lines.push(Line::new(Tone::Dim, sums.join(", ")));
     lines

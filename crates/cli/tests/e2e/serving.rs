@@ -14,21 +14,21 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A server of a store, ended with the test.
-struct Serving {
+pub(crate) struct Serving {
     process: Child,
     host: String,
 }
 
 /// What it answered.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
 }
 
 impl Serving {
-    fn start(workshop: &Workshop, more: &[&str]) -> Self {
+    pub(crate) fn start(workshop: &Workshop, more: &[&str]) -> Self {
         let arguments = ["serve", "--registry", "--address", "127.0.0.1:0"];
         let mut process = workshop
             .command(&[&arguments, more].concat())
@@ -43,7 +43,12 @@ impl Serving {
         }
     }
 
-    fn ask(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    /// Where it listens.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n");
         for header in headers {
             head.push_str(&format!("{header}\r\n"));
@@ -59,7 +64,7 @@ impl Serving {
         answer(stream)
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], b"")
     }
 
@@ -128,7 +133,7 @@ fn answer(stream: TcpStream) -> Answer {
 
 impl Answer {
     #[track_caller]
-    fn is(self, status: u16) -> Self {
+    pub(crate) fn is(self, status: u16) -> Self {
         let body = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status, status, "{:?} {body}", self.headers);
         self
@@ -148,7 +153,7 @@ impl Answer {
         value.unwrap_or_else(|| panic!("no {name}: {:?}", self.headers))
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::outputs::BuildOutput;
 use super::secrets::Secret;
 use crate::commands::options::{
-    BuildOptions, JsonOption, ProgressOption, StackOption, fields, host_line, memory, pair, ulimit,
+    BuildOptions, JsonOption, ProgressOption, StackOption, host_line, memory, pair, ulimit,
     variable,
 };
 use crate::error::CommandError;
@@ -81,12 +81,6 @@ pub struct LoneArgs {
     /// Add a line to the steps' /etc/hosts (can be repeated)
     #[arg(long, value_name = "HOST:IP", value_parser = host_line)]
     pub add_host: Vec<(String, IpAddr)>,
-    /// Take results of steps from a directory: `type=local,src=DIR` (can be repeated)
-    #[arg(long, value_name = "CACHE", value_parser = cache_source)]
-    pub cache_from: Vec<PathBuf>,
-    /// Write the results of all steps to a directory: `type=local,dest=DIR` (can be repeated)
-    #[arg(long, value_name = "CACHE", value_parser = cache_destination)]
-    pub cache_to: Vec<PathBuf>,
     /// Limit the steps' processes: `nofile=1024:2048`, -1 for no limit (can be repeated)
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = ulimit)]
     pub ulimit: Vec<Ulimit>,
@@ -112,58 +106,6 @@ pub struct LoneArgs {
     /// Write what was built to a file, as JSON
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
-}
-
-/// Reads `type=local,src=DIR`.
-fn cache_source(text: &str) -> Result<PathBuf, String> {
-    cache_directory(text, "src")
-}
-
-/// Reads `type=local,dest=DIR`.
-fn cache_destination(text: &str) -> Result<PathBuf, String> {
-    cache_directory(text, "dest")
-}
-
-/// Keys of docker's local caches that change nothing here: every result is kept, as a layer.
-const CACHE_KEYS: [&str; 8] = [
-    "mode",
-    "compression",
-    "compression-level",
-    "force-compression",
-    "oci-mediatypes",
-    "image-manifest",
-    "ignore-error",
-    "digest",
-];
-
-fn cache_directory(text: &str, place: &str) -> Result<PathBuf, String> {
-    let mut kind = None;
-    let mut directory = None;
-    if !text.contains('=') {
-        return Err(format!(
-            "`{text}` names an image: caches in registries are not supported yet; \
-             `type=local,{place}=DIR` is"
-        ));
-    }
-    for (key, value) in fields(text)? {
-        match key.as_str() {
-            "type" => kind = Some(value),
-            key if key == place => directory = Some(PathBuf::from(value)),
-            key if CACHE_KEYS.contains(&key) => {}
-            key => {
-                return Err(format!(
-                    "`{key}` is not known here; `type` and `{place}` are"
-                ));
-            }
-        }
-    }
-    match kind.as_deref() {
-        Some("local") => directory.ok_or_else(|| format!("`{place}` is missing")),
-        Some(other) => Err(format!(
-            "`type={other}` is not supported yet; `type=local,{place}=DIR` is"
-        )),
-        None => Err(format!("`type` is missing: `type=local,{place}=DIR`")),
-    }
 }
 
 /// What steps can reach.
@@ -237,8 +179,6 @@ impl LoneArgs {
             (!self.build_arg.is_empty(), "--build-arg"),
             (!self.label.is_empty(), "--label"),
             (!self.build_context.is_empty(), "--build-context"),
-            (!self.cache_from.is_empty(), "--cache-from"),
-            (!self.cache_to.is_empty(), "--cache-to"),
             (!self.output.is_empty(), "--output"),
             (self.push, "--push"),
             (self.load, "--load"),
@@ -306,19 +246,6 @@ mod tests {
         assert!(refused("-f Dockerfile").contains("add `.`"));
         assert!(refused("-t app").contains("`--tag` is for a lone Dockerfile"));
         assert!(refused("-t app base").contains("./base"));
-    }
-
-    #[test]
-    fn caches_are_directories() {
-        let place = Some(PathBuf::from("/c"));
-        assert_eq!(cache_source("type=local,src=/c").ok(), place);
-        assert_eq!(cache_destination("type=local,dest=/c,mode=max").ok(), place);
-        let refused = |text| cache_destination(text).unwrap_err();
-        assert!(refused("type=inline").contains("`type=inline` is not supported"));
-        assert!(refused("type=registry,ref=a/b").contains("`ref`"));
-        assert!(refused("host/image:tag").contains("registries"));
-        assert!(refused("type=local").contains("`dest` is missing"));
-        assert!(refused("dest=/c").contains("`type` is missing"));
     }
 
     #[test]

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cairn_build::engine::Engine;
 use cairn_build::image::external::Settled;
-use cairn_build::key::KeyInputs;
-use cairn_build::local_cache;
-use cairn_build::run::{Prepared, prepare};
+use cairn_build::run::prepare;
 use cairn_oci::Reference;
 use cairn_sandbox::interrupt;
 use cairn_stack::contexts::{Opener, is_remote, looks_like_archive};
@@ -26,6 +24,7 @@ use super::outputs::truth;
 use super::results::{self, Built};
 use super::secrets;
 use crate::bookkeeping::write_down;
+use crate::caches;
 use crate::commands::lint::{self, Subject};
 use crate::commands::load::reference;
 use crate::error::{CommandError, Kind};
@@ -57,13 +56,9 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     means.settings.ssh = secrets::agents(&args.lone.ssh, &session.settings.environment)?;
     means.settings.hosts.clone_from(&args.lone.add_host);
     means.settings.ulimits.clone_from(&args.lone.ulimit);
-    for directory in &args.lone.cache_from {
-        if !directory.is_dir() {
-            let text = format!("there is no cache at {} yet", directory.display());
-            session.printer.note(&text);
-        }
-    }
-    means.settings.cache_from.clone_from(&args.lone.cache_from);
+    let platforms = session.platforms(args.options.platform.as_deref())?;
+    let caches = &args.options.caches;
+    caches::open(caches, &mut means, &platforms, &session.printer)?;
     if let Some(bytes) = args.lone.shm_size {
         means.settings.shm_bytes = bytes;
     }
@@ -191,7 +186,13 @@ fn solve(
         write_down("build", None, started_ms, &prepared, report, &engine);
     }
     let kept = match &report {
-        Ok(report) => keep(&args.lone.cache_to, &prepared, &engine, report),
+        Ok(report) => caches::keep(
+            &args.options.caches,
+            means,
+            &prepared,
+            &engine,
+            &report.steps,
+        ),
         Err(_) => Ok(()),
     };
     progress.finish();
@@ -211,30 +212,6 @@ fn solve(
             Err(failures::tell(&session.printer, &report.failures, shown))
         }
     }
-}
-
-/// Writes the results of all steps that have one to the caches of `--cache-to`.
-fn keep(
-    directories: &[PathBuf],
-    prepared: &Prepared<'_>,
-    engine: &Engine<'_>,
-    report: &RunReport,
-) -> Result<(), CommandError> {
-    if directories.is_empty() {
-        return Ok(());
-    }
-    const DOING: &str = "cannot keep the cache";
-    let at_hand = prepared
-        .keys_at_hand(engine)
-        .map_err(|error| CommandError::from_error(Kind::Environment, &error).while_doing(DOING))?;
-    let ran = report.steps.iter().filter_map(|step| step.inputs.as_ref());
-    let keys: Vec<_> = at_hand.into_iter().chain(ran.map(KeyInputs::key)).collect();
-    for directory in directories {
-        local_cache::save(directory, engine.store, keys.iter().copied()).map_err(|error| {
-            CommandError::from_error(Kind::Environment, &error).while_doing(DOING)
-        })?;
-    }
-    Ok(())
 }
 
 /// With `--pull`, what a registry does not say ends the build.

@@ -6,8 +6,7 @@
 //! ```
 //!
 //! A key is made of content, so an entry holds on any machine. Entries are looked up one by one as
-//! a build asks for them, and only their layers are read. What comes in is believed when its
-//! content digest is the entry's; anything else counts as absent, and the step runs.
+//! a build asks for them, and only their layers are read.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,9 +16,11 @@ use cairn_oci::{Compression, Digest};
 use cairn_store::{CacheKey, CacheRecord, ContentDigest, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use super::unpack;
+
 /// After all times: those that say only when a step made a file stand at it, and are new again
 /// where the layer is unpacked; the others stay as they are.
-const NO_EPOCH: i64 = i64::MAX;
+pub(super) const NO_EPOCH: i64 = i64::MAX;
 
 /// What a step gave.
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,12 +101,7 @@ pub(crate) fn find(directory: &Path, store: &Store, key: &CacheKey) -> Option<Ca
     let snapshot = match &entry.layer {
         Some(layer) => {
             let blob = directory.join("blobs/sha256").join(layer.hex());
-            let snapshot = store.unpack_layer(File::open(blob).ok()?).ok()?;
-            if store.snapshot_content(&snapshot).ok()? != entry.content {
-                let _ = store.discard_snapshot(&snapshot);
-                return None;
-            }
-            Some(snapshot)
+            Some(unpack(store, File::open(blob).ok()?, &entry.content)?)
         }
         None => None,
     };

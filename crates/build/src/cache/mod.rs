@@ -1,0 +1,161 @@
+//! Results of steps that other machines had: `--cache-from` and `--cache-to`.
+//!
+//! - [`directory`]: a directory, carried by whoever wants to.
+//! - [`registry`]: a repository of a registry, asked before a run and written after it.
+//! - `document`: what such a repository holds; [`export`]: what is worth being put there.
+//! - [`inline`]: the results that an image itself carries.
+//!
+//! A key is made of content, so a result holds on any machine, for any user and on any branch.
+//! What comes in is believed when its content digest is the one that was promised; anything else
+//! counts as absent, and the step runs.
+//!
+//! The content of a result in a registry is known before its files are here. So a plan is made of
+//! *promises*: layers with a name that no snapshot has. What needs the files - a step that runs, an
+//! image of the run, a `COPY` that is looked up for the first time - has them brought; the others
+//! are never downloaded.
+
+pub mod directory;
+mod document;
+pub mod export;
+pub mod inline;
+pub mod registry;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cairn_store::{CacheKey, ContentDigest, SnapshotId, Store};
+
+use crate::engine::Engine;
+use crate::filesystem::Filesystem;
+use crate::image::record::RecordLayer;
+use registry::RegistryCache;
+
+const LAYERS_AT_ONCE: usize = 4;
+
+/// Where results of other machines are.
+#[derive(Debug, Clone)]
+pub enum CacheSource {
+    /// In a directory.
+    Directory(PathBuf),
+    /// In a registry.
+    Registry(Arc<RegistryCache>),
+}
+
+/// A promise that was not kept: its step runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a layer that a cache promised cannot be had")]
+pub struct BrokenPromise;
+
+/// Finds what a key stands for; `Some(None)` if it is known to make no layer.
+pub(crate) fn find(engine: &Engine<'_>, key: &CacheKey) -> Option<Option<RecordLayer>> {
+    let mut caches = engine.settings.cache_from.iter();
+    caches.find_map(|cache| match cache {
+        CacheSource::Directory(place) => {
+            let record = directory::find(place, engine.store, key)?;
+            Some(record.snapshot.map(|snapshot| RecordLayer {
+                snapshot,
+                content: record.content,
+            }))
+        }
+        CacheSource::Registry(cache) => cache.find(engine.store, key),
+    })
+}
+
+/// The same filesystem with all its files here.
+pub(crate) fn brought(
+    engine: &Engine<'_>,
+    filesystem: &Arc<Filesystem>,
+) -> Result<Arc<Filesystem>, BrokenPromise> {
+    let promises = promises(engine, [filesystem.as_ref()]);
+    if promises.is_empty() {
+        return Ok(filesystem.clone());
+    }
+    let kept = bring(engine, promises.into_keys().collect())?;
+    Ok(replaced(filesystem, &kept))
+}
+
+/// The same filesystem with promises replaced by what they became.
+pub(crate) fn replaced(
+    filesystem: &Arc<Filesystem>,
+    kept: &BTreeMap<SnapshotId, SnapshotId>,
+) -> Arc<Filesystem> {
+    let mut layers = filesystem.layers.clone();
+    for layer in &mut layers {
+        if let Some(snapshot) = kept.get(&layer.snapshot) {
+            layer.snapshot = *snapshot;
+        }
+    }
+    Arc::new(Filesystem::new(layers))
+}
+
+/// The promises in filesystems, each once, with how many bytes it takes to keep it.
+pub(crate) fn promises<'a>(
+    engine: &Engine<'_>,
+    filesystems: impl IntoIterator<Item = &'a Filesystem>,
+) -> BTreeMap<SnapshotId, u64> {
+    let mut found = BTreeMap::new();
+    let caches: Vec<_> = registries(engine).collect();
+    if caches.is_empty() {
+        return found;
+    }
+    for layer in filesystems.into_iter().flat_map(|one| &one.layers) {
+        let bytes = caches
+            .iter()
+            .find_map(|cache| cache.promised(&layer.snapshot));
+        found.extend(bytes.map(|bytes| (layer.snapshot, bytes)));
+    }
+    found
+}
+
+/// Brings the files of promises, several at once; gives the snapshots that they became.
+pub(crate) fn bring(
+    engine: &Engine<'_>,
+    promises: BTreeSet<SnapshotId>,
+) -> Result<BTreeMap<SnapshotId, SnapshotId>, BrokenPromise> {
+    let promises: Vec<SnapshotId> = promises.into_iter().collect();
+    let next = AtomicUsize::new(0);
+    let kept = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..LAYERS_AT_ONCE.min(promises.len()) {
+            scope.spawn(|| {
+                while let Some(promise) = promises.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut caches = registries(engine);
+                    let found = caches.find_map(|cache| cache.bring(engine, promise));
+                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    kept.extend(found.map(|snapshot| (*promise, snapshot)));
+                }
+            });
+        }
+    });
+    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match kept.len() == promises.len() {
+        true => Ok(kept),
+        false => Err(BrokenPromise),
+    }
+}
+
+/// How many promises were broken until now: each makes a plan worth making again.
+pub(crate) fn broken(engine: &Engine<'_>) -> usize {
+    registries(engine).map(RegistryCache::broken).sum()
+}
+
+pub(crate) fn registries<'a>(engine: &'a Engine<'_>) -> impl Iterator<Item = &'a RegistryCache> {
+    let caches = engine.settings.cache_from.iter();
+    caches.filter_map(|cache| match cache {
+        CacheSource::Registry(cache) => Some(cache.as_ref()),
+        CacheSource::Directory(_) => None,
+    })
+}
+
+/// Unpacks a layer of a cache; `None` if it is not what was promised.
+fn unpack(store: &Store, layer: File, content: &ContentDigest) -> Option<SnapshotId> {
+    let snapshot = store.unpack_layer(layer).ok()?;
+    if store.snapshot_content(&snapshot).ok()? == *content {
+        return Some(snapshot);
+    }
+    let _ = store.discard_snapshot(&snapshot);
+    None
+}

@@ -1,0 +1,167 @@
+//! Results of steps through a registry: `--cache-to type=registry` and `type=inline`.
+
+use cairn_testkit::{DockerRegistry, Guard};
+
+use crate::serving::Serving;
+use crate::workshop::{Said, Workshop};
+
+/// A workshop with a stack of two images: a leaf on another one, with a stage beside it.
+fn with_stack() -> Option<Workshop> {
+    let workshop = Workshop::with_base()?;
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"s\"\n[image.tools]\ncontext = \"tools\"\n[image.app]\ncontext = \"app\"\n",
+    );
+    workshop.write(
+        "tools/Dockerfile",
+        "FROM base\nRUN echo tooling; rm /etc/group; echo t > /tool\n",
+    );
+    workshop.write("app/source", "one");
+    workshop.write("app/leaf", "one");
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base AS made\nCOPY source /source\nRUN echo compiling; mkdir /out; cp /source /out/made\n\
+         FROM tools\nCOPY --from=made /out /out\nRUN echo linking; cp /out/made /linked\n\
+         COPY leaf /leaf\nRUN echo finishing; cp /leaf /done\n",
+    );
+    Some(workshop)
+}
+
+fn fresh(workshop: &mut Workshop, name: &str) {
+    workshop.move_to_store(name);
+    workshop
+        .cairn(&["load", "-t", "base", "tar:base.tar"])
+        .success();
+}
+
+fn up(workshop: &Workshop, flag: &str, cache: &str) -> Said {
+    let plain = ["up", "--progress", "plain", flag, cache];
+    workshop.cairn(&plain).success()
+}
+
+const SAYS: [&str; 4] = [" tooling\n", " compiling\n", " linking\n", " finishing\n"];
+
+#[track_caller]
+fn ran(said: &Said, expected: &[&str]) {
+    let ran: Vec<&str> = SAYS
+        .into_iter()
+        .filter(|say| said.err.contains(say))
+        .collect();
+    assert_eq!(ran, expected, "{}", said.err);
+}
+
+#[test]
+fn another_machine_builds_a_stack_of_what_a_registry_has() {
+    let Some(registry) = DockerRegistry::start(Guard::Open) else {
+        return;
+    };
+    let Some(mut workshop) = with_stack() else {
+        return;
+    };
+    let name = format!("{}/lab/cache:main", registry.host());
+    let cache = format!("type=registry,ref={name}");
+    let first = up(&workshop, "--cache-from", &cache).err_has("there is no cache at");
+    ran(&first, &SAYS);
+    up(&workshop, "--cache-to", &cache).err_has("the cache 127.0.0.1");
+    let again = up(&workshop, "--cache-to", &cache);
+    assert!(!again.err.contains(" new, "), "{}", again.err);
+    let digest = |workshop: &Workshop| workshop.cairn(&["export", "app", "app.tar"]).success().out;
+    let made = digest(&workshop);
+
+    // Nothing runs elsewhere, and what no image consists of is not even downloaded.
+    fresh(&mut workshop, "second");
+    let plan = ["plan", "--cache-from", &name];
+    let plan = workshop.cairn(&plan).success().out;
+    assert!(plan.contains("of them to come from caches"), "{plan}");
+    assert!(!plan.contains("run  "), "{plan}");
+    assert!(
+        workshop.find_in_store("made").is_none(),
+        "a plan downloads nothing"
+    );
+    let second = up(&workshop, "--cache-from", &cache).err_has("came from the cache");
+    ran(&second, &[]);
+    assert!(workshop.find_in_store("source").is_none(), "a stage beside");
+    assert_eq!(digest(&workshop), made, "the same bytes");
+
+    // A changed leaf runs the leaf, on a third machine too.
+    fresh(&mut workshop, "third");
+    workshop.write("app/leaf", "two");
+    ran(&up(&workshop, "--cache-from", &cache), &[" finishing\n"]);
+    workshop.cairn(&["run", "app", "cat", "/done"]).success();
+
+    // A changed source runs what takes it; what it needs is brought then.
+    fresh(&mut workshop, "fourth");
+    workshop.write("app/source", "two");
+    let fourth = up(&workshop, "--cache-from", &cache);
+    ran(&fourth, &[" compiling\n", " linking\n", " finishing\n"]);
+
+    // Only what images consist of: the stage beside is made anew.
+    fresh(&mut workshop, "fifth");
+    let small = format!(
+        "type=registry,ref={}/lab/small,mode=min,limit=1GB",
+        registry.host()
+    );
+    up(&workshop, "--cache-from", &cache);
+    up(&workshop, "--cache-to", &small).err_has(" of 1.0 GB");
+}
+
+#[test]
+fn a_cache_that_lost_its_layers_costs_only_time() {
+    let Some(mut workshop) = with_stack() else {
+        return;
+    };
+    let serving = Serving::start(&workshop, &["--allow-push"]);
+    let name = format!("{}/lab/cache:1", serving.host());
+    let cache = format!("type=registry,ref={name}");
+    up(&workshop, "--cache-to", &cache);
+    let manifest = serving.get("/v2/lab/cache/manifests/1").is(200).json();
+    for layer in manifest["layers"].as_array().unwrap() {
+        let digest = layer["digest"].as_str().unwrap();
+        let path = format!("/v2/lab/cache/blobs/{digest}");
+        serving.ask("DELETE", &path, &[], b"").is(202);
+    }
+    fresh(&mut workshop, "second");
+    let plain = ["up", "--progress", "plain"];
+    let both = ["--cache-from", &cache, "--cache-to", &cache];
+    // Who misses them mends it.
+    ran(
+        &workshop.cairn(&[&plain[..], &both[..]].concat()).success(),
+        &SAYS,
+    );
+    fresh(&mut workshop, "third");
+    let third = up(&workshop, "--cache-from", &cache);
+    ran(&third, &[]);
+
+    // What is no cache, and what cannot be asked, stops nobody.
+    up(
+        &workshop,
+        "--cache-from",
+        &format!("{}/lab/none", serving.host()),
+    )
+    .err_has("there is no cache at");
+    workshop
+        .cairn(&["push", "base", &format!("{}/lab/base:1", serving.host())])
+        .success();
+    up(
+        &workshop,
+        "--cache-from",
+        &format!("{}/lab/base:1", serving.host()),
+    )
+    .err_has("an image that carries no results of steps");
+    up(&workshop, "--cache-from", "127.0.0.1:1/lab/x").err_has("is not used");
+}
+
+#[test]
+fn an_image_carries_the_results_of_its_steps() {
+    let Some(mut workshop) = with_stack() else {
+        return;
+    };
+    let serving = Serving::start(&workshop, &["--allow-push"]);
+    up(&workshop, "--cache-to", "type=inline");
+    let name = format!("{}/lab/app:1", serving.host());
+    workshop.cairn(&["push", "app", &name]).success();
+    fresh(&mut workshop, "second");
+    // The stage beside is no part of the image: it runs, and what it gives is known again.
+    let second = up(&workshop, "--cache-from", &name).err_has("came from the cache");
+    ran(&second, &[" compiling\n"]);
+}
