@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | format | `format` | [`FORMAT`] changes when the engine would make other files of equal inputs |
 //! | base filesystem | content digest | not its key or name: a rebuilt base with equal files keeps its children (early cutoff) |
-//! | base of `COPY --link` | no | its layer does not depend on it |
+//! | base of `COPY --link` | no, unless `--chown` has a name in it | its layer does not depend on it, but what a name means does |
 //! | files taken by `COPY`, `ADD`, bind mounts | digest of exactly those files | names, kinds, modes, owners (not for contexts), contents, links, xattrs; no times; nothing outside the selection |
 //! | program and arguments, working directory, user, network, security | as they are | the step sees them |
 //! | variables (`ENV`, declared `ARG`) | each by name | the step sees them |
@@ -56,7 +56,7 @@ impl KeyInputs {
     pub fn of(vertex: &Vertex, taken: &Taken) -> Self {
         let mut inputs = Self::default();
         inputs.add("format", FORMAT);
-        let linked = matches!(&vertex.op, Op::Copy(copy) if copy.link);
+        let linked = matches!(&vertex.op, Op::Copy(copy) if copy.link && !names_an_owner(copy));
         if !linked {
             let base = taken
                 .base
@@ -184,6 +184,14 @@ impl KeyInputs {
     }
 }
 
+/// Whether `--chown` has a name in it, which the base's account files give a meaning.
+fn names_an_owner(copy: &CopyOp) -> bool {
+    let owner = copy.chown.iter().flat_map(|owner| owner.split(':'));
+    owner
+        .into_iter()
+        .any(|part| !part.is_empty() && part.parse::<u32>().is_err())
+}
+
 fn describe(mount: &MountRequest, files: Option<&ContentDigest>) -> String {
     let files = files.map_or("nothing".to_owned(), ContentDigest::to_string);
     match &mount.kind {
@@ -250,3 +258,6 @@ pub struct Difference {
     /// What it is; `None` if it is gone.
     pub new: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ type Lowered = Result<(), Box<Diagnostic>>;
 
 impl CopyOp {
     /// All files of a context at the root.
-    pub(super) fn everything(context: ContextId) -> Self {
+    pub(crate) fn everything(context: ContextId) -> Self {
         Self {
             from: FileSource::Context(context),
             paths: vec!["/".to_owned()],

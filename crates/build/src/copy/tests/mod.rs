@@ -6,6 +6,7 @@
 mod adding;
 mod contexts;
 mod copying;
+mod keys;
 mod property;
 mod selecting;
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Names are few, so that patterns and trees meet.
-fn tree() -> impl Strategy<Value = BTreeSet<String>> {
+pub(super) fn tree() -> impl Strategy<Value = BTreeSet<String>> {
     let name = prop_oneof![Just("a"), Just("b"), Just("c.x"), Just("d.x")];
     let path = prop::collection::vec(name, 1..5).prop_map(|parts| parts.join("/"));
     prop::collection::btree_set(path, 1..12).prop_map(without_files_above_files)
@@ -25,7 +25,7 @@ fn without_files_above_files(paths: BTreeSet<String>) -> BTreeSet<String> {
     paths.iter().filter(|path| !is_dir(path)).cloned().collect()
 }
 
-fn patterns() -> impl Strategy<Value = Vec<String>> {
+pub(super) fn patterns() -> impl Strategy<Value = Vec<String>> {
     let part = prop_oneof![
         4 => prop_oneof![Just("a"), Just("b"), Just("c.x"), Just("d.x")],
         2 => Just("*"),
