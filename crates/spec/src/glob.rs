@@ -15,17 +15,36 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
         .filter(|part| !part.is_empty() && *part != ".")
 }
 
+/// All parts against all of a glob: a `**` is tried short first and widened from the last one,
+/// since what an earlier one could take in addition, the last can take as well.
 fn parts_match(glob: &[&str], path: &[&str]) -> bool {
-    match (glob, path) {
-        ([], []) => true,
-        (["**", rest @ ..], _) => (0..=path.len()).any(|skip| parts_match(rest, &path[skip..])),
-        ([first, glob @ ..], [part, path @ ..]) => {
-            let first: Vec<char> = first.chars().collect();
-            let part: Vec<char> = part.chars().collect();
-            part_matches(&first, &part) && parts_match(glob, path)
+    let (mut at, mut read) = (0, 0);
+    let mut deep: Option<(usize, usize)> = None;
+    while read < path.len() {
+        match glob.get(at) {
+            Some(&"**") => {
+                deep = Some((at, read));
+                at += 1;
+            }
+            Some(pattern) if one_part_matches(pattern, path[read]) => {
+                (at, read) = (at + 1, read + 1);
+            }
+            _ => match deep {
+                Some((deep_at, taken)) => {
+                    deep = Some((deep_at, taken + 1));
+                    (at, read) = (deep_at + 1, taken + 1);
+                }
+                None => return false,
+            },
         }
-        _ => false,
     }
+    glob[at..].iter().all(|pattern| *pattern == "**")
+}
+
+fn one_part_matches(pattern: &str, part: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let part: Vec<char> = part.chars().collect();
+    part_matches(&pattern, &part)
 }
 
 /// One part against one pattern: a `*` is tried short first and widened from the last one.
@@ -82,5 +101,14 @@ mod tests {
         ] {
             assert!(!matches(glob, path), "{glob} {path}");
         }
+    }
+
+    #[test]
+    fn many_deep_stars_take_no_time() {
+        let glob = "**/a/".repeat(40) + "z";
+        let path = "a/".repeat(200) + "b";
+        assert!(!matches(&glob, &path));
+        assert!(matches(&"**/a/".repeat(40), &path));
+        assert!(matches("**/b", "a/a/b") && matches("a/**", "a/b/c") && matches("a/**/c", "a/c"));
     }
 }

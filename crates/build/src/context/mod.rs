@@ -34,6 +34,9 @@ pub use layers::LayerTree;
 pub(crate) use tree::is_private_xattr;
 pub use tree::{HiddenBy, Kind, LinkId, Listing, SourceEntry, SourceTree, Xattrs};
 
+/// Files that are read whole, Dockerfiles for one, are smaller than this.
+const READ_MAX: u64 = 64 << 20;
+
 /// The files that a build may copy from.
 #[derive(Debug)]
 pub struct Context {
@@ -155,8 +158,12 @@ impl Context {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        self.open(&path, &entry)?.read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        let file = self.open(&path, &entry)?;
+        file.take(READ_MAX + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > READ_MAX {
+            true => Err(io::Error::from(io::ErrorKind::FileTooLarge)),
+            false => Ok(Some(bytes)),
+        }
     }
 
     /// What lies in one directory of an unpacked context, links followed inside it.

@@ -145,15 +145,21 @@ impl Described {
         let id = |id: u64| u32::try_from(id).map_err(|_| io::Error::other("owner out of range"));
         let (uid, gid) = match options.owner {
             Some(owner) => owner,
-            None => (id(header.uid()?)?, id(header.gid()?)?),
+            None => {
+                let raw = header.as_old();
+                let uid = unless_blank(&raw.uid, header.uid())?;
+                (id(uid)?, id(unless_blank(&raw.gid, header.gid())?)?)
+            }
         };
-        let seconds = i64::try_from(header.mtime()?).unwrap_or(i64::MAX);
+        let seconds = unless_blank(&header.as_old().mtime, header.mtime())?;
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        let mode = unless_blank(&header.as_old().mode, header.mode().map(u64::from))?;
         let number = (
             header.device_major().ok().flatten(),
             header.device_minor().ok().flatten(),
         );
         let metadata = Metadata {
-            mode: header.mode()? & 0o7777,
+            mode: u32::try_from(mode & 0o7777).unwrap_or(0),
             uid,
             gid,
             mtime: extended.mtime.unwrap_or((seconds, 0)),
@@ -170,6 +176,14 @@ impl Described {
             number: (number.0.unwrap_or(0), number.1.unwrap_or(0)),
             metadata,
         }))
+    }
+}
+
+/// A number of a header. Where the pax records have it, some programs leave the field blank.
+fn unless_blank(field: &[u8], read: io::Result<u64>) -> io::Result<u64> {
+    match field.iter().all(|byte| matches!(byte, 0 | b' ')) {
+        true => Ok(0),
+        false => read,
     }
 }
 

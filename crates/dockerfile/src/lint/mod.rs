@@ -37,6 +37,7 @@ use finding::Findings;
 pub use finding::{Edit, Finding, Fix, Level};
 pub use input::{BaseImage, Input, Reach};
 pub use options::{CheckOptions, OptionsError, Selection};
+pub use practice::credentials::masked;
 pub use rule::{Group, Rule};
 pub use rules::{RULES, rule};
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{ShellError, Word};
+use super::{DEPTH_MAX, ShellError, Word};
 
 /// A piece of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl Lexer<'_> {
                 '<' | '>' => {
                     word.is_literal = false;
                     self.take(&mut word, 1);
-                    let length = substitution(self.rest())?;
+                    let length = substitution(self.rest(), 0)?;
                     self.take(&mut word, length);
                 }
                 _ => self.part(&mut word, ch)?,
@@ -269,7 +269,7 @@ impl Lexer<'_> {
         let length = if rest.starts_with('`') {
             backquoted(rest)?
         } else if rest.starts_with("$(") {
-            1 + substitution(&rest[1..])?
+            1 + substitution(&rest[1..], 0)?
         } else if rest.starts_with("${") {
             braced(rest)?
         } else {
@@ -284,8 +284,11 @@ impl Lexer<'_> {
     }
 }
 
-/// The length of a `(...)` with everything in it.
-fn substitution(text: &str) -> Result<usize, ShellError> {
+/// The length of a `(...)` with everything in it. `nesting` counts the substitutions around it.
+fn substitution(text: &str, nesting: usize) -> Result<usize, ShellError> {
+    if nesting > DEPTH_MAX {
+        return Err(ShellError::TooDeep);
+    }
     let mut depth = 0usize;
     let mut at = 0;
     while let Some(ch) = text[at..].chars().next() {
@@ -301,11 +304,31 @@ fn substitution(text: &str) -> Result<usize, ShellError> {
             '\'' => {
                 at += 1 + text[at + 1..].find('\'').ok_or(ShellError::Unclosed("'"))?;
             }
+            '"' => at += quoted(&text[at..], nesting)? - 1,
             _ => {}
         }
         at += ch.len_utf8();
     }
     Err(ShellError::Unclosed("$("))
+}
+
+/// The length of a `"..."` inside a substitution: single quotes mean nothing in it, and further
+/// substitutions have quotes of their own.
+fn quoted(text: &str, nesting: usize) -> Result<usize, ShellError> {
+    let mut at = 1;
+    while let Some(ch) = text[at..].chars().next() {
+        match ch {
+            '"' => return Ok(at + 1),
+            '\\' => at += text[at + 1..].chars().next().map_or(0, char::len_utf8),
+            '$' if text[at + 1..].starts_with('(') => {
+                at += substitution(&text[at + 1..], nesting + 1)?;
+            }
+            '`' => at += backquoted(&text[at..])? - 1,
+            _ => {}
+        }
+        at += ch.len_utf8();
+    }
+    Err(ShellError::Unclosed("\""))
 }
 
 fn backquoted(text: &str) -> Result<usize, ShellError> {

@@ -4,6 +4,7 @@
 //! words keep their variables as written. A script that is something else (or of another shell)
 //! is an error, and who asked knows nothing of it rather than something wrong.
 
+mod brace;
 mod invocation;
 mod lexer;
 mod parser;
@@ -12,6 +13,7 @@ mod tests;
 
 use std::ops::Range;
 
+pub use brace::braces;
 pub use invocation::{Invocation, Wrapper};
 
 /// How deeply groups and compound commands may nest.
@@ -152,6 +154,25 @@ impl Script {
         let mut found = Vec::new();
         self.collect(&mut found);
         found
+    }
+
+    /// The command that a pipeline puts before this one of the script's.
+    pub fn feeder<'a>(&'a self, of: &Simple) -> Option<&'a Simple> {
+        let pipelines = self.lists.iter().flat_map(AndOr::pipelines);
+        pipelines.into_iter().find_map(|pipeline| {
+            let pairs = pipeline.commands.windows(2);
+            let fed = pairs.into_iter().find_map(|pair| match pair {
+                [Command::Simple(before), Command::Simple(it)] if std::ptr::eq(it, of) => {
+                    Some(before)
+                }
+                _ => None,
+            });
+            let parts = pipeline.commands.iter().flat_map(|command| match command {
+                Command::Compound(compound) => compound.parts.as_slice(),
+                Command::Simple(_) => &[],
+            });
+            fed.or_else(|| parts.into_iter().find_map(|part| part.feeder(of)))
+        })
     }
 
     fn collect<'a>(&'a self, found: &mut Vec<&'a Simple>) {

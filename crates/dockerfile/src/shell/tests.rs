@@ -188,3 +188,23 @@ fn wrappers_are_taken_off() {
     assert_eq!(invocation("env"), "[] [] env ");
     assert_eq!(invocation("A=1"), "none");
 }
+
+/// A quote in double quotes means nothing, inside a substitution too.
+#[test]
+fn quotes_of_a_substitution_are_its_own() {
+    for text in [
+        r#"a "$(echo "it's")"; apt-get update"#,
+        r#"a $(echo "x)" `echo ")"`); apt-get update"#,
+        r#"a $(echo "$(echo "it's")"); apt-get update"#,
+    ] {
+        let script = Script::parse(text).unwrap();
+        let programs: Vec<_> = script
+            .simple_commands()
+            .iter()
+            .filter_map(|one| one.program())
+            .collect();
+        assert_eq!(programs, ["a", "apt-get"], "{text}");
+    }
+    let deep = format!("a {}b{}", r#"$(x ""#.repeat(5000), r#"")"#.repeat(5000));
+    assert!(Script::parse(&deep).is_err());
+}

@@ -1,6 +1,6 @@
 //! `ADD` of archives and files given by value: behaviours 31 and 32, and hostile archives.
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::super::given::GivenContent;
 use super::*;
@@ -55,6 +55,23 @@ impl Tar {
 
     fn hard_link(self, path: &str, target: &str) -> Self {
         self.entry(tar::EntryType::Link, path, target, "", 0o644, (0, 0))
+    }
+
+    /// A file whose header leaves the numbers to others.
+    fn blank(mut self, path: &str) -> Self {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_size(0);
+        let old = header.as_old_mut();
+        old.name[..path.len()].copy_from_slice(path.as_bytes());
+        old.mode.fill(b' ');
+        for field in [&mut old.uid, &mut old.gid] {
+            field.fill(0);
+        }
+        old.mtime.fill(b' ');
+        header.set_cksum();
+        self.0.append(&header, io::empty()).expect("an entry");
+        self
     }
 
     pub(super) fn bytes(self) -> Vec<u8> {
@@ -121,6 +138,13 @@ fn archives_are_known_by_content_not_by_name() {
         assert_eq!(copied.len(), length);
     }
     assert!(selection.upper().join("d/text.gz").exists());
+}
+
+#[test]
+fn blank_numbers_are_zero() {
+    let bench = Bench::new();
+    write(&bench, "a.tar", &Tar::new().blank("foo").bytes());
+    bench.check(&[], &add(&["a.tar"], "/d/"), &["d/", "0000 d/foo="]);
 }
 
 #[test]

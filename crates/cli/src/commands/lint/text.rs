@@ -1,7 +1,7 @@
 //! Findings for people: each with the lines in question, and a sum.
 
-use cairn_diagnostic::{Diagnostic, Label, Severity};
-use cairn_dockerfile::lint::{Finding, Level};
+use cairn_diagnostic::{Diagnostic, Label, Severity, Source};
+use cairn_dockerfile::lint::{Finding, Level, masked};
 
 use super::subject::Checked;
 use crate::error::CommandError;
@@ -11,8 +11,10 @@ use crate::style::{Line, Tone};
 
 pub fn print(checked: &[Checked], printer: &Printer) -> Result<(), CommandError> {
     for file in checked {
+        // A secret that stands in the file is not said once more.
+        let shown = Source::new(file.source.name.clone(), masked(&file.source.text));
         for finding in &file.findings {
-            printer.finding_data(&diagnostic(file, finding))?;
+            printer.finding_data(&diagnostic(&shown, finding))?;
         }
     }
     print_sum(checked, printer);
@@ -26,7 +28,7 @@ pub fn print_sum(checked: &[Checked], printer: &Printer) {
     }
 }
 
-fn diagnostic(file: &Checked, finding: &Finding) -> Diagnostic {
+fn diagnostic(source: &Source, finding: &Finding) -> Diagnostic {
     Diagnostic {
         severity: match finding.level {
             Level::Info => Severity::Note,
@@ -36,7 +38,7 @@ fn diagnostic(file: &Checked, finding: &Finding) -> Diagnostic {
         rule: Some(finding.rule.name),
         message: finding.detail.clone(),
         label: Some(Label {
-            source: file.source.clone(),
+            source: source.clone(),
             span: finding.span,
         }),
         hints: Vec::new(),

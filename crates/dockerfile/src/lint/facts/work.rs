@@ -59,6 +59,12 @@ impl PlacedScript {
 }
 
 impl<'a> Found<'a> {
+    /// The program whose output a pipeline gives to it.
+    pub(crate) fn feeder(&self) -> Option<&'a str> {
+        let before = self.script.script.feeder(self.invocation.simple)?;
+        before.program()
+    }
+
     /// Where a part of the command stands, if that is known to the byte.
     pub(crate) fn exact(&self, range: &Range<usize>) -> Option<Span> {
         match &self.script.places {

@@ -6,6 +6,7 @@ use crate::lint::facts::{Facts, Found, RunStep};
 use crate::lint::finding::{Findings, Fix, Level};
 use crate::lint::installs;
 use crate::lint::rule::{Group, Rule};
+use crate::shell::braces;
 
 /// `update` and `install` in one `RUN`.
 pub(in crate::lint) static APT_UPDATE_ALONE: Rule = Rule {
@@ -105,7 +106,8 @@ fn lists_left(facts: &Facts<'_>, found: &mut Findings) {
                 && invocation
                     .arguments
                     .iter()
-                    .any(|word| removes_lists(&word.text))
+                    .flat_map(|word| braces(&word.text))
+                    .any(|path| removes_lists(&path))
         });
         let Some(update) = update.filter(|_| !is_removed) else {
             continue;
@@ -184,6 +186,11 @@ mod tests {
         );
         check(
             "RUN apt-get update; apt-get upgrade -y; rm -r /var/lib/apt/lists",
+            0,
+            0,
+        );
+        check(
+            "RUN apt-get update && apt-get install -y x && rm -rf /var/lib/{apt,dpkg,cache,log}/",
             0,
             0,
         );

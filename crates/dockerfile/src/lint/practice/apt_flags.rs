@@ -40,7 +40,7 @@ fn asks(facts: &Facts<'_>, found: &mut Findings) {
         }
         for command in run.work.commands() {
             let invocation = &command.invocation;
-            if !is_install(&command) || has_answer(&command) {
+            if !is_install(&command) || has_answer(&command) || is_answered(&command) {
                 continue;
             }
             let fix = installs::apt_verb(invocation)
@@ -53,6 +53,11 @@ fn asks(facts: &Facts<'_>, found: &mut Findings) {
             found.fixable(command.span, detail, fix);
         }
     }
+}
+
+/// Whether a pipeline says yes for it: `yes | apt-get install`.
+fn is_answered(command: &Found<'_>) -> bool {
+    matches!(command.feeder(), Some("yes" | "echo" | "printf"))
 }
 
 fn is_install(command: &Found<'_>) -> bool {
@@ -164,6 +169,8 @@ mod tests {
 
     #[test]
     fn who_does_not() {
+        check("RUN yes | apt-get install gcc", 0);
+        check("RUN if true; then yes | sudo apt-get install gcc; fi", 0);
         check("RUN apt-get install -y gcc", 0);
         check("RUN apt-get -qy install gcc", 0);
         check("RUN apt-get install -yq gcc", 0);

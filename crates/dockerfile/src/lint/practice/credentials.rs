@@ -103,6 +103,20 @@ static LITERALS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .collect()
 });
 
+/// The text with stars in the place of every secret that stands in it; all else keeps its place.
+pub fn masked(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    let literals = LITERALS.iter().flat_map(|(regex, _)| regex.find_iter(text));
+    let addresses = ADDRESS.iter().flat_map(|regex| regex.captures_iter(text));
+    let written = addresses
+        .filter_map(|found| found.get(2))
+        .filter(|secret| !secret.as_str().starts_with(['$', '<']));
+    for hit in literals.chain(written) {
+        bytes[hit.range()].fill(b'*');
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Secrets that stand in the text itself. Messages never repeat them.
 fn literals<K>(facts: &Facts<'_>, instruction: &Instruction<K>, found: &mut Findings) {
     let text = &facts.file.source.text[instruction.span.start..instruction.span.end];
@@ -185,6 +199,17 @@ mod tests {
         check(&format!("COPY <<E /x\n{token}\nE"), 1);
         check("ENV K=AKIAABCDEFGHIJKLMNOP", 1);
         check("RUN echo ghp_short", 0);
+    }
+
+    #[test]
+    fn secrets_are_masked_and_nothing_moves() {
+        let token = format!("ghp_{}", "a".repeat(36));
+        let text =
+            format!("RUN x {token} \u{e4}\nRUN curl https://ann:hunter2@x.org https://u:$T@y\n");
+        let hidden = super::masked(&text);
+        assert!(!hidden.contains("aaa") && !hidden.contains("hunter2"));
+        assert!(hidden.contains("https://ann:*******@x.org https://u:$T@y"));
+        assert_eq!(hidden.len(), text.len());
     }
 
     #[test]
