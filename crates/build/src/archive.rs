@@ -31,6 +31,17 @@ pub(crate) fn is_archive(reader: impl Read + Send + 'static) -> bool {
     matches!(entries.next(), Some(Ok(_)))
 }
 
+/// The time of the newest file in an archive, in seconds since 1970; `None` if it has no files.
+pub fn newest_time(reader: impl Read + Send + 'static) -> io::Result<Option<i64>> {
+    let mut archive = tar::Archive::new(decompress(reader)?);
+    let mut newest = None;
+    for entry in archive.entries()? {
+        let time = i64::try_from(entry?.header().mtime()?).ok();
+        newest = newest.max(time);
+    }
+    Ok(newest)
+}
+
 /// Takes away the compression that a stream has, if it has one.
 pub(crate) fn decompress(reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     const BUFFER: usize = 128 << 10;

@@ -59,6 +59,8 @@ pub struct Settings {
     pub step_timeout: Option<Duration>,
     /// Limits of the processes of steps, beside those of the machine.
     pub ulimits: Vec<Ulimit>,
+    /// Most bytes of memory that a step may use.
+    pub memory_max: Option<u64>,
     /// Whether `RUN --security=insecure` is allowed.
     pub allow_insecure: bool,
     /// Size of `/dev/shm` in steps.

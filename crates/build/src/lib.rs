@@ -12,7 +12,7 @@
 //! progress goes to an [`event::EventSink`], failures are values.
 
 pub mod account;
-mod archive;
+pub mod archive;
 pub mod assemble;
 pub mod cache;
 pub mod cache_archive;

@@ -66,6 +66,7 @@ impl Means {
             scratch: session.scratch(&store)?,
             step_timeout: None,
             ulimits: Vec::new(),
+            memory_max: None,
             allow_insecure: options.allow.contains(&Entitlement::SecurityInsecure),
             shm_bytes: SHM_BYTES,
             run: run_name(),

@@ -8,6 +8,8 @@ mod web;
 #[path = "e2e/workshop.rs"]
 mod workshop;
 
+#[path = "e2e/agents.rs"]
+mod agents;
 #[path = "e2e/building.rs"]
 mod building;
 #[path = "e2e/caching.rs"]

@@ -16,6 +16,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cairn_build::archive::newest_time;
 use cairn_build::context::Context;
 use cairn_build::image::load::{LoadOptions, Source as ImageSource};
 use cairn_build::image::source::base_image;
@@ -56,7 +57,7 @@ pub struct Fetched {
     pub context: Context,
     /// The Dockerfile in it, where a single file came and no archive.
     pub is_dockerfile: bool,
-    /// The time of its commit, if it has one.
+    /// The time of its commit, or what is known of a file's, if it has one.
     pub time: Option<i64>,
 }
 
@@ -94,11 +95,12 @@ impl Opener<'_> {
 
     /// An archive.
     pub fn archive(&self, path: &Path, name: &str) -> Result<Context, SingleError> {
-        let file = File::open(path).map_err(|source| SingleError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Context::archive(file, name, self.store, self.cancel)?)
+        Ok(Context::archive(
+            open(path)?,
+            name,
+            self.store,
+            self.cancel,
+        )?)
     }
 
     /// A repository or a file of the web.
@@ -153,6 +155,10 @@ impl Opener<'_> {
             .map_err(|error| SingleError::Fetch(Box::new(error)))?;
         let path = self.store.blob_path(&fetched.digest);
         let is_archive = looks_like_archive(&path)?;
+        let time = match fetched.last_modified {
+            None if is_archive => newest_time(open(&path)?).unwrap_or_default(),
+            time => time,
+        };
         let context = match is_archive {
             true => self.archive(&path, &redact(url))?,
             false => Context::checked_out(self.store, |into| {
@@ -167,7 +173,7 @@ impl Opener<'_> {
         Ok(Fetched {
             context,
             is_dockerfile: !is_archive,
-            time: None,
+            time,
         })
     }
 
@@ -190,19 +196,25 @@ impl Opener<'_> {
             ));
         }
         if is_remote(text) {
-            return Ok(NamedContext::Files(Box::new(
-                self.remote(text, false)?.context,
-            )));
+            let fetched = self.remote(text, false)?;
+            let context = Box::new(fetched.context);
+            return Ok(NamedContext::Files(context, fetched.time));
         }
         let path = Path::new(text);
         if path.is_file() {
             return match looks_like_archive(path)? {
-                true => Ok(NamedContext::Files(Box::new(self.archive(path, text)?))),
+                true => {
+                    let context = Box::new(self.archive(path, text)?);
+                    Ok(NamedContext::Files(context, None))
+                }
                 false => Err(wrong("neither a directory nor an archive")),
             };
         }
         match path.is_dir() {
-            true => Ok(NamedContext::Files(Box::new(self.directory(path, None)?))),
+            true => {
+                let context = Box::new(self.directory(path, None)?);
+                Ok(NamedContext::Files(context, None))
+            }
             false => Err(wrong("no such directory")),
         }
     }
@@ -254,8 +266,15 @@ impl Opener<'_> {
 pub enum NamedContext {
     /// An image.
     Image(Named),
-    /// Files.
-    Files(Box<Context>),
+    /// Files, and their time if they have one.
+    Files(Box<Context>, Option<i64>),
+}
+
+fn open(path: &Path) -> Result<File, SingleError> {
+    File::open(path).map_err(|source| SingleError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Whether a file is an archive rather than a Dockerfile, by its first bytes.

@@ -16,6 +16,7 @@ use cairn_registry::git::{AddressError, GitError};
 use cairn_store::StoreError;
 
 use crate::contexts::{Fetched, NamedContext, Opener};
+use crate::epoch::settle_epoch;
 use crate::git;
 use crate::load::read_dockerfile;
 use crate::request::DEFAULT_EPOCH;
@@ -36,6 +37,8 @@ pub struct SingleBuild {
     pub args: BuildArgs,
     /// Labels of the image.
     pub labels: BTreeMap<String, String>,
+    /// Annotations of its manifest.
+    pub annotations: BTreeMap<String, String>,
     /// Named contexts: name and source as written.
     pub contexts: Vec<(String, String)>,
     /// The platforms to build for: at least one.
@@ -162,20 +165,29 @@ pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest
     let mut contexts = vec![opened.context];
     let epoch = build.epoch.or(opened.time).unwrap_or(DEFAULT_EPOCH);
     let mut names = BTreeMap::new();
+    let mut times = BTreeMap::new();
     let mut images = Vec::new();
     for platform in &build.platforms {
         let opener = Opener {
             platform,
             ..*opener
         };
-        names = named_contexts(build, &opener, &names, &mut contexts)?;
+        names = named_contexts(build, &opener, &names, &mut contexts, &mut times)?;
+        let names = names.clone();
         images.push(image_request(
             build,
             platform,
             &opened.dockerfile,
-            names.clone(),
+            names,
             epoch,
         ));
+    }
+    let mut args = build.args.clone();
+    settle_epoch(&mut args, &opened.dockerfile, opened.time, &times, opener)?;
+    for image in &mut images {
+        if let Recipe::Dockerfile(recipe) = &mut image.recipe {
+            recipe.args.clone_from(&args);
+        }
     }
     Ok(SingleRequest {
         images,
@@ -190,6 +202,7 @@ fn named_contexts(
     opener: &Opener<'_>,
     before: &BTreeMap<String, Named>,
     contexts: &mut Vec<Context>,
+    times: &mut BTreeMap<String, Option<i64>>,
 ) -> Result<BTreeMap<String, Named>, SingleError> {
     let mut names = BTreeMap::new();
     for (name, source) in &build.contexts {
@@ -197,9 +210,10 @@ fn named_contexts(
             Some(Named::Files(id)) => Named::Files(*id),
             _ => match opener.named(name, source)? {
                 NamedContext::Image(named) => named,
-                NamedContext::Files(context) => {
+                NamedContext::Files(context, time) => {
                     let id = ContextId(u32::try_from(contexts.len()).unwrap_or(u32::MAX));
                     contexts.push(*context);
+                    times.insert(name.clone(), time);
                     Named::Files(id)
                 }
             },
@@ -234,7 +248,7 @@ fn image_request(
         }),
         platform: platform.clone(),
         labels: build.labels.clone(),
-        annotations: BTreeMap::new(),
+        annotations: build.annotations.clone(),
         epoch,
     }
 }
@@ -319,9 +333,14 @@ fn dockerfile_beside(directory: &Path, source: &DockerfileSource) -> Result<Path
     if path.is_file() {
         return Ok(path);
     }
-    let lower = path.with_file_name("dockerfile");
-    if path.file_name().is_some_and(|name| name == "Dockerfile") && lower.is_file() {
-        return Ok(lower);
+    if path.file_name().is_some_and(|name| name == "Dockerfile") {
+        // What docker takes instead, and what podman and buildah do.
+        for name in ["dockerfile", "Containerfile"] {
+            let other = path.with_file_name(name);
+            if other.is_file() && (name == "dockerfile" || *source == DockerfileSource::Default) {
+                return Ok(other);
+            }
+        }
     }
     // Docker takes `-f` from the working directory; people expect the context to be tried too.
     let inside = directory.join(&path);

@@ -29,7 +29,9 @@ impl FileLowering<'_, '_> {
         }
         let mut mounts = Vec::new();
         for flag in &run.mounts {
-            mounts.push(self.mount(state, place, flag)?);
+            let is_agent = |mount: &&MountRequest| matches!(mount.kind, MountKind::Ssh { .. });
+            let agents = mounts.iter().filter(is_agent).count();
+            mounts.push(self.mount(state, place, flag, agents)?);
         }
         let argv = match run.script() {
             RunScript::Exec(argv) => argv,
@@ -58,7 +60,7 @@ impl FileLowering<'_, '_> {
         let op = ExecOp {
             argv,
             env: state.env.to_pairs(),
-            cwd: state.workdir().to_owned(),
+            cwd: absolute("/", state.workdir()),
             user: state.config.user.clone(),
             mounts,
             network,
@@ -76,6 +78,7 @@ impl FileLowering<'_, '_> {
         state: &StageState,
         place: &Place<'_>,
         flag: &MountFlag,
+        agents: usize,
     ) -> Result<MountRequest, Box<Diagnostic>> {
         let span = flag.span();
         let mount = flag
@@ -173,9 +176,9 @@ impl FileLowering<'_, '_> {
                 file,
             } => {
                 let (mode, uid, gid) = attributes(file, 0o600);
-                let number = place.instruction.span.start;
+                // Numbered within its step, so that what stands before it does not matter.
                 let target = target.map_or_else(
-                    || format!("/run/buildkit/ssh_agent.{number}"),
+                    || format!("/run/buildkit/ssh_agent.{agents}"),
                     |target| inside(&target),
                 );
                 let name = id.unwrap_or_else(|| "default".to_owned());

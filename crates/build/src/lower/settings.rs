@@ -85,8 +85,13 @@ impl FileLowering<'_, '_> {
     ) -> Lowered {
         let given = self.expand(state, path.as_str(), path.span)?;
         let path = absolute(state.workdir(), &given);
-        state.config.working_dir.clone_from(&path);
-        let created_by = format!("WORKDIR {path}");
+        // An absolute one stands in the settings as it was written, slash at the end and all.
+        let told = match given.starts_with('/') {
+            true => given,
+            false => path.clone(),
+        };
+        let created_by = format!("WORKDIR {told}");
+        state.config.working_dir = told;
         if path == "/" {
             state.note(created_by);
             return Ok(());

@@ -307,3 +307,40 @@ fn windows_has_its_own_shell_and_no_path() {
     assert_eq!(image.config.env, [""; 0]);
     assert_eq!(image.config.working_dir, "/");
 }
+
+#[test]
+fn an_absolute_workdir_is_told_as_it_was_written() {
+    let written = image("FROM scratch\nWORKDIR /a/\n");
+    assert_eq!(written.config.working_dir, "/a/");
+    assert_eq!(history(&written), ["WORKDIR /a/"]);
+    let joined = image("FROM scratch\nWORKDIR /a/\nWORKDIR b/../c/\n");
+    assert_eq!(joined.config.working_dir, "/a/c");
+}
+
+/// What stands before a step is no part of what the step is.
+#[test]
+fn an_agents_socket_is_numbered_within_its_step() {
+    let targets = |text: &str| {
+        let lowered = run(&[request("i", text)]);
+        let of = |op: &Op| match op {
+            Op::Exec(exec) => exec
+                .mounts
+                .iter()
+                .map(|mount| mount.target.clone())
+                .collect(),
+            _ => Vec::new(),
+        };
+        lowered
+            .graph
+            .iter()
+            .flat_map(|(_, vertex)| of(&vertex.op))
+            .collect::<Vec<_>>()
+    };
+    let step = "RUN --mount=type=ssh --mount=type=ssh,id=b true\n";
+    let plain = targets(&format!("FROM base\n{step}"));
+    assert_eq!(
+        plain,
+        ["/run/buildkit/ssh_agent.0", "/run/buildkit/ssh_agent.1"]
+    );
+    assert_eq!(targets(&format!("# a remark\nFROM base\n\n{step}")), plain);
+}

@@ -70,6 +70,7 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
     sandbox.timeout = settings.step_timeout;
     sandbox.shm_bytes = settings.shm_bytes;
     sandbox.limits.ulimits.clone_from(&settings.ulimits);
+    sandbox.limits.memory_bytes_max = settings.memory_max;
     sandbox.ca.clone_from(&settings.ca);
     sandbox.mounts = mounts.to_sandbox();
 

@@ -7,6 +7,7 @@
 //! A result whose content equals an earlier one *is* the earlier one: the new snapshot is dropped
 //! and the old one used, so that everything after finds its record (early cutoff).
 
+mod agent;
 mod caches;
 mod copy;
 mod debian;

@@ -6,6 +6,7 @@ use cairn_sandbox::Mount;
 use cairn_store::ActiveSnapshot;
 
 use super::Step;
+use super::agent::AgentSocket;
 use super::caches::Caches;
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
@@ -18,6 +19,8 @@ pub(super) struct Mounts {
     variables: Vec<(String, String)>,
     /// Context files laid out for this step only.
     _layouts: Vec<ActiveSnapshot>,
+    /// Sockets in front of ssh agents.
+    _agents: Vec<AgentSocket>,
     caches: Caches,
 }
 
@@ -28,6 +31,7 @@ impl Mounts {
             ready: Vec::new(),
             variables: Vec::new(),
             _layouts: Vec::new(),
+            _agents: Vec::new(),
             caches: Caches::take(step, exec)?,
         };
         for request in &exec.mounts {
@@ -100,16 +104,24 @@ impl Mounts {
                 }
                 Ok(())
             }
-            MountKind::Ssh { name, required, .. } => {
-                let Some(socket) = step.engine.settings.ssh.get(name) else {
+            MountKind::Ssh {
+                name,
+                required,
+                mode,
+                uid,
+                gid,
+            } => {
+                let Some(agent) = step.engine.settings.ssh.get(name) else {
                     return not_given("ssh agent", name, *required);
                 };
+                let socket = AgentSocket::new(step.engine.store, agent, *mode, (*uid, *gid))?;
                 let socket_inside = request.target.clone();
                 self.ready.push(Mount::Bind {
-                    source: socket.clone(),
+                    source: socket.path(),
                     target,
                     read_only: false,
                 });
+                self._agents.push(socket);
                 self.variables
                     .push(("SSH_AUTH_SOCK".to_owned(), socket_inside));
                 Ok(())

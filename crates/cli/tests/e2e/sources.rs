@@ -288,6 +288,43 @@ fn archives_are_contexts_from_the_web_and_from_standard_input() {
 }
 
 #[test]
+fn a_source_of_files_may_date_the_image() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    archive(&workshop, "box.tar", "foo", "box");
+    let web = Web::of(workshop.path());
+    let file = |before: &str| {
+        let text = format!(
+            "{before}FROM base\nARG SOURCE_DATE_EPOCH\nRUN test -z \"$SOURCE_DATE_EPOCH\" || \
+             test \"$SOURCE_DATE_EPOCH\" = {MODIFIED}\nRUN echo \"<$SOURCE_DATE_EPOCH>\"\n"
+        );
+        workshop.write("app/Dockerfile", &text);
+    };
+    let told = format!("<{MODIFIED}>");
+    let build = |arguments: &[&str]| {
+        let line = ["build", "--no-cache", "./app"];
+        workshop.cairn(&[&line, arguments].concat())
+    };
+    let stage = format!("FROM scratch AS src\nADD {} /\n", web.url("box.tar"));
+    file(&format!("ARG SOURCE_DATE_EPOCH=src\n{stage}"));
+    build(&[]).success().err_has(&told);
+    file("ARG SOURCE_DATE_EPOCH=src\n");
+    let named = format!("--build-context=src={}", web.url("box.tar"));
+    build(&[&named]).success().err_has(&told);
+    build(&[]).code(2).err_has("invalid SOURCE_DATE_EPOCH: src");
+    // A directory has no time.
+    file("");
+    build(&["--build-arg=SOURCE_DATE_EPOCH=context"])
+        .success()
+        .err_has("<>");
+    file("ARG SOURCE_DATE_EPOCH=src\nFROM scratch AS src\nCOPY Dockerfile /\n");
+    build(&[])
+        .code(2)
+        .err_has("does not meet source-only requirements: unsupported COPY instruction");
+}
+
+#[test]
 fn a_link_in_an_unpacked_context_does_not_lead_out_of_it() {
     let Some(workshop) = Workshop::with_base() else {
         return;

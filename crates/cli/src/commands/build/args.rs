@@ -64,6 +64,9 @@ pub struct LoneArgs {
     /// Set a label (can be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub label: Vec<(String, String)>,
+    /// Set an annotation of the image's manifest (can be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub annotation: Vec<(String, String)>,
     /// Give a name in FROM or COPY --from a meaning: a directory, an archive, a repository,
     /// `https://...`, `docker-image://NAME`, `oci-layout://DIR[:TAG][@DIGEST]` (can be repeated)
     #[arg(long, value_name = "NAME=SOURCE", value_parser = pair)]
@@ -72,7 +75,8 @@ pub struct LoneArgs {
     /// (can be repeated)
     #[arg(long, value_name = "SECRET", value_parser = Secret::parse)]
     pub secret: Vec<Secret>,
-    /// Give RUN --mount=type=ssh an agent: `default` or `ID=SOCKET` (can be repeated)
+    /// Give RUN --mount=type=ssh an agent: `default`, `ID=SOCKET` or `ID=KEY[,KEY]` (can be
+    /// repeated)
     #[arg(long, value_name = "AGENT")]
     pub ssh: Vec<String>,
     /// Let steps reach the network
@@ -84,6 +88,9 @@ pub struct LoneArgs {
     /// Limit the steps' processes: `nofile=1024:2048`, -1 for no limit (can be repeated)
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = ulimit)]
     pub ulimit: Vec<Ulimit>,
+    /// Most memory that a step may use
+    #[arg(long, short, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<u64>,
     /// Size of the steps' /dev/shm [default: 64m]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub shm_size: Option<u64>,
@@ -178,6 +185,7 @@ impl LoneArgs {
             (self.target.is_some(), "--target"),
             (!self.build_arg.is_empty(), "--build-arg"),
             (!self.label.is_empty(), "--label"),
+            (!self.annotation.is_empty(), "--annotation"),
             (!self.build_context.is_empty(), "--build-context"),
             (!self.output.is_empty(), "--output"),
             (self.push, "--push"),

@@ -19,6 +19,7 @@ use cairn_stack::single::{
 use cairn_stack::unused_args::UnusedArg;
 use tempfile::NamedTempFile;
 
+use super::agents::Agents;
 use super::args::{BuildArgs, NetworkChoice};
 use super::outputs::truth;
 use super::results::{self, Built};
@@ -53,7 +54,10 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     }
     let mut means = Means::new(session, &args.options)?;
     means.settings.secrets = secrets::values(&args.lone.secret, &session.settings.environment)?;
-    means.settings.ssh = secrets::agents(&args.lone.ssh, &session.settings.environment)?;
+    let place = session.settings.temporary_dir();
+    let agents = Agents::new(&args.lone.ssh, &session.settings.environment, &place)?;
+    means.settings.ssh.clone_from(&agents.sockets);
+    means.settings.memory_max = args.lone.memory;
     means.settings.hosts.clone_from(&args.lone.add_host);
     means.settings.ulimits.clone_from(&args.lone.ulimit);
     let platforms = session.platforms(args.options.platform.as_deref())?;
@@ -267,6 +271,7 @@ fn single(
         target: lone.target.clone(),
         args: build_args.collect(),
         labels: lone.label.iter().cloned().collect(),
+        annotations: lone.annotation.iter().cloned().collect(),
         contexts: lone.build_context.clone(),
         platforms: session.platforms(args.options.platform.as_deref())?,
         build_platform: host_platform(),

@@ -1,5 +1,6 @@
 //! `cairn build`: images of the stack, or of one Dockerfile.
 
+mod agents;
 mod args;
 mod lone;
 mod outputs;

@@ -1,4 +1,4 @@
-//! `--secret` and `--ssh`: values and sockets that steps may use and that never leave the run.
+//! `--secret`: values that steps may use and that never leave the run.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -114,28 +114,6 @@ pub fn values(
 ) -> Result<BTreeMap<String, Vec<u8>>, CommandError> {
     let value = |secret: &Secret| Ok((secret.id.clone(), secret.value(environment)?));
     secrets.iter().map(value).collect()
-}
-
-/// Finds the agents' sockets: `default`, or `ID=SOCKET`.
-pub fn agents(
-    agents: &[String],
-    environment: &Environment,
-) -> Result<BTreeMap<String, PathBuf>, CommandError> {
-    let socket = |text: &String| {
-        let (id, path) = match text.split_once('=') {
-            Some((id, path)) => (id, Some(PathBuf::from(path))),
-            None => (
-                text.as_str(),
-                environment.raw("SSH_AUTH_SOCK").map(PathBuf::from),
-            ),
-        };
-        let path = path.ok_or_else(|| {
-            CommandError::usage(format!("ssh agent `{id}`: `SSH_AUTH_SOCK` is not set"))
-                .hint("start an agent, or name its socket: `--ssh default=SOCKET`")
-        })?;
-        Ok((id.to_owned(), path))
-    };
-    agents.iter().map(socket).collect()
 }
 
 #[cfg(test)]
