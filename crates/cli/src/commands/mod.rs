@@ -23,6 +23,7 @@ mod promote;
 mod publish;
 mod pull;
 mod push;
+mod registry;
 mod rm;
 mod rollback;
 mod run;
@@ -93,6 +94,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Pull(pull::PullArgs),
     Push(push::PushArgs),
+    Registry(registry::RegistryArgs),
     Load(load::LoadArgs),
     Export(export::ExportArgs),
     Lint(lint::LintArgs),
@@ -131,6 +133,7 @@ impl Cairn {
             Command::Inspect(args) => inspect::run(args, session),
             Command::Pull(args) => pull::run(args, session),
             Command::Push(args) => push::run(args, session),
+            Command::Registry(args) => registry::run(args, session),
             Command::Load(args) => load::run(args, session),
             Command::Export(args) => export::run(args, session),
             Command::Lint(args) => lint::run(args, session),

@@ -580,3 +580,52 @@ fn other_programs_push_and_pull() {
     let tags = serving.get("/v2/mine/base/tags/list").is(200);
     assert_eq!(tags.json()["tags"], serde_json::json!(["3"]));
 }
+
+#[test]
+fn a_repository_is_looked_at_and_cleared() {
+    let (workshop, serving) = pushable();
+    let bytes = image(&serving, "lab/a", &["1", "2"]);
+    let digest = Digest::sha256(&bytes);
+    let mut report = Manifest::new(Descriptor::of("lab/report", b"{}"), vec![]);
+    report.subject = Some(Descriptor::of(MANIFEST, &bytes));
+    let report = report.to_json_bytes();
+    let path = format!("/v2/lab/a/manifests/{}", Digest::sha256(&report));
+    serving.put_manifest(&path, MANIFEST, &report).is(201);
+
+    let name = format!("{}/lab/a", serving.host());
+    let ask = |arguments: &[&str]| workshop.cairn(&[&["registry"], arguments].concat());
+    assert_eq!(ask(&["tags", &name]).success().out, "1\n2\n");
+    let referrers = ask(&["referrers", &format!("{name}:1")]).success().out;
+    let expected = Digest::sha256(&report);
+    assert!(
+        referrers.contains("lab/report") && referrers.contains(expected.as_str()),
+        "{referrers}"
+    );
+    let other = [
+        "referrers",
+        &format!("{name}@{digest}"),
+        "--artifact-type",
+        "lab/x",
+    ];
+    ask(&other).success().err_has("nothing refers to");
+    ask(&["rm", &name])
+        .code(2)
+        .err_has("neither tag nor digest");
+    let (one, none) = (format!("{name}:1"), format!("{name}:9"));
+    ask(&["rm", &one, &none])
+        .code(2)
+        .err_has("the registry has no");
+    assert_eq!(ask(&["tags", &name]).success().out, "1\n2\n");
+    assert_eq!(ask(&["rm", &one]).success().out, format!("{one}\n"));
+    assert_eq!(ask(&["tags", &name]).success().out, "2\n");
+    ask(&["rm", &format!("{name}@{digest}")]).success();
+    ask(&["tags", &name, "--json"]).success();
+    ask(&["referrers", &format!("{name}:2")])
+        .code(2)
+        .err_has("has no");
+    let reading = Serving::start(&workshop, &[]);
+    let there = format!("{}/lab/a@{expected}", reading.host());
+    ask(&["rm", &there])
+        .code(3)
+        .err_has("this registry is read-only");
+}

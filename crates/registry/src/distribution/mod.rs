@@ -5,7 +5,8 @@
 //! endpoint  --send------>  scheme, token, one repeat after 401    host, token, challenge
 //! 401       --login----->  auth.json, config.json, helpers        credentials, credential_helper
 //! answer    --document-->  manifest or index, verified            manifest
-//! repository --tags----->  names, page by page                  tag_list
+//! repository --tags----->  names, page by page                   tag_list
+//! digest    --referrers->  what says something of it              referrers
 //! blob      --stream---->  store and unpacker at once             blob, pull
 //! store     --push------>  blobs, manifests by digest, then tags  upload, place, push
 //! ```
@@ -26,6 +27,7 @@ mod options;
 mod place;
 mod pull;
 mod push;
+mod referrers;
 mod tag_list;
 mod token;
 mod upload;

@@ -92,7 +92,7 @@ fn page(
 }
 
 /// The path in `</v2/a/tags/list?last=x>; rel="next"`; one at another host is not followed.
-fn next_page(asked: &Url, link: &str) -> Option<String> {
+pub(super) fn next_page(asked: &Url, link: &str) -> Option<String> {
     let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
     if !rest.replace('"', "").contains("rel=next") {
         return None;

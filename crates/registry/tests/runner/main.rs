@@ -5,6 +5,7 @@ mod fetch;
 mod pull;
 mod push;
 mod real;
+mod referrers;
 mod serve;
 mod server;
 mod tag_list;

@@ -1,0 +1,201 @@
+//! `cairn registry`: what a repository of a registry has, and what of it goes.
+
+use cairn_oci::{Descriptor, Digest, Reference};
+use cairn_registry::{RegistryClient, Watch};
+use cairn_sandbox::{Cancel, interrupt};
+use clap::{Args, Subcommand};
+
+use super::load::reference;
+use super::options::JsonOption;
+use crate::error::{CommandError, Kind};
+use crate::means::fetch_options;
+use crate::quantity;
+use crate::registries;
+use crate::sanitize;
+use crate::session::Session;
+use crate::style::Tone;
+use crate::table::{Align, Cell, Table};
+
+/// List what registries have, and remove it
+///
+/// Asks the registry itself; the store is not needed.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  cairn registry tags ghcr.io/lab/model
+  cairn registry referrers ghcr.io/lab/model:1
+  cairn registry rm ghcr.io/lab/model:test-7")]
+pub struct RegistryArgs {
+    #[command(subcommand)]
+    command: RegistryCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum RegistryCommand {
+    /// List the tags of a repository
+    Tags(TagsArgs),
+    /// List what refers to an image: signatures, reports, lists of packages
+    Referrers(ReferrersArgs),
+    /// Remove a tag, or what a digest names with all its tags
+    Rm(RmArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+struct TagsArgs {
+    /// The repository
+    #[arg(value_name = "NAME")]
+    repository: String,
+    #[command(flatten)]
+    json: JsonOption,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ReferrersArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// Only what is of this type
+    #[arg(long, value_name = "TYPE")]
+    artifact_type: Option<String>,
+    #[command(flatten)]
+    json: JsonOption,
+}
+
+#[derive(Debug, Clone, Args)]
+struct RmArgs {
+    /// Names with a tag or a digest
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+pub fn run(args: &RegistryArgs, session: &Session) -> Result<(), CommandError> {
+    let client = registries::client(&session.settings.environment, fetch_options(session))?;
+    let cancel = Cancel::new();
+    interrupt::cancel_on_signals(&cancel)?;
+    let watch = Watch {
+        is_stopped: &|| cancel.is_cancelled(),
+        moved: &|_| {},
+    };
+    match &args.command {
+        RegistryCommand::Tags(args) => tags(args, &client, session, watch),
+        RegistryCommand::Referrers(args) => referrers(args, &client, session, watch),
+        RegistryCommand::Rm(args) => remove(args, &client, session, watch),
+    }
+}
+
+fn tags(
+    args: &TagsArgs,
+    client: &RegistryClient,
+    session: &Session,
+    watch: Watch<'_>,
+) -> Result<(), CommandError> {
+    let repository = reference(&args.repository)?;
+    let tags = client.tags(&repository, watch)?;
+    if args.json.json {
+        return Ok(session.printer.json(&tags)?);
+    }
+    if tags.is_empty() {
+        let text = format!("{} has no tags", repository.name());
+        session.printer.note(&text);
+    }
+    let lines: String = tags
+        .iter()
+        .map(|tag| sanitize::name(tag).into_owned() + "\n")
+        .collect();
+    Ok(session.printer.data(&lines)?)
+}
+
+fn referrers(
+    args: &ReferrersArgs,
+    client: &RegistryClient,
+    session: &Session,
+    watch: Watch<'_>,
+) -> Result<(), CommandError> {
+    let image = reference(&args.image)?;
+    let subject = match image.digest() {
+        Some(digest) => digest.clone(),
+        None => meant(client, &image, watch)?,
+    };
+    let found = client.referrers(&image, &subject, args.artifact_type.as_deref(), watch)?;
+    if args.json.json {
+        return Ok(session.printer.json(&found)?);
+    }
+    if found.is_empty() {
+        let text = format!("nothing refers to {}@{subject}", image.name());
+        session.printer.note(&text);
+        return Ok(());
+    }
+    Ok(session.printer.lines(&table(&found).lines())?)
+}
+
+fn table(found: &[Descriptor]) -> Table {
+    let mut table = Table::new(&[
+        ("TYPE", Align::Left),
+        ("SIZE", Align::Right),
+        ("DIGEST", Align::Left),
+    ]);
+    for one in found {
+        let kind = one.artifact_type.as_deref();
+        let kind = kind.unwrap_or(one.media_type.as_str());
+        table.row([
+            Cell::new(Tone::Strong, sanitize::name(kind)),
+            quantity::bytes(one.size).into(),
+            one.digest.to_string().into(),
+        ]);
+    }
+    table
+}
+
+fn remove(
+    args: &RmArgs,
+    client: &RegistryClient,
+    session: &Session,
+    watch: Watch<'_>,
+) -> Result<(), CommandError> {
+    let mut names = Vec::new();
+    for text in &args.names {
+        let last = text.rsplit('/').next().unwrap_or(text);
+        if !last.contains([':', '@']) {
+            let text = format!("`{text}` has neither tag nor digest: it is not clear what goes");
+            return Err(CommandError::usage(text)
+                .hint("`cairn registry tags NAME` lists the tags of a repository"));
+        }
+        names.push(reference(text)?);
+    }
+    // When one is not there, none goes.
+    for name in &names {
+        meant(client, name, watch)?;
+    }
+    for name in &names {
+        let removed = match name.digest() {
+            Some(digest) => client.remove_manifest(name, digest, watch),
+            None => client.remove_tag(name, watch),
+        };
+        removed.map_err(|error| {
+            let told = CommandError::from(error);
+            match name.digest() {
+                Some(_) => told,
+                None => told.hint(
+                    "some registries remove no tags, but what a digest names with all its tags",
+                ),
+            }
+        })?;
+        session.printer.data(&format!("{name}\n"))?;
+    }
+    Ok(())
+}
+
+/// The digest that a name means now.
+fn meant(
+    client: &RegistryClient,
+    name: &Reference,
+    watch: Watch<'_>,
+) -> Result<Digest, CommandError> {
+    match client.look_up(name, watch)? {
+        Some(found) => Ok(found.digest),
+        None => {
+            let text = format!("the registry has no `{}`", name.familiar());
+            Err(CommandError::new(Kind::Usage, text))
+        }
+    }
+}
