@@ -23,7 +23,8 @@ impl FileLowering<'_, '_> {
         place: &Place<'_>,
         run: &Run,
     ) -> Result<(), Box<Diagnostic>> {
-        if let Some(device) = run.devices.first() {
+        // A step does without a device that it does not require, as where BuildKit has none.
+        if let Some(device) = run.devices.iter().find(|device| device.value.required) {
             let text = "RUN --device is not supported: no device can be handed to a step here";
             return Err(self.error(text, device.span));
         }

@@ -344,3 +344,14 @@ fn an_agents_socket_is_numbered_within_its_step() {
     );
     assert_eq!(targets(&format!("# a remark\nFROM base\n\n{step}")), plain);
 }
+
+#[test]
+fn a_step_does_without_a_device_that_it_does_not_require() {
+    let lowered = run(&[request(
+        "i",
+        "FROM base\nRUN --device=vendor.com/gpu=all true\n",
+    )]);
+    assert_eq!(lowered.graph.len(), 1);
+    let refused = error("FROM base\nRUN --device=vendor.com/gpu=all,required true\n");
+    assert!(refused.contains("--device is not supported"), "{refused}");
+}

@@ -186,7 +186,7 @@ fn what_does_not_work_yet_is_an_error_with_its_place() {
     };
     workshop.write(
         "app/Dockerfile",
-        "FROM base\nRUN --device=vendor/device true\n",
+        "FROM base\nRUN --device=vendor/device,required true\n",
     );
     workshop
         .cairn(&["build", "./app"])
