@@ -7,6 +7,7 @@ use cairn_sandbox::Ulimit;
 use cairn_stack::contexts::is_remote;
 use clap::{Args, ValueEnum};
 
+use super::call::Call;
 use super::outputs::BuildOutput;
 use super::secrets::Secret;
 use crate::commands::options::{
@@ -107,6 +108,9 @@ pub struct LoneArgs {
     /// Check the Dockerfile by BuildKit's rules, and build nothing
     #[arg(long)]
     pub check: bool,
+    /// Ask the Dockerfile something else than to be built: `check`, `targets[,format=json]`
+    #[arg(long, value_name = "CALL", value_parser = Call::parse, conflicts_with = "check")]
+    pub call: Option<Call>,
     /// Write the image's id to a file; `cairn run` and others take it for a name
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -148,6 +152,10 @@ impl BuildArgs {
                 "`--file` needs a context: the directory that the Dockerfile copies from",
             )
             .hint("for the directory you are in, add `.`")),
+            // With a flag of docker's, a directory's plain name is what it is for docker.
+            ([], [directory]) if self.lone.first_flag().is_some() && is_directory(directory) => {
+                Ok(Wanted::Context((*directory).clone()))
+            }
             ([], images) => match self.lone.first_flag() {
                 None => Ok(Wanted::Images(images.iter().copied().cloned().collect())),
                 Some(flag) => Err(not_for_a_stack(flag, images)),
@@ -161,6 +169,10 @@ impl BuildArgs {
             .hint(format!("if `{image}` is a directory, write `./{image}`"))),
         }
     }
+}
+
+fn is_directory(word: &str) -> bool {
+    std::path::Path::new(word).is_dir()
 }
 
 fn not_for_a_stack(flag: &str, images: &[&String]) -> CommandError {
@@ -191,6 +203,7 @@ impl LoneArgs {
             (self.push, "--push"),
             (self.load, "--load"),
             (self.check, "--check"),
+            (self.call.is_some(), "--call"),
             (self.iidfile.is_some(), "--iidfile"),
             (self.metadata_file.is_some(), "--metadata-file"),
         ]
@@ -254,6 +267,7 @@ mod tests {
         assert!(refused("-f Dockerfile").contains("add `.`"));
         assert!(refused("-t app").contains("`--tag` is for a lone Dockerfile"));
         assert!(refused("-t app base").contains("./base"));
+        assert_eq!(wanted("-t app src"), context("src"), "a directory of ours");
     }
 
     #[test]

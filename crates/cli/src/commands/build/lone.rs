@@ -21,6 +21,7 @@ use tempfile::NamedTempFile;
 
 use super::agents::Agents;
 use super::args::{BuildArgs, NetworkChoice};
+use super::call::{Call, Targets};
 use super::outputs::truth;
 use super::results::{self, Built};
 use super::secrets;
@@ -49,8 +50,12 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     let names = results::all_names(args, &tags)?;
     let pushes = results::pushes(args, &tags)?;
     let input = Input::new(context, args.lone.file.as_deref(), session)?;
-    if args.lone.check {
-        return check(args, context, &input, session);
+    let call = match args.lone.check {
+        true => Call::Check,
+        false => args.lone.call.unwrap_or_default(),
+    };
+    if call != Call::Build {
+        return ask(call, args, context, &input, session);
     }
     let mut means = Means::new(session, &args.options)?;
     means.settings.secrets = secrets::values(&args.lone.secret, &session.settings.environment)?;
@@ -126,8 +131,9 @@ fn tell_main(session: &Session, request: &SingleRequest, main: usize, names: &[R
     }
 }
 
-/// Checks the Dockerfile by BuildKit's rules and builds nothing.
-fn check(
+/// Answers what is asked of a Dockerfile that is not to be built.
+fn ask(
+    call: Call,
     args: &BuildArgs,
     context: &str,
     input: &Input,
@@ -136,7 +142,15 @@ fn check(
     let single = single(args, context, input, &[], session)?;
     let dockerfile = dockerfile_path(&single)?;
     let subject = Subject::of_build(&single, &dockerfile)?;
-    lint::check_build(&subject, &session.printer)
+    let Call::Targets { json } = call else {
+        return lint::check_build(&subject, &session.printer);
+    };
+    let targets = Targets::of(&subject.file);
+    match json {
+        true => session.printer.json(&targets)?,
+        false => session.printer.data(&targets.table())?,
+    }
+    Ok(())
 }
 
 /// Prepares and runs, showing progress; gives up with what failed.

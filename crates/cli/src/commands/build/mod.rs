@@ -2,6 +2,7 @@
 
 mod agents;
 mod args;
+mod call;
 mod lone;
 mod outputs;
 mod results;
