@@ -111,6 +111,12 @@ pub struct LoneArgs {
     /// Ask the Dockerfile something else than to be built: `check`, `targets[,format=json]`
     #[arg(long, value_name = "CALL", value_parser = Call::parse, conflicts_with = "check")]
     pub call: Option<Call>,
+    /// Attestations, as docker's scripts switch them off: only `false`
+    #[arg(long, value_name = "false", value_parser = no_attestation, hide = true)]
+    pub provenance: Option<()>,
+    /// As `--provenance`
+    #[arg(long, value_name = "false", value_parser = no_attestation, hide = true)]
+    pub sbom: Option<()>,
     /// Write the image's id to a file; `cairn run` and others take it for a name
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -212,6 +218,14 @@ impl LoneArgs {
     }
 }
 
+/// Takes the only answer there is to whether attestations are wanted.
+fn no_attestation(text: &str) -> Result<(), String> {
+    match text {
+        "false" | "0" => Ok(()),
+        _ => Err("Cairn writes no attestations: leave the flag out, or say `false`".into()),
+    }
+}
+
 /// Whether a word means a context rather than an image.
 fn is_context(word: &str) -> bool {
     matches!(word, "." | ".." | "-") || word.contains('/') || is_remote(word)
@@ -268,6 +282,15 @@ mod tests {
         assert!(refused("-t app").contains("`--tag` is for a lone Dockerfile"));
         assert!(refused("-t app base").contains("./base"));
         assert_eq!(wanted("-t app src"), context("src"), "a directory of ours");
+    }
+
+    #[test]
+    fn attestations_can_only_be_switched_off() {
+        let parse = |flag: &str| Line::try_parse_from(["build", flag, "."]).map(|_| ());
+        assert!(parse("--provenance=false").is_ok());
+        assert!(parse("--sbom=0").is_ok());
+        let refused = parse("--provenance=mode=max").unwrap_err().to_string();
+        assert!(refused.contains("writes no attestations"), "{refused}");
     }
 
     #[test]
