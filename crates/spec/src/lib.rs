@@ -20,6 +20,7 @@ pub mod graph;
 pub mod import;
 #[cfg(test)]
 mod page_tests;
+pub mod promote;
 mod resolve;
 pub mod scaffold;
 mod schema;

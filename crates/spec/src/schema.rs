@@ -103,6 +103,9 @@ mod tests {
         [tags]
         prefix = "{year}.{quarter}"
         pull-request = []
+        [promote]
+        "{prefix}-stable" = { from = "{prefix}-{branch}" }
+        stable = { from = ["{prefix}-stable"], tests = true }
         [changes]
         ignore = ["docs"]
         [defaults]
@@ -171,6 +174,8 @@ mod tests {
             ("rebuild = \"changed\"", "rebuild = \"sometimes\""),
             ("pull-request = []", "pull-requests = []"),
             ("tags.branch", "tag.branch"),
+            ("tests = true }", "tests = \"some\" }"),
+            ("from = \"{prefix}-{branch}\"", "form = \"x\""),
             ("env = \"REF\"", "evn = \"REF\""),
             ("r = [\"4.3\", \"4.4\"]", "r = \"4.3\""),
             ("system.noble = {}", "system.noble = { sufix = \"\" }"),

@@ -13,6 +13,7 @@ use cairn_diagnostic::Span;
 use cairn_dockerfile::lint::Level;
 use cairn_oci::Platform;
 
+use crate::promote::PromotionRule;
 use crate::settings::{CaPolicy, EventKind, LockPolicy, NetworkPolicy, PackageSet, Rebuild};
 use crate::sources::Sources;
 use crate::suggest::nearest;
@@ -41,6 +42,8 @@ pub struct Stack {
     pub lock_policy: LockPolicy,
     /// The tag rules where no image has its own.
     pub tags: TagRules,
+    /// Which tags may be promoted to which.
+    pub promote: Vec<PromotionRule>,
     /// How changed files decide what a run is about.
     pub changes: Changes,
     /// The images in the order of the file; an image with variants is there once per variant.

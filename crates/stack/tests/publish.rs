@@ -92,7 +92,7 @@ impl Place {
             registries: self.names(),
             images: images(),
         };
-        Switch::plan(means, STACK, places, vec![entry]).unwrap()
+        Switch::plan(means, STACK, places, vec![entry], None).unwrap()
     }
 
     fn prepared(&self, word: &str, tag: &str, now: i64) -> Switch {
@@ -159,6 +159,13 @@ fn item(store: &TempStore, image: &str, variant: Option<&str>, word: &str) -> It
             blobs: vec![layer, config],
         },
     }
+}
+
+/// A spec without rules.
+fn spec() -> cairn_spec::Stack {
+    let text = format!("[stack]\nname = \"{STACK}\"\n[image.one]\ncontext = \".\"\n");
+    let source = cairn_diagnostic::Source::new("cairn.toml", text);
+    cairn_spec::read(&source, &cairn_spec::Surroundings::none()).unwrap()
 }
 
 #[test]
@@ -243,7 +250,8 @@ fn promotion_and_rollback_need_nothing_but_the_registries() {
     // Another machine: nothing local is left.
     place.store = TempStore::new();
     let names = place.names();
-    let promotion = plan_promotion(place.means(3), STACK, &names, "main", "stable").unwrap();
+    let promotion =
+        plan_promotion(place.means(3), &spec(), &names, Some("main"), "stable").unwrap();
     assert_eq!(promotion.before, None);
     promotion.switch.run(place.means(3)).unwrap();
     place.check(&[0, 1], "stable", &second);

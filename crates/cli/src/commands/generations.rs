@@ -6,7 +6,7 @@ use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
 use cairn_spec::{Repository, Stack};
 use cairn_stack::publish::{
-    Means, Promotion, PublishError, Resumed, Switch, Switched, pending, registries, turn,
+    LogEntry, Means, Promotion, PublishError, Resumed, Switch, Switched, pending, registries, turn,
 };
 use cairn_store::{Store, WorkLock};
 use clap::Args;
@@ -218,7 +218,7 @@ impl Workplace {
         work: impl FnOnce(Means<'_>) -> Result<T, CommandError>,
     ) -> Result<T, CommandError> {
         self.with(|means| {
-            let _turn = finish_pending(means, &self.stack.name, session)?;
+            let (_turn, _) = finish_pending(means, &self.stack.name, session)?;
             work(means)
         })
     }
@@ -246,12 +246,14 @@ impl Workplace {
         work(means(&self.store, &self.client, watch))
     }
 
-    /// Carries a promotion or a rollback out, or tells what it would do.
+    /// Carries a promotion or a rollback out, or tells what it would do. One that was stopped on
+    /// its way, by what `is_it` says, is ended and not done twice.
     pub fn carry_out(
         &self,
         session: &Session,
         is_dry: bool,
         json: bool,
+        is_it: impl Fn(&LogEntry) -> bool,
         plan: impl FnOnce(Means<'_>) -> Result<Promotion, CommandError>,
     ) -> Result<(), CommandError> {
         if is_dry {
@@ -259,7 +261,11 @@ impl Workplace {
                 tell_plan(session, &plan(means)?.switch, json)
             });
         }
-        self.change(session, |means| {
+        self.with(|means| {
+            let (_turn, ended) = finish_pending(means, &self.stack.name, session)?;
+            if let Some(ended) = ended.filter(|it| it.entries.iter().any(is_it)) {
+                return Published::by(&ended)?.print(session, json);
+            }
             let promotion = plan(means)?;
             let switched = promotion.switch.run(means)?;
             let generation = &promotion.switch.generation;
@@ -288,16 +294,18 @@ pub fn means<'a>(store: &'a Store, client: &'a RegistryClient, watch: Watch<'a>)
     }
 }
 
-/// Ends a switch that a process did not live to end; gives the right to begin another one.
+/// Ends a switch that a process did not live to end, and gives the right to begin another one;
+/// and the switch, unless somebody else has gone on since.
 pub fn finish_pending(
     means: Means<'_>,
     stack: &str,
     session: &Session,
-) -> Result<WorkLock, CommandError> {
+) -> Result<(WorkLock, Option<Switch>), CommandError> {
     let turn = turn(means, stack)?.ok_or_else(CommandError::interrupted)?;
     let Some(switch) = pending(means.store, stack)? else {
-        return Ok(turn);
+        return Ok((turn, None));
     };
+    let begun = switch.clone();
     let Resumed {
         generation,
         switched,
@@ -315,7 +323,7 @@ pub fn finish_pending(
     }
     session.printer.note(&text);
     tell_rivals(session, &switched);
-    Ok(turn)
+    Ok((turn, passed_over.is_empty().then_some(begun)))
 }
 
 /// Tells of a switch that a process did not live to end.

@@ -6,7 +6,8 @@ use cairn_registry::Watch;
 use cairn_spec::tags::{Facts, GitRef, ImageTags, Instead, Trigger, publication};
 use cairn_stack::git;
 use cairn_stack::publish::{
-    Action, Item, LogEntry, Means, Naming, Place, PublishError, Sending, Stem, Switch, send,
+    Action, Evidence, Item, LogEntry, Means, Naming, Place, PublishError, Sending, Stem, Switch,
+    Tested, send,
 };
 use clap::Args;
 
@@ -105,16 +106,17 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     let name = &stack.loaded.stack.name;
     let places = Place::of(name, &items, &naming.targets);
     let entries = entries(means, &stack, &event.facts, &naming, &places);
+    let evidence = evidence(&done, &places);
     if args.dry_run {
         tell_pending(means, name, session)?;
-        let switch = Switch::plan(means, name, places, entries)?;
+        let switch = Switch::plan(means, name, places, entries, evidence)?;
         return tell_plan(session, &switch, args.json.json);
     }
     warn_of_changes(session, &stack);
-    let _turn = finish_pending(means, name, session)?;
+    let (_turn, _) = finish_pending(means, name, session)?;
     let sending = send(means, &items, &places)?;
     let places = complete(sending, args.best_effort, session)?;
-    let switch = Switch::plan(means, name, places, entries)?;
+    let switch = Switch::plan(means, name, places, entries, evidence)?;
     let switched = switch.run(means)?;
     session.printer.note(&format!(
         "generation {}: {}",
@@ -154,7 +156,14 @@ fn check_names(
     if chosen.iter().all(|it| it.repositories.is_empty()) {
         return Err(no_registry(&stack.loaded.stack));
     }
+    let mut left_out = chosen.iter().flat_map(|it| &it.left_out);
     let is_request = matches!(facts.trigger, Trigger::PullRequest { .. });
+    if let Some(out) = left_out.next()
+        && !instead.tags.is_empty()
+        && !is_request
+    {
+        return Err(CommandError::usage(out.reason.clone()));
+    }
     if facts.reference == GitRef::Detached && instead.tags.is_empty() && !is_request {
         let text = "nobody says what this is to be published as: the stack is on no branch of a \
                     repository, and has no tag";
@@ -245,6 +254,20 @@ fn entries(
         images: stem.images.clone(),
     });
     entries.collect()
+}
+
+/// What the images passed, as far as they have tests.
+fn evidence(done: &Done, places: &[Place]) -> Option<Evidence> {
+    let generation = &places.first()?.generation;
+    let mut tested = done.tested();
+    tested.retain(|image, tested| {
+        let mut published = places.iter().flat_map(|place| &place.generation.images);
+        *tested != Tested::default() && published.any(|it| it.name() == *image)
+    });
+    (!tested.is_empty()).then(|| Evidence {
+        generation: generation.generation.clone(),
+        images: tested,
+    })
 }
 
 /// How many files are not as the commit has them; those that git does not know are nobody's.

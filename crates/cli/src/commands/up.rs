@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use std::collections::BTreeMap;
+
 use cairn_sandbox::interrupt;
 use cairn_stack::check::{ImageCheck, junit};
+use cairn_stack::publish::Tested;
 use cairn_stack::run::{ImageState, RunReport};
 use clap::Args;
 use serde::Serialize;
@@ -218,7 +221,7 @@ impl Done {
                 Some(locks) => locks,
                 None => {
                     let run = stack.solve(command, &requests, &prepared, &engine)?;
-                    return Self::tested(stack, command, run, tests, progress, session);
+                    return Self::with_tests(stack, command, run, tests, progress, session);
                 }
             }
         };
@@ -226,10 +229,10 @@ impl Done {
         let engine = stack.engine(&requests, progress);
         let prepared = stack.prepare(&requests, &engine)?;
         let run = stack.solve(command, &requests, &prepared, &engine)?;
-        Self::tested(stack, command, run, tests, progress, session)
+        Self::with_tests(stack, command, run, tests, progress, session)
     }
 
-    fn tested(
+    fn with_tests(
         stack: &StackRun,
         command: &str,
         run: RunReport,
@@ -290,6 +293,21 @@ impl Done {
                 })
             }
         }
+    }
+
+    /// What came of the tests of each image.
+    pub fn tested(&self) -> BTreeMap<String, Tested> {
+        let checks = self.checks.iter().flatten();
+        let tested = checks.map(|check| {
+            let passed = check.tests().filter(|test| test.passed && !test.skipped);
+            let left_out = check.files.iter().filter(|file| file.left_out.is_some());
+            let tested = Tested {
+                passed: passed.count(),
+                left_out: left_out.count(),
+            };
+            (check.image.clone(), tested)
+        });
+        tested.collect()
     }
 
     fn has_tests(&self) -> bool {

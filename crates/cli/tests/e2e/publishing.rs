@@ -233,3 +233,59 @@ fn reading_moves_nothing() {
         .code(3)
         .err_has("cannot read the ledger");
 }
+
+/// DH-78 to DH-81: who may come from whom, and what it needs.
+#[test]
+fn promotion_goes_by_the_rules_of_the_spec() {
+    let Some((workshop, registry)) = stack() else {
+        return;
+    };
+    let spec = workshop.read("cairn.toml");
+    let rules = "[promote]\n\"{prefix}-stable\" = { from = \"{prefix}-main\" }\n\
+                 stable = { from = \"{prefix}-stable\", tests = true }\n";
+    workshop.write("cairn.toml", &format!("{spec}{rules}"));
+    let publish = |tag: &str| workshop.cairn(&["publish", "ml:cpu", "--tag", tag]);
+    publish("2026.2-main").success();
+    publish("2026.3-main").success();
+    publish("stable")
+        .code(2)
+        .err_has("`stable` is given by promotion only");
+    let promote = |arguments: &[&str]| workshop.cairn(&[&["promote"], arguments].concat());
+    promote(&["2026.2-main", "2026.3-stable"])
+        .code(2)
+        .err_has("`2026.3-stable` does not come from `2026.2-main`")
+        .err_has("`{prefix}-main`");
+    promote(&["2026.3-main", "stable"])
+        .code(2)
+        .err_has("allows `{prefix}-stable`");
+    promote(&["stable"])
+        .code(2)
+        .err_has("nothing that was published may become `stable`");
+    promote(&["2026.3-stable", "--dry-run"])
+        .success()
+        .err_has("2 tags would be moved");
+    promote(&["2026.3-stable"]).success();
+    promote(&["2026.2-stable"]).success();
+    // Of several sources that one which has the spec's prefix; and its tests are not known.
+    promote(&["stable"])
+        .code(2)
+        .err_has("that is not known of `ml:cpu`");
+    let test = "schemaVersion: 2.0.0\nfileExistenceTests:\n- name: word\n  path: /word\n  shouldExist: true\n";
+    workshop.write("test.yaml", test);
+    let tested = spec.replacen(
+        "variant.cpu = { suffix = \"\" }",
+        "variant.cpu = { suffix = \"\", tests = { structure = \"test.yaml\" } }",
+        1,
+    );
+    workshop.write("cairn.toml", &format!("{tested}{rules}"));
+    // The image is the same: only what is known of it is new.
+    publish("2026.3-main")
+        .success()
+        .err_has("all tags mean it already");
+    promote(&["stable"])
+        .success()
+        .err_has("`stable` means generation");
+    let log = workshop.cairn(&["log", "stable"]).success().out;
+    assert!(log.contains("promoted from 2026.3-stable"), "{log}");
+    assert!(log.contains(registry.host()), "{log}");
+}

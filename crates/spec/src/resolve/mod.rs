@@ -64,6 +64,7 @@ impl Resolver<'_> {
             lint: self.lint(file),
             lock_policy: self.lock_policy(file),
             tags: self.stack_tags(file),
+            promote: self.promote(file),
             changes: self.changes(file),
             images: self.images(file),
         }

@@ -7,6 +7,7 @@ use cairn_oci::{Platform, Reference};
 
 use super::Resolver;
 use super::merge::Merged;
+use crate::promote::{Pattern, PromotionRule};
 use crate::settings::EventKind;
 use crate::stack::{ImageName, PlatformRule, Repository};
 use crate::suggest::{nearest, quoted};
@@ -250,6 +251,43 @@ impl Resolver<'_> {
             Ok(template) => Some(template),
             Err(wrong) => {
                 self.error(written.span, wrong.message).hint(wrong.hint);
+                None
+            }
+        }
+    }
+}
+
+/// Promotion.
+impl Resolver<'_> {
+    /// The rules of promotion, in the order of the file.
+    pub(super) fn promote(&mut self, file: &SpecFile) -> Vec<PromotionRule> {
+        let mut sections: Vec<_> = file.promote.iter().flatten().collect();
+        sections.sort_by_key(|(_, section)| section.span.start);
+        let mut rules = Vec::new();
+        for (to, section) in sections {
+            let to = self.pattern(&Spanned::new(to.clone(), section.span));
+            let from = section.from.iter().flat_map(|it| &it.0);
+            let from: Vec<_> = from.map(|written| self.pattern(written)).collect();
+            if from.is_empty() {
+                self.error(section.span, "nothing may be promoted by this rule")
+                    .hint("`from` names the tags, as in `from = \"{prefix}-main\"`");
+            }
+            let from: Vec<_> = from.into_iter().flatten().collect();
+            rules.extend(to.map(|to| PromotionRule {
+                to,
+                from,
+                tests: section.tests.as_ref().is_some_and(|it| it.value),
+            }));
+        }
+        rules
+    }
+
+    fn pattern(&mut self, written: &Spanned<String>) -> Option<Spanned<Pattern>> {
+        match Pattern::parse(written) {
+            Ok(pattern) => Some(Spanned::new(pattern, written.span)),
+            Err(wrong) => {
+                self.error(written.span, wrong)
+                    .hint("`{prefix}` and the like stand for any text");
                 None
             }
         }

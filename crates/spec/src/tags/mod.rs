@@ -175,6 +175,7 @@ pub fn publication(
             [] => image_tags(id, &stack[id], facts, digest.as_deref()),
             tags => named_tags(id, &stack[id], facts, tags),
         };
+        leave_to_promotion(stack, &mut made);
         if !instead.registries.is_empty() {
             let registries = instead.registries.iter();
             let places = registries.map(|registry| stack[id].repository_at(registry));
@@ -269,6 +270,19 @@ fn named_tags(id: ImageId, image: &Image, facts: &Facts, tags: &[String]) -> Ima
         }
     }
     made
+}
+
+/// What a rule of promotion names is given by promotion only.
+fn leave_to_promotion(stack: &Stack, made: &mut ImageTags) {
+    let is_promoted = |tag: &Tag| stack.promote.iter().any(|it| it.to.fits(&tag.stem));
+    let left_out = made
+        .tags
+        .extract_if(.., |tag| is_promoted(tag))
+        .map(|tag| LeftOut {
+            reason: format!("`{}` is given by promotion only", tag.tag),
+            rule: tag.rule,
+        });
+    made.left_out.extend(left_out);
 }
 
 fn of_a_request(rule: String) -> LeftOut {

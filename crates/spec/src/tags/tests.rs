@@ -467,4 +467,9 @@ fn the_command_line_stands_in_for_the_spec() {
     assert_eq!(names(&Detached, &[], &["try"]).len(), 2);
     assert_eq!(names(&Pull("x"), &[], &["try"]), [""; 0]);
     assert_eq!(names(&main, &[], &["a b"]), [""; 0]);
+    let promoted = "[promote]\n\"{any}-good\" = { from = \"x\" }\n[image.b]\ncontext = \"b\"\n";
+    assert_eq!(
+        published(promoted, "main = [\"x\", \"x-good\"]", &Branch("main")),
+        ["ghcr.io/lab/a:x", "ghcr.io/lab/b:x"]
+    );
 }

@@ -77,6 +77,9 @@ pub struct SpecFile {
     pub defaults: Option<Defaults>,
     /// The tags that an event publishes.
     pub tags: Option<TagsSection>,
+    /// Which tags may be promoted to a tag, by that tag; `{name}` stands for any text, and for the
+    /// same text in both.
+    pub promote: Option<BTreeMap<String, Spanned<PromoteSection>>>,
     /// How changed files decide what a run is about.
     pub changes: Option<ChangesSection>,
     /// The images, by name.
@@ -175,6 +178,17 @@ pub struct TagsSection {
     pub schedule: Option<Vec<Spanned<String>>>,
     /// Tags of a run that somebody started; those of its branch without.
     pub manual: Option<Vec<Spanned<String>>>,
+}
+
+/// What may be promoted to a tag, and what it needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PromoteSection {
+    /// The tags that it may come from.
+    #[schemars(required)]
+    pub from: Option<StringOrList>,
+    /// Whether every image must have passed tests, with none left out.
+    pub tests: Option<Spanned<bool>>,
 }
 
 /// How changed files decide what a run is about. What is built is decided by content in any

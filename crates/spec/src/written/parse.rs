@@ -9,9 +9,9 @@ use super::reader::{Entry, Fields, Reader, entries, join};
 use super::value::{Spanned, StringOrList};
 use super::{
     AxisSection, BuildSection, ChangesSection, DebianSection, Defaults, EnvSection, ImageSection,
-    LockSection, MatrixSection, NamesSection, OnSection, PlatformEntry, SpecFile, StackOverlay,
-    StackSection, Surroundings, TagsSection, VariableSection, VariantSection, include, overlay,
-    shape, variables,
+    LockSection, MatrixSection, NamesSection, OnSection, PlatformEntry, PromoteSection, SpecFile,
+    StackOverlay, StackSection, Surroundings, TagsSection, VariableSection, VariantSection,
+    include, overlay, shape, variables,
 };
 use crate::sources::Sources;
 
@@ -58,6 +58,12 @@ impl Reader<'_> {
             lock: fields.get("lock").and_then(|entry| self.lock(entry)),
             defaults: self.section(&fields, "defaults", "", Self::defaults),
             tags: self.section(&fields, "tags", "", Self::tags),
+            promote: fields.get("promote").and_then(|entry| {
+                self.named(entry, "", |reader, entry, at| {
+                    let table = reader.table(entry)?;
+                    Some(reader.promote(table, at))
+                })
+            }),
             changes: self.section(&fields, "changes", "", Self::changes),
             variables: fields
                 .get("variables")
@@ -169,6 +175,14 @@ impl Reader<'_> {
             pull_request: self.strings(&fields, "pull-request"),
             schedule: self.strings(&fields, "schedule"),
             manual: self.strings(&fields, "manual"),
+        }
+    }
+
+    fn promote(&mut self, table: &Table, at: &str) -> PromoteSection {
+        let fields = self.fields(table, &shape::PROMOTE, at);
+        PromoteSection {
+            from: self.string_or_list(&fields, "from"),
+            tests: self.boolean(&fields, "tests"),
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) const FILE: Shape = Shape {
         "variables",
         "defaults",
         "tags",
+        "promote",
         "changes",
         "image",
         "env",
@@ -151,6 +152,13 @@ pub(crate) const TAGS: Shape = Shape {
     later: &[],
 };
 
+pub(crate) const PROMOTE: Shape = Shape {
+    name: "`[promote.*]`",
+    definition: Some("PromoteSection"),
+    keys: &["from", "tests"],
+    later: &[],
+};
+
 pub(crate) const CHANGES: Shape = Shape {
     name: "`[changes]`",
     definition: Some("ChangesSection"),
@@ -241,6 +249,6 @@ pub(crate) const SERVICE: Shape = Shape {
 
 /// Every kind of table.
 pub(crate) const ALL: &[Shape] = &[
-    FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, ON, PLATFORM, TAGS, CHANGES, VARIABLE, ENV,
-    DEBIAN, TESTS, SUITE, SERVICE,
+    FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, ON, PLATFORM, TAGS, PROMOTE, CHANGES,
+    VARIABLE, ENV, DEBIAN, TESTS, SUITE, SERVICE,
 ];

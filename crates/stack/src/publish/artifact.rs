@@ -41,7 +41,7 @@ pub(crate) fn read_final<T: DeserializeOwned>(
     }
 }
 
-/// Puts a document under a reference, and a copy into the store.
+/// Puts a document under a reference unless it is there, and a copy into the store.
 pub(crate) fn write(
     means: Means<'_>,
     reference: &Reference,
@@ -69,6 +69,10 @@ pub(crate) fn write(
         .store
         .set_ref(&kept_as(reference), &document.descriptor)?;
     let (client, watch) = (means.client, means.watch);
+    let known = client.look_up(reference, watch).map_err(failed)?;
+    if known.is_some_and(|known| known.digest == document.descriptor.digest) {
+        return Ok(());
+    }
     client
         .push_blob(means.store, reference, &empty, &[], watch)
         .and_then(|_| client.put_manifest(reference, &document, watch))

@@ -129,6 +129,41 @@ impl LogEntry {
     }
 }
 
+/// That images of a generation passed their tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The generation.
+    pub generation: String,
+    /// Its images.
+    pub images: BTreeMap<String, Tested>,
+}
+
+/// What came of the tests of an image, none of which failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tested {
+    /// How many passed.
+    pub passed: usize,
+    /// How many files or suites of tests were left out.
+    pub left_out: usize,
+}
+
+impl Evidence {
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a value of plain fields")
+    }
+
+    pub(crate) fn id(&self) -> String {
+        let digest = Digest::sha256(self.to_json().as_bytes());
+        digest.hex()[..NAME_DIGITS].to_owned()
+    }
+
+    /// Whether an image passed tests, and none was left out.
+    pub(crate) fn is_enough_for(&self, image: &str) -> bool {
+        let tested = self.images.get(image);
+        tested.is_some_and(|it| it.passed > 0 && it.left_out == 0)
+    }
+}
+
 /// What a tag meant, the newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TagLog {

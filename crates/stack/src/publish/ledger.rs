@@ -3,6 +3,7 @@
 //! ```text
 //! HOST/PATH/<stack>-generations:gen-<generation>               one generation
 //! HOST/PATH/<stack>-generations:log-<number>-<id>-<tag>        one time that a tag got a meaning
+//! HOST/PATH/<stack>-generations:tests-<generation>-<id>        its images passed their tests
 //! HOST/PATH/<stack>-generations:yank-<number>-<generation>     nobody should get it any more
 //! HOST/PATH/<stack>-generations:keep-<number>-<generation>     that is taken back
 //! ```
@@ -17,11 +18,12 @@ use cairn_oci::{Digest, Reference};
 use super::Means;
 use super::artifact;
 use super::error::PublishError;
-use super::generation::{Generation, LogEntry, TagLog};
+use super::generation::{Evidence, Generation, LogEntry, TagLog};
 use super::switch::few_at_a_time;
 
 const GENERATION: &str = "application/vnd.cairn.generation.v2+json";
 const ENTRY: &str = "application/vnd.cairn.log-entry.v2+json";
+const TESTS: &str = "application/vnd.cairn.tests.v2+json";
 const YANK: &str = "application/vnd.cairn.yank.v2+json";
 /// Tags up to this length stand in the names of their entries as they are.
 const TAG_SHOWN: usize = 100;
@@ -38,6 +40,8 @@ pub struct Ledger {
     place: Reference,
     entries: Vec<EntryName>,
     yanks: Vec<YankName>,
+    /// Names of evidence, whole.
+    tests: Vec<String>,
 }
 
 /// `log-<number>-<id>-<tag>`.
@@ -80,6 +84,10 @@ impl Ledger {
                 .filter_map(|tag| EntryName::parse(tag))
                 .collect(),
             yanks: tags.iter().filter_map(|tag| YankName::parse(tag)).collect(),
+            tests: tags
+                .into_iter()
+                .filter(|tag| tag.starts_with("tests-"))
+                .collect(),
         })
     }
 
@@ -160,6 +168,26 @@ impl Ledger {
         artifact::read(means, &generation_at(&self.place, name)?)
     }
 
+    /// What is known of the tests of a generation.
+    pub(crate) fn evidence(
+        &self,
+        means: Means<'_>,
+        generation: &str,
+    ) -> Result<Vec<Evidence>, PublishError> {
+        let start = format!("tests-{generation}-");
+        let of_it = self.tests.iter().filter(|name| name.starts_with(&start));
+        let mut found = Vec::new();
+        for name in of_it {
+            found.extend(artifact::read_final(means, &self.place.with_tag(name)?)?);
+        }
+        Ok(found)
+    }
+
+    /// Whether evidence is written down here.
+    pub(crate) fn has_evidence(&self, evidence: &Evidence) -> bool {
+        self.tests.contains(&evidence_name(evidence))
+    }
+
     /// Whether nobody should get a generation any more.
     pub fn is_yanked(&self, generation: &str) -> bool {
         let of_it = self.yanks.iter().filter(|it| it.generation == generation);
@@ -212,6 +240,20 @@ pub(crate) fn put_entry(
     };
     let reference = place.with_tag(&name.to_string())?;
     artifact::write(means, &reference, ENTRY, &entry.to_json())
+}
+
+/// Writes down that images passed their tests.
+pub(crate) fn put_evidence(
+    means: Means<'_>,
+    place: &Reference,
+    evidence: &Evidence,
+) -> Result<(), PublishError> {
+    let reference = place.with_tag(&evidence_name(evidence))?;
+    artifact::write(means, &reference, TESTS, &evidence.to_json())
+}
+
+fn evidence_name(evidence: &Evidence) -> String {
+    format!("tests-{}-{}", evidence.generation, evidence.id())
 }
 
 fn generation_at(place: &Reference, name: &str) -> Result<Reference, PublishError> {

@@ -24,7 +24,7 @@ mod send;
 mod switch;
 
 pub use error::PublishError;
-pub use generation::{Action, Generation, GenerationImage, LogEntry, TagLog};
+pub use generation::{Action, Evidence, Generation, GenerationImage, LogEntry, TagLog, Tested};
 pub use journal::{pending, turn};
 pub use ledger::Ledger;
 pub use naming::{Naming, Stem, Target, registries};

@@ -1,5 +1,8 @@
 //! Promotion and rollback: a tag gets a generation that the registries have. No layer moves.
 
+use cairn_spec::Stack;
+use cairn_spec::promote::{allowed, sources};
+
 use super::Means;
 use super::error::PublishError;
 use super::generation::{Action, Generation, GenerationImage, LogEntry};
@@ -18,15 +21,27 @@ pub struct Promotion {
     pub switch: Switch,
 }
 
-/// Decides how `to` comes to mean what `from` means, on every registry.
+/// Decides how `to` comes to mean what `from` means, on every registry, if the stack's rules allow
+/// it. Without `from` the rules say where it comes from.
 pub fn plan_promotion(
     means: Means<'_>,
-    stack: &str,
+    stack: &Stack,
     registries: &[String],
-    from: &str,
+    from: Option<&str>,
     to: &str,
 ) -> Result<Promotion, PublishError> {
-    let ledgers = Ledger::open_all(means, registries, stack)?;
+    let ledgers = Ledger::open_all(means, registries, &stack.name)?;
+    let from = match from {
+        Some(from) => from.to_owned(),
+        None => only_source(stack, &ledgers, to)?,
+    };
+    let from = from.as_str();
+    let rule = allowed(&stack.promote, from, to).map_err(|forbidden| {
+        let sources = forbidden.from.join("`, `");
+        PublishError::Refused(format!(
+            "`{to}` does not come from `{from}`: `[promote]` of the spec allows `{sources}`"
+        ))
+    })?;
     let said = few_at_a_time(&ledgers, |ledger| ledger.current(means, from));
     let said = said.into_iter().collect::<Result<Vec<_>, _>>()?;
     let none = |ledger: &Ledger| {
@@ -47,7 +62,65 @@ pub fn plan_promotion(
             "the generation {generation}, which `{from}` means, was yanked"
         )));
     }
-    plan(means, stack, &ledgers, entry)
+    if rule.is_some_and(|rule| rule.tests) {
+        tests_passed(means, &ledgers, &entry)?;
+    }
+    plan(means, &stack.name, &ledgers, entry)
+}
+
+/// The one tag that a tag may come from. Where there are several, that with the prefix of the
+/// spec, for those of earlier times stay in the ledger.
+fn only_source(stack: &Stack, ledgers: &[Ledger], to: &str) -> Result<String, PublishError> {
+    let mut tags: Vec<&str> = ledgers.iter().flat_map(Ledger::tags).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    let mut found = sources(&stack.promote, &tags, to);
+    if let Some(prefix) = stack.tags.prefix.as_ref().map(ToString::to_string)
+        && found.len() > 1
+        && found.iter().any(|tag| tag.starts_with(&prefix))
+    {
+        found.retain(|tag| tag.starts_with(&prefix));
+    }
+    match found.as_slice() {
+        [one] => Ok((*one).to_owned()),
+        [] => Err(PublishError::Refused(format!(
+            "nothing that was published may become `{to}` by `[promote]` of the spec; name the tag \
+             that it comes from, as in `cairn promote main {to}`"
+        ))),
+        several => Err(PublishError::Refused(format!(
+            "`{to}` may come from `{}`: name one of them",
+            several.join("`, `")
+        ))),
+    }
+}
+
+/// Every image must have passed tests.
+fn tests_passed(
+    means: Means<'_>,
+    ledgers: &[Ledger],
+    entry: &LogEntry,
+) -> Result<(), PublishError> {
+    let mut known = Vec::new();
+    for ledger in ledgers {
+        known.extend(ledger.evidence(means, &entry.generation)?);
+    }
+    let lacks = |image: &&String| !known.iter().any(|it| it.is_enough_for(image));
+    let without: Vec<&str> = entry
+        .images
+        .keys()
+        .filter(lacks)
+        .map(String::as_str)
+        .collect();
+    match without.is_empty() {
+        true => Ok(()),
+        false => Err(PublishError::Refused(format!(
+            "`{}` is given to images whose tests passed, all of them: that is not known of `{}` of \
+             generation {}",
+            entry.tag,
+            without.join("`, `"),
+            entry.generation
+        ))),
+    }
 }
 
 /// Decides how a tag comes to mean the generation before, or the one that is named.
@@ -174,7 +247,7 @@ fn plan(
     Ok(Promotion {
         tag: entry.tag.clone(),
         before: before.into_iter().flatten().next().map(|it| it.generation),
-        switch: Switch::plan(means, stack, places, vec![entry])?,
+        switch: Switch::plan(means, stack, places, vec![entry], None)?,
     })
 }
 

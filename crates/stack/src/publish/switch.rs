@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Means;
 use super::error::PublishError;
-use super::generation::{GenerationImage, LogEntry};
+use super::generation::{Evidence, GenerationImage, LogEntry};
 use super::journal;
 use super::ledger::{self, Ledger};
 use super::send::Place;
@@ -56,6 +56,8 @@ pub struct Switch {
     pub entries: Vec<LogEntry>,
     /// The registries and tags that are to be written down, by their places in these lists.
     pub news: Vec<(usize, usize)>,
+    /// What its images passed, and the registries that are to be told, by their places.
+    pub evidence: Option<(Evidence, Vec<usize>)>,
     /// The tags in the registries that mean something else now.
     pub moves: Vec<Move>,
 }
@@ -92,6 +94,7 @@ impl Switch {
         stack: &str,
         places: Vec<Place>,
         mut entries: Vec<LogEntry>,
+        evidence: Option<Evidence>,
     ) -> Result<Self, PublishError> {
         let registries: Vec<String> = places.iter().map(|it| it.registry.clone()).collect();
         let ledgers = Ledger::open_all(means, &registries, stack)?;
@@ -107,6 +110,11 @@ impl Switch {
             places,
             entries,
             news: Vec::new(),
+            evidence: evidence.map(|evidence| {
+                let lacking = |at: &usize| !ledgers[*at].has_evidence(&evidence);
+                let lacking = (0..ledgers.len()).filter(lacking).collect();
+                (evidence, lacking)
+            }),
             moves: Vec::new(),
         };
         switch.news = switch.find_news(means, &ledgers)?;
@@ -186,7 +194,8 @@ impl Switch {
 
     /// Moves the tags, and writes down what they mean.
     pub fn run(&self, means: Means<'_>) -> Result<Switched, PublishError> {
-        if self.moves.is_empty() && self.news.is_empty() {
+        let is_told = |(_, lacking): &(Evidence, Vec<usize>)| lacking.is_empty();
+        if self.moves.is_empty() && self.news.is_empty() && self.evidence.iter().all(is_told) {
             return Ok(Switched::default());
         }
         self.fetch_previous(means)?;
@@ -295,16 +304,18 @@ impl Switch {
     fn note(&self, means: Means<'_>) -> Result<(), PublishError> {
         let places: Vec<usize> = (0..self.places.len()).collect();
         let noted = few_at_a_time(&places, |&at| {
-            let mut news = self
-                .news
-                .iter()
-                .filter(|(place, _)| *place == at)
-                .peekable();
+            let place = &self.places[at];
+            let ledger = ledger::place(&place.registry, &self.stack)?;
+            if let Some((evidence, lacking)) = &self.evidence
+                && lacking.contains(&at)
+            {
+                ledger::put_evidence(means, &ledger, evidence)?;
+            }
+            let of_it = |(place, _): &&(usize, usize)| *place == at;
+            let mut news = self.news.iter().filter(of_it).peekable();
             if news.peek().is_none() {
                 return Ok(());
             }
-            let place = &self.places[at];
-            let ledger = ledger::place(&place.registry, &self.stack)?;
             ledger::put_generation(means, &ledger, &place.generation)?;
             for &(_, number) in news {
                 ledger::put_entry(means, &ledger, &self.entries[number])?;
