@@ -1,9 +1,10 @@
-//! The project's own chores: `cargo xtask tidy`, `test`, `bench`, `fuzz`, `corpus`.
+//! The project's own chores: `cargo xtask tidy`, `test`, `bench`, `campaign`, `fuzz`, `corpus`.
 //!
 //! They are Rust and not shell so that they run wherever the project builds, share one idea of the
 //! workspace, and are tested themselves.
 
 mod bench;
+mod campaign;
 mod command;
 mod corpus;
 mod error;
@@ -22,6 +23,7 @@ usage: cargo xtask <chore>
   tidy    check the invariants of the source tree
   test    everything a change must pass: format, lints, invariants, tests, conformance
   bench   measure Cairn beside the container tools that are installed (`bench --help`)
+  campaign publish, promote and roll back under fire (`campaign --help`)
   fuzz    search for inputs that break the readers (`fuzz --help`)
   corpus  check real Dockerfiles from Debian's source packages (`corpus --help`)";
 
@@ -50,6 +52,7 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         "tidy" => tidy::main(rest),
         "test" => test::main(rest),
         "bench" => bench::main(rest),
+        "campaign" => campaign::main(rest),
         "fuzz" => fuzz::main(rest),
         "corpus" => corpus::main(rest),
         "help" | "--help" | "-h" => {

@@ -221,7 +221,8 @@ fn purity(path: &str, code: &str) -> Vec<Finding> {
 }
 
 fn sockets(path: &str, code: &str) -> Vec<Finding> {
-    if crate_of(path) == "registry" {
+    // The campaigns' proxies stand between the program and a registry, and are shipped to nobody.
+    if crate_of(path) == "registry" || path.starts_with("xtask/src/campaign/") {
         return Vec::new();
     }
     SOCKETS
