@@ -16,7 +16,7 @@ use cairn_oci::{Compression, Digest};
 use cairn_store::{CacheKey, CacheRecord, ContentDigest, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::unpack;
+use super::believed;
 
 /// After all times: those that say only when a step made a file stand at it, and are new again
 /// where the layer is unpacked; the others stay as they are.
@@ -101,7 +101,8 @@ pub(crate) fn find(directory: &Path, store: &Store, key: &CacheKey) -> Option<Ca
     let snapshot = match &entry.layer {
         Some(layer) => {
             let blob = directory.join("blobs/sha256").join(layer.hex());
-            Some(unpack(store, File::open(blob).ok()?, &entry.content)?)
+            let unpacked = store.unpack_layer(File::open(blob).ok()?).ok()?;
+            Some(believed(store, unpacked, &entry.content)?)
         }
         None => None,
     };

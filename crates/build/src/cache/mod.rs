@@ -21,7 +21,6 @@ pub mod inline;
 pub mod registry;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -150,9 +149,8 @@ pub(crate) fn registries<'a>(engine: &'a Engine<'_>) -> impl Iterator<Item = &'a
     })
 }
 
-/// Unpacks a layer of a cache; `None` if it is not what was promised.
-fn unpack(store: &Store, layer: File, content: &ContentDigest) -> Option<SnapshotId> {
-    let snapshot = store.unpack_layer(layer).ok()?;
+/// What was unpacked, if it is what was promised.
+fn believed(store: &Store, snapshot: SnapshotId, content: &ContentDigest) -> Option<SnapshotId> {
     if store.snapshot_content(&snapshot).ok()? == *content {
         return Some(snapshot);
     }

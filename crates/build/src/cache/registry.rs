@@ -10,7 +10,7 @@ use cairn_registry::{Document, RegistryClient, RegistryError, Watch};
 use cairn_store::{CacheKey, CacheRecord, DOCUMENT_SIZE_MAX, SnapshotId, Store};
 
 use super::document::{ARTIFACT_TYPE, CONFIG_TYPE, CacheDocument, CacheEntry};
-use super::{inline, unpack};
+use super::{believed, inline};
 use crate::engine::Engine;
 use crate::image::record::RecordLayer;
 
@@ -187,10 +187,16 @@ impl RegistryCache {
                 self.bytes.fetch_add(bytes, Ordering::Relaxed);
             },
         };
-        let fetched = self.client.fetch_blob(store, &self.reference, layer, watch);
-        fetched.ok()?;
-        let blob = store.open_blob(&layer.digest).ok()?;
-        let snapshot = unpack(store, blob, &entry.content)?;
+        let unpacked = match store.has_blob(&layer.digest) {
+            true => store
+                .unpack_layer(store.open_blob(&layer.digest).ok()?)
+                .ok(),
+            false => {
+                let (client, reference) = (&self.client, &self.reference);
+                client.unpack_blob(store, reference, layer, watch).ok()
+            }
+        };
+        let snapshot = believed(store, unpacked?, &entry.content)?;
         store.put_record(&record(key, entry, Some(snapshot))).ok()?;
         Some(snapshot)
     }

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::thread;
 
 use cairn_oci::{Descriptor, Reference};
-use cairn_store::Store;
+use cairn_store::{SnapshotId, Store};
 use reqwest::Method;
 use reqwest::blocking::Response;
 use reqwest::header::HeaderMap;
@@ -13,6 +14,7 @@ use super::client::{Endpoint, RegistryClient};
 use super::error::RegistryError;
 use super::host::{NO_BODY, Request};
 use super::options::Watch;
+use super::pieces::{Feed, pieces};
 use crate::http::Download;
 use crate::http::error::FetchProblem;
 use crate::http::transfer::{Origin, Transfer};
@@ -37,6 +39,35 @@ impl RegistryClient {
             stream(sources, blob, &mut writer, watch)?;
             writer.finish(Some(&blob.digest))?;
             Ok(())
+        })
+    }
+
+    /// Downloads a layer and unpacks it at the same time, as one made here; the blob is not kept.
+    ///
+    /// # Errors
+    /// When no mirror and not the registry gives the bytes of the descriptor, or they are no layer.
+    pub fn unpack_blob(
+        &self,
+        store: &Store,
+        reference: &Reference,
+        blob: &Descriptor,
+        watch: Watch<'_>,
+    ) -> Result<SnapshotId, RegistryError> {
+        self.over_sources(reference, |sources| {
+            let (sender, pieces) = pieces();
+            thread::scope(|scope| {
+                let unpacker = scope.spawn(|| store.unpack_layer(pieces));
+                let streamed = stream(sources, blob, &mut Feed(sender), watch);
+                let unpacked = unpacker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                // Bytes that are not the right ones may be a layer all the same.
+                if let (Err(_), Ok(snapshot)) = (&streamed, &unpacked) {
+                    store.discard_snapshot(snapshot)?;
+                }
+                streamed?;
+                Ok(unpacked?)
+            })
         })
     }
 

@@ -24,6 +24,7 @@ mod error;
 mod host;
 mod manifest;
 mod options;
+mod pieces;
 mod place;
 mod pull;
 mod push;

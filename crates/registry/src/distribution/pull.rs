@@ -4,9 +4,9 @@
 //! The blobs are kept as they came, so that an image that builds on them goes out without
 //! compressing them again. What is in the store already is not asked for.
 
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Write};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use cairn_oci::{Descriptor, DiffId, ImageConfig, Index, Manifest, MediaType, Platform, Reference};
@@ -17,14 +17,13 @@ use super::client::{Endpoint, RegistryClient};
 use super::error::RegistryError;
 use super::manifest::Document;
 use super::options::Watch;
+use super::pieces::pieces;
 
 const LAYERS_AT_ONCE: usize = 4;
 /// Indexes may point to indexes; this deep and no deeper.
 const INDEX_DEPTH_MAX: usize = 4;
 /// BuildKit marks its attestations so; they are no images.
 const ATTESTATION: &str = "vnd.docker.reference.type";
-/// How many pieces of a layer may wait to be unpacked.
-const PIECES_WAITING: usize = 32;
 
 /// An image that was pulled: all its blobs and layers are in the store.
 #[derive(Debug, Clone)]
@@ -234,17 +233,15 @@ impl Pull<'_> {
         blob: &Descriptor,
         diff_id: &DiffId,
     ) -> Result<SnapshotId, RegistryError> {
-        let (pieces, receiver) = sync_channel(PIECES_WAITING);
+        let (sender, pieces) = pieces();
         let mut both = Both {
             blob: self.store.blob_writer()?,
-            unpacker: Some(pieces),
+            unpacker: Some(sender),
         };
         let kept = bare(blob);
         thread::scope(|scope| {
-            let unpacker = scope.spawn(|| {
-                let source = Pieces::new(receiver);
-                self.store.import_layer(source, Some(diff_id), Some(&kept))
-            });
+            let unpacker =
+                scope.spawn(|| self.store.import_layer(pieces, Some(diff_id), Some(&kept)));
             let streamed = stream(sources, blob, &mut both, self.watch);
             both.unpacker = None;
             let unpacked = unpacker
@@ -363,36 +360,6 @@ impl Write for Both {
 
     fn flush(&mut self) -> io::Result<()> {
         self.blob.flush()
-    }
-}
-
-/// The pieces of a layer as a reader.
-struct Pieces {
-    receiver: Receiver<Vec<u8>>,
-    current: Cursor<Vec<u8>>,
-}
-
-impl Pieces {
-    fn new(receiver: Receiver<Vec<u8>>) -> Pieces {
-        Pieces {
-            receiver,
-            current: Cursor::new(Vec::new()),
-        }
-    }
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let count = self.current.read(buffer)?;
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
-            }
-            match self.receiver.recv() {
-                Ok(piece) => self.current = Cursor::new(piece),
-                Err(_) => return Ok(0),
-            }
-        }
     }
 }
 
