@@ -31,7 +31,7 @@ use cairn_store::Store;
 use tempfile::TempDir;
 
 use crate::bookkeeping::write_down;
-use crate::caches::{self, CacheOptions};
+use crate::caches::{self, CacheFrom, CacheOptions};
 use crate::commands::images::open_image;
 use crate::commands::options::{BuildOptions, EventOption, StackOption};
 use crate::error::{CommandError, Kind};
@@ -136,7 +136,12 @@ impl StackRun {
         let (store, no_store_yet) = open()?;
         let mut means = Means::over(store, session, options)?;
         let platforms = std::slice::from_ref(&platform);
-        caches::open(&options.caches, &mut means, platforms, &session.printer)?;
+        let mut caches = options.caches.clone();
+        if caches.cache_from.is_empty() {
+            let named = loaded.stack.build.cache_from.iter().cloned();
+            caches.cache_from = named.map(CacheFrom::Registry).collect();
+        }
+        caches::open(&caches, &mut means, platforms, &session.printer)?;
         let policy = Policy::of(session, &loaded, event);
         let selected = policy.buildable(session, select(&loaded, images)?, !images.is_empty())?;
         if let Some(file) = &loaded.stack.build.secrets {
@@ -164,7 +169,7 @@ impl StackRun {
             again,
             started_ms: milliseconds_now(),
             is_locked: options.locked,
-            caches: options.caches.clone(),
+            caches,
             options: RequestOptions {
                 platform,
                 build_platform: host_platform(),

@@ -117,6 +117,7 @@ mod tests {
         ca = "host"
         network = "none"
         jobs = 2
+        cache-from = ["ghcr.io/lab/cache:main"]
         [lint]
         UndefinedVar = "error"
         [image.base]

@@ -11,7 +11,7 @@ use std::ops::Index;
 
 use cairn_diagnostic::Span;
 use cairn_dockerfile::lint::Level;
-use cairn_oci::Platform;
+use cairn_oci::{Platform, Reference};
 
 use crate::promote::PromotionRule;
 use crate::settings::{CaPolicy, EventKind, LockPolicy, NetworkPolicy, PackageSet, Rebuild};
@@ -61,6 +61,8 @@ pub struct BuildSettings {
     pub jobs: Option<NonZeroUsize>,
     /// A file of secrets that steps may ask for, by its path from the spec's folder.
     pub secrets: Option<Spanned<String>>,
+    /// Caches in registries whose results of steps are taken, in this order.
+    pub cache_from: Vec<Reference>,
 }
 
 /// How changed files and a commit's message decide what a run is about.

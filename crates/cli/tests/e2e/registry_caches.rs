@@ -83,10 +83,17 @@ fn another_machine_builds_a_stack_of_what_a_registry_has() {
     assert!(workshop.find_in_store("source").is_none(), "a stage beside");
     assert_eq!(digest(&workshop), made, "the same bytes");
 
-    // A changed leaf runs the leaf, on a third machine too.
+    // A changed leaf runs the leaf, on a third machine too; the spec may name the cache.
     fresh(&mut workshop, "third");
     workshop.write("app/leaf", "two");
-    ran(&up(&workshop, "--cache-from", &cache), &[" finishing\n"]);
+    let spec = workshop.read("cairn.toml");
+    let named = format!("{spec}[build]\ncache-from = [\"{name}\"]\n");
+    workshop.write("cairn.toml", &named);
+    ran(
+        &workshop.cairn(&["up", "--progress", "plain"]).success(),
+        &[" finishing\n"],
+    );
+    workshop.write("cairn.toml", &spec);
     workshop.cairn(&["run", "app", "cat", "/done"]).success();
 
     // A changed source runs what takes it; what it needs is brought then.

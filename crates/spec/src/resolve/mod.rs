@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use cairn_diagnostic::{Diagnostic, Span};
-use cairn_oci::Platform;
+use cairn_oci::{Platform, Reference};
 
 use crate::settings::{CaPolicy, LockPolicy, NetworkPolicy, Rebuild};
 use crate::sources::Sources;
@@ -129,7 +129,21 @@ impl Resolver<'_> {
             network: network.unwrap_or(NetworkPolicy::Host),
             jobs,
             secrets: section.secrets.clone(),
+            cache_from: self.caches(section),
         }
+    }
+
+    fn caches(&mut self, section: &BuildSection) -> Vec<Reference> {
+        let mut caches = Vec::new();
+        for written in section.cache_from.iter().flatten() {
+            match written.value.parse() {
+                Ok(reference) => caches.push(reference),
+                Err(error) => {
+                    self.error(written.span, format!("`cache-from`: {error}"));
+                }
+            }
+        }
+        caches
     }
 
     fn ca(&mut self, written: Option<&Spanned<String>>) -> Spanned<CaPolicy> {

@@ -177,6 +177,7 @@ epoch = -1
 ca = "hots"
 network = "hots"
 jobs = 0
+cache-from = ["ghcr.io/lab/cache:main", "Lab cache"]
 [lock]
 policy = "lax"
 [image.Base]
@@ -203,17 +204,18 @@ debian = { packages = [] }
             "f:8:6: `ca` must be `host`, `none` or the path of a PEM file",
             "f:9:11: `network` cannot be `hots`",
             "f:10:8: `jobs` must be at least 1",
-            "f:12:10: `lock` cannot be `lax`",
-            "f:13:8: `Base` cannot name an image",
-            "f:14:11: `context` must not be empty",
-            "f:15:8: image `none` does not say how it is made",
-            "f:17:11: image `both` has both a `context` and `debian`",
-            "f:20:10: `target` has no effect here",
-            "f:21:14: `args` has no effect here",
-            "f:22:44: `git=1` is not the name of a package",
-            "f:22:63: a mirror is an address",
-            "f:22:91: `variant` cannot be `mini`",
-            "f:24:1: image `old` does not say which Debian",
+            "f:11:41: `cache-from`: `Lab cache` is no image reference: bad repository name",
+            "f:13:10: `lock` cannot be `lax`",
+            "f:14:8: `Base` cannot name an image",
+            "f:15:11: `context` must not be empty",
+            "f:16:8: image `none` does not say how it is made",
+            "f:18:11: image `both` has both a `context` and `debian`",
+            "f:21:10: `target` has no effect here",
+            "f:22:14: `args` has no effect here",
+            "f:23:44: `git=1` is not the name of a package",
+            "f:23:63: a mirror is an address",
+            "f:23:91: `variant` cannot be `mini`",
+            "f:25:1: image `old` does not say which Debian",
         ]
     );
 }

@@ -225,6 +225,10 @@ pub struct BuildSection {
     /// A file of secrets that steps may ask for with `RUN --mount=type=secret`: TOML, a line
     /// `NAME = "value"` for each. Keep it out of the repository.
     pub secrets: Option<Spanned<String>>,
+    /// Caches in registries, and images that carry their own, whose results of steps are taken:
+    /// `ghcr.io/lab/cache:main`. `--cache-from` on the command line takes their place.
+    #[schemars(rename = "cache-from")]
+    pub cache_from: Option<Vec<Spanned<String>>>,
 }
 
 /// What happens when a locked package has disappeared.

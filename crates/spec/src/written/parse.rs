@@ -128,6 +128,7 @@ impl Reader<'_> {
             network: self.string(&fields, "network"),
             jobs: self.integer(&fields, "jobs"),
             secrets: self.path(&fields, "secrets"),
+            cache_from: self.strings(&fields, "cache-from"),
         }
     }
 

@@ -47,7 +47,7 @@ pub(crate) const STACK: Shape = Shape {
 pub(crate) const BUILD: Shape = Shape {
     name: "`[build]`",
     definition: Some("BuildSection"),
-    keys: &["ca", "network", "jobs", "secrets"],
+    keys: &["ca", "network", "jobs", "secrets", "cache-from"],
     later: &[],
 };
 
