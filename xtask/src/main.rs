@@ -1,4 +1,5 @@
-//! The project's own chores: `cargo xtask tidy`, `test`, `bench`, `campaign`, `fuzz`, `corpus`.
+//! The project's own chores: `cargo xtask tidy`, `test`, `bench`, `campaign`, `fuzz`, `corpus`,
+//! `oracle`.
 //!
 //! They are Rust and not shell so that they run wherever the project builds, share one idea of the
 //! workspace, and are tested themselves.
@@ -9,6 +10,7 @@ mod command;
 mod corpus;
 mod error;
 mod fuzz;
+mod oracle;
 mod test;
 mod tidy;
 mod workspace;
@@ -25,7 +27,8 @@ usage: cargo xtask <chore>
   bench   measure Cairn beside the container tools that are installed (`bench --help`)
   campaign publish, promote and roll back under fire (`campaign --help`)
   fuzz    search for inputs that break the readers (`fuzz --help`)
-  corpus  check real Dockerfiles from Debian's source packages (`corpus --help`)";
+  corpus  check real Dockerfiles from Debian's source packages (`corpus --help`)
+  oracle  hold plans of made-up stacks against builds from nothing (`oracle --help`)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -55,6 +58,7 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         "campaign" => campaign::main(rest),
         "fuzz" => fuzz::main(rest),
         "corpus" => corpus::main(rest),
+        "oracle" => oracle::main(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -49,7 +49,7 @@ pub enum Cause {
     New,
     /// An input is not what it was when this step last ran.
     Changed {
-        /// The first input that differs.
+        /// The first input that differs: of the step, or of one below it that was found.
         difference: Difference,
         /// Where the difference lies in files of a context: some of those that differ.
         files: Vec<String>,
@@ -110,7 +110,13 @@ fn plan_once(graph: &Graph, engine: &Engine<'_>, taker: &Taker<'_>) -> GraphPlan
         decisions: BTreeMap::new(),
     };
     for (id, vertex) in graph.iter() {
-        let decision = decide(id, vertex, engine, taker, &plan);
+        let mut decision = decide(id, vertex, engine, taker, &plan);
+        if let Decision::Run(Cause::Changed { difference, .. }) = &decision
+            && difference.input == "base"
+            && let Some(below) = cause_below(graph, vertex, engine, taker, &plan)
+        {
+            decision = Decision::Run(below);
+        }
         plan.decisions.insert(id, decision);
     }
     plan
@@ -150,6 +156,35 @@ fn decide(
         return Decision::Reuse(Arc::new(base.with(layer)));
     }
     Decision::Run(cause(engine, taker, id, vertex, &inputs, &known))
+}
+
+/// What differs in the steps that a vertex builds on, although each was found: some are those of
+/// an earlier build than the last one.
+fn cause_below(
+    graph: &Graph,
+    vertex: &Vertex,
+    engine: &Engine<'_>,
+    taker: &Taker<'_>,
+    plan: &GraphPlan,
+) -> Option<Cause> {
+    let known = |input: VertexId| match plan.decision(input) {
+        Decision::Reuse(filesystem) => filesystem.clone(),
+        _ => unreachable!("all that is below was found"),
+    };
+    let mut next = vertex.base.vertex();
+    while let Some(id) = next {
+        let below = graph.vertex(id);
+        if graph.is_step(id) {
+            let inputs = taker.inputs(engine, id, below, &known).ok()?;
+            if let found @ Cause::Changed { .. } = cause(engine, taker, id, below, &inputs, &known)
+                && !matches!(&found, Cause::Changed { difference, .. } if difference.input == "base")
+            {
+                return Some(found);
+            }
+        }
+        next = below.base.vertex();
+    }
+    None
 }
 
 /// Finds the layer that a key stands for: `Some(None)` if it is known to make none. A cache in a

@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cairn_diagnostic::Diagnostic;
-use cairn_store::CacheKey;
+use cairn_store::{CacheKey, CacheRecord, StoreError};
 
 use crate::assemble::assemble;
 use crate::cache;
 use crate::cache::inline::InlineEntry;
 use crate::engine::Engine;
-use crate::event::{Event, VertexId, VertexInfo};
+use crate::event::{Event, Outcome, VertexId, VertexInfo};
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
 use crate::graph::{Graph, Op, Vertex};
 use crate::image::record::ImageRecord;
 use crate::lint::{self, Warnings};
 use crate::lower::{Lowered, LoweredImage, lower};
-use crate::plan::{Decision, GraphPlan, plan};
+use crate::plan::{Decision, GraphPlan, plan, position};
 use crate::request::ImageRequest;
 use crate::resolve::ImageSource;
 use crate::solve::{Solved, SolvedStep, solve};
@@ -54,6 +54,11 @@ pub fn prepare<'a>(
         warnings,
         taker,
     })
+}
+
+fn is_all_there(vertex: &Vertex, solved: &Solved) -> bool {
+    let mut inputs = vertex.inputs().into_iter();
+    inputs.all(|input| solved.results.contains_key(&input))
 }
 
 /// Steps that want more than they are allowed.
@@ -217,6 +222,42 @@ impl Prepared<'_> {
             });
         }
         Ok(entries)
+    }
+
+    /// Makes the steps that were found for an image count as those that ran last: the next plan
+    /// compares with what the image is now, not with what was built in between.
+    pub fn remember(
+        &self,
+        image: &LoweredImage,
+        solved: &Solved,
+        engine: &Engine<'_>,
+    ) -> Result<(), StoreError> {
+        let result_of = |input: VertexId| solved.results[&input].clone();
+        let graph = &self.lowered.graph;
+        for id in self.vertices_of(image) {
+            let ran = solved.steps.iter().find(|step| step.vertex == id);
+            let has_run = ran.is_some_and(|step| matches!(step.outcome, Outcome::Done { .. }));
+            let vertex = graph.vertex(id);
+            if has_run || !graph.is_step(id) || !is_all_there(vertex, solved) {
+                continue;
+            }
+            let Ok(inputs) = self.taker.inputs(engine, id, vertex, &result_of) else {
+                continue;
+            };
+            let place = position(vertex);
+            let last = engine.store.get_record(&place);
+            if last.is_some_and(|last| last.inputs == inputs.0) {
+                continue;
+            }
+            if let Some(record) = engine.store.get_record(&inputs.key()) {
+                let record = CacheRecord {
+                    key: place,
+                    ..record
+                };
+                engine.store.put_record(&record)?;
+            }
+        }
+        Ok(())
     }
 
     /// All vertices that an image needs, in topological order.

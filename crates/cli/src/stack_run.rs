@@ -419,8 +419,12 @@ impl StackRun {
             return Some(record.clone());
         }
         let id = self.loaded.stack.exact(name)?;
-        let name = self.loaded.stack[id].name.to_string();
-        open_image(&self.means.store, &name).ok()
+        self.last_built(&self.loaded.stack[id].name.to_string())
+    }
+
+    /// What the name of an image means in the store.
+    pub fn last_built(&self, name: &str) -> Option<ImageRecord> {
+        open_image(&self.means.store, name).ok()
     }
 
     fn conditions(&self, session: &Session) -> Conditions {

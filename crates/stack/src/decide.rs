@@ -60,6 +60,8 @@ pub enum ReasonKind {
     Word,
     /// A flag.
     Flag,
+    /// Its name does not mean this image yet.
+    Name,
     /// No change concerns it.
     Unconcerned,
 }
@@ -197,7 +199,7 @@ fn concerned(
     reasons
 }
 
-fn reason(kind: ReasonKind, because: String, place: Option<(String, usize)>) -> Reason {
+pub(crate) fn reason(kind: ReasonKind, because: String, place: Option<(String, usize)>) -> Reason {
     Reason {
         kind,
         because,
@@ -299,7 +301,7 @@ pub fn decide(
         }
         match range.concerned.get(&id) {
             Some(reason) => image.reasons.push(reason.clone()),
-            None if image.decision == ImageDecision::Build
+            None if matches!(image.decision, ImageDecision::Build | ImageDecision::Maybe)
                 && !again.contains_key(&id)
                 && !is_known_to_differ(&image.steps) =>
             {

@@ -25,6 +25,7 @@ pub mod lockfile;
 pub mod plan;
 pub mod publish;
 pub mod request;
+pub mod retag;
 pub mod run;
 pub mod single;
 pub mod structure;

@@ -56,8 +56,12 @@ pub struct ImagePlan {
 pub enum ImageDecision {
     /// At least one of its steps runs.
     Build,
-    /// Everything is there.
+    /// It copies from an image that is built: its steps run unless what they copy is as before.
+    Maybe,
+    /// Everything is there, and the image is the one that was built last.
     Reuse,
+    /// Everything is there, but its name means another image: no step runs.
+    Retag,
     /// Nothing is known of it, and no change concerns it.
     Skip,
 }
@@ -142,10 +146,16 @@ fn image_plan(
 ) -> ImagePlan {
     let vertices = prepared.vertices_of(image);
     let open = |id: &VertexId| !matches!(prepared.plan.decision(*id), Decision::Reuse(_));
-    let decision = if vertices.iter().any(open) {
+    let is_own = |id: &VertexId| {
+        let runs = !matches!(prepared.plan.decision(*id), Decision::After(_));
+        runs && prepared.lowered.graph.vertex(*id).origin.image == image.name
+    };
+    let decision = if !vertices.iter().any(open) {
+        ImageDecision::Reuse
+    } else if vertices.iter().any(|id| open(id) && is_own(id)) || runs_below(prepared, image) {
         ImageDecision::Build
     } else {
-        ImageDecision::Reuse
+        ImageDecision::Maybe
     };
     let steps = vertices
         .into_iter()
@@ -159,6 +169,20 @@ fn image_plan(
         steps,
         tests: Vec::new(),
     }
+}
+
+/// Whether a step runs that the image, or what it builds on, lies on. What is only copied from
+/// another image may turn out to be as it was.
+fn runs_below(prepared: &Prepared<'_>, image: &LoweredImage) -> bool {
+    let mut next = image.fs.vertex();
+    while let Some(id) = next {
+        let decision = prepared.plan.decision(id);
+        if matches!(decision, Decision::Run(_) | Decision::Broken(_)) {
+            return true;
+        }
+        next = prepared.lowered.graph.vertex(id).base.vertex();
+    }
+    false
 }
 
 /// The images that are there without running anything.
@@ -187,11 +211,17 @@ fn step_plan(prepared: &Prepared<'_>, id: VertexId) -> StepPlan {
         Decision::After(_) => {
             let root = prepared.plan.root_cause(id);
             let first = &prepared.lowered.graph.vertex(root).origin;
-            let because = if first.image == origin.image {
+            let mut because = if first.image == origin.image {
                 format!("it builds on `{}`", first.title)
             } else {
                 format!("it builds on `{}` of {}", first.title, first.image)
             };
+            // Within an image the step itself is told above.
+            if let Decision::Run(why) = prepared.plan.decision(root)
+                && first.image != origin.image
+            {
+                because.push_str(&format!(": {}", in_words(why)));
+            }
             StepAction::After { because }
         }
         Decision::Broken(error) => StepAction::Broken {

@@ -7,6 +7,7 @@ use cairn_build::engine::Engine;
 use cairn_build::event::{Event, Outcome};
 use cairn_build::failure::Failure;
 use cairn_build::image::ImageRecord;
+use cairn_build::image::source::StoreImages;
 use cairn_build::lint::Warnings;
 use cairn_build::lower::LoweredImage;
 use cairn_build::run::Prepared;
@@ -148,6 +149,13 @@ fn finish_image(
         record.results = prepared.inline(engine, image, solved).unwrap_or_default();
     }
     let names = names.get(&image.name).map_or(&[][..], Vec::as_slice);
+    let images = StoreImages {
+        store: engine.store,
+    };
+    let last = names.first().and_then(|name| images.find(name).ok()?);
+    if last.is_none_or(|last| last.content() != record.content()) {
+        prepared.remember(image, solved, engine)?;
+    }
     record.save(engine.store, names)?;
     let ran = solved
         .steps

@@ -21,6 +21,9 @@ struct RefRecord {
     target: Descriptor,
 }
 
+/// What the file of a name begins with that is too long to be readable; it stands in no other.
+const HASHED: &str = "+";
+
 impl Store {
     /// Makes a name point to something, durably. A name that points there already is left alone.
     ///
@@ -85,6 +88,30 @@ impl Store {
         Ok(refs)
     }
 
+    /// The names that begin so, with what they point to, sorted by name. Of others no file is read
+    /// whose name tells.
+    pub fn list_refs_of(&self, beginning: &str) -> Result<Vec<(String, Descriptor)>, StoreError> {
+        let directory = self.layout().part("refs");
+        let path = self.ref_path(beginning);
+        let escaped = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let mut refs = Vec::new();
+        for entry in fs::read_dir(&directory).at("read", &directory)? {
+            let entry = entry.at("read", &directory)?;
+            let file = entry.file_name();
+            let file = file.as_encoded_bytes();
+            if !file.starts_with(escaped) && !file.starts_with(HASHED.as_bytes()) {
+                continue;
+            }
+            let bytes = read_if_there(&entry.path())?.unwrap_or_default();
+            let record = record_file::parse::<RefRecord>(KIND, &bytes);
+            if let Some(record) = record.filter(|record| record.name.starts_with(beginning)) {
+                refs.push((record.name, record.target));
+            }
+        }
+        refs.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(refs)
+    }
+
     fn write_unfinished_ref(&self, name: &str, target: &Descriptor) -> Result<PathBuf, StoreError> {
         let record = RefRecord {
             name: name.into(),
@@ -119,8 +146,7 @@ fn file_name(name: &str) -> String {
     if readable.len() <= READABLE_LENGTH_MAX && !readable.is_empty() {
         return readable;
     }
-    // `+` never stands in a readable name.
-    format!("+{}", blake3::hash(name.as_bytes()).to_hex())
+    format!("{HASHED}{}", blake3::hash(name.as_bytes()).to_hex())
 }
 
 #[cfg(test)]
@@ -131,6 +157,30 @@ mod tests {
 
     fn target(text: &str) -> Descriptor {
         Descriptor::of(MediaType::OciManifest, text.as_bytes())
+    }
+
+    #[test]
+    fn names_are_listed_by_their_beginning() {
+        let (_home, store) = fixture();
+        let long = format!("host/lab/{}:1", "x".repeat(300));
+        for name in [
+            "host/lab/a:1",
+            "host/lab/a@sha256:00",
+            "host/lab/b:1",
+            &long,
+        ] {
+            store.set_ref(name, &target(name)).unwrap();
+        }
+        let names = |beginning: &str| -> Vec<String> {
+            let refs = store.list_refs_of(beginning).unwrap();
+            refs.into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(
+            names("host/lab/a"),
+            ["host/lab/a:1", "host/lab/a@sha256:00"]
+        );
+        assert_eq!(names("host/lab/x"), [long.as_str()]);
+        assert_eq!(names("host").len(), 4);
     }
 
     #[test]

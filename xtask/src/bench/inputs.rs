@@ -13,7 +13,7 @@ use super::stack;
 use crate::error::ChoreError;
 
 /// The base image's name, the same for every engine.
-pub(super) const BASE: &str = "localhost/cairn-bench-busybox:1";
+pub(crate) const BASE: &str = "localhost/cairn-bench-busybox:1";
 
 /// One MiB.
 const MIB: u64 = 1 << 20;
@@ -51,6 +51,10 @@ pub(super) struct Inputs {
     pub(super) many_files: Recipe,
     /// `COPY .` of 50,000 files and 500 MB.
     pub(super) large_context: Recipe,
+    /// A stack of 200 images with 100 context files each.
+    pub(super) wide_stack: PathBuf,
+    /// A stack of one image with 200 command tests.
+    pub(super) tested_stack: PathBuf,
 }
 
 impl Inputs {
@@ -63,7 +67,15 @@ impl Inputs {
         if wants("copy-") {
             write_large_context(&context, scaled(CONTEXT_FILES, options.scale))?;
         }
+        if wants("plan-") {
+            write_wide_stack(&folder.join("wide"), options.scale)?;
+        }
+        if wants("tests-") {
+            write_tested_stack(&folder.join("tested"), options.scale)?;
+        }
         Ok(Self {
+            wide_stack: folder.join("wide"),
+            tested_stack: folder.join("tested"),
             base_layout: base.layout,
             base_tar: base.tar,
             stack: folder.join("stack"),
@@ -116,8 +128,56 @@ fn write_large_context(folder: &Path, files: u64) -> Result<(), ChoreError> {
     Ok(())
 }
 
+/// Twenty chains of ten images, each with a hundred small files of its own.
+fn write_wide_stack(folder: &Path, scale: f64) -> Result<(), ChoreError> {
+    const CHAIN: u64 = 10;
+    let mut spec = "[stack]\nname = \"wide\"\n".to_owned();
+    let mut random = Random::new(3);
+    let mut bytes = Vec::new();
+    for image in 0..scaled(200, scale) {
+        let name = format!("wide-{image}");
+        let parent = match image % CHAIN {
+            0 => BASE.to_owned(),
+            _ => format!("wide-{}", image - 1),
+        };
+        spec.push_str(&format!("[image.{name}]\ncontext = \"{name}\"\n"));
+        let dockerfile = format!(
+            "FROM {parent}\nCOPY files /opt/{name}/files\nRUN echo {name} > /opt/{name}/name\n"
+        );
+        write_file(
+            &folder.join(&name).join("Dockerfile"),
+            dockerfile.as_bytes(),
+        )?;
+        for file in 0..100 {
+            random.mixed_bytes(256, &mut bytes);
+            write_file(
+                &folder.join(format!("{name}/files/{}/{file}", file / 25)),
+                &bytes,
+            )?;
+        }
+    }
+    write_file(&folder.join("cairn.toml"), spec.as_bytes())
+}
+
+fn write_tested_stack(folder: &Path, scale: f64) -> Result<(), ChoreError> {
+    let spec = "[stack]\nname = \"tested\"\n[image.tested]\ncontext = \".\"\n\
+                tests = { structure = \"structure.yaml\" }\n";
+    write_file(&folder.join("cairn.toml"), spec.as_bytes())?;
+    write_file(
+        &folder.join("Dockerfile"),
+        format!("FROM {BASE}\n").as_bytes(),
+    )?;
+    let mut tests = "schemaVersion: 2.0.0\ncommandTests:\n".to_owned();
+    for number in 0..scaled(200, scale) {
+        tests.push_str(&format!(
+            "- name: says {number}\n  command: echo\n  args: ['{number}']\n  expectedOutput: ['{number}']\n"
+        ));
+    }
+    write_file(&folder.join("structure.yaml"), tests.as_bytes())
+}
+
 /// Writes a file and the folders above it.
-pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ChoreError> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ChoreError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(ChoreError::file(folder))?;
     }
@@ -137,10 +197,10 @@ fn scaled(count: u64, scale: f64) -> u64 {
 
 /// SplitMix64: eight lines, and the same numbers everywhere.
 #[derive(Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -150,6 +210,17 @@ impl Random {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// A number below a limit, which is not 0.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        let limit = limit as u64;
+        usize::try_from(self.next() % limit).unwrap_or(0)
+    }
+
+    /// A word that no other call gives.
+    pub(crate) fn word(&mut self) -> String {
+        format!("w{:016x}", self.next())
     }
 
     /// Fills `bytes` with half noise and half words: about as compressible as source and data are.

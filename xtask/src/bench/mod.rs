@@ -16,10 +16,19 @@ mod report;
 mod scenarios;
 mod stack;
 
+use std::path::{Path, PathBuf};
+
 use crate::error::ChoreError;
 use engines::Engine;
 use options::Options;
 use report::Samples;
+
+pub(crate) use inputs::{BASE, Random, write_file};
+
+/// Writes the base image of made-up stacks as an OCI layout below a folder.
+pub(crate) fn write_base(folder: &Path) -> Result<PathBuf, ChoreError> {
+    Ok(layout::write(folder)?.layout)
+}
 
 /// `cargo xtask bench`.
 pub(crate) fn main(arguments: &[String]) -> Result<(), ChoreError> {

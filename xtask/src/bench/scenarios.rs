@@ -28,6 +28,14 @@ pub(super) const ROWS: &[(&str, &str)] = &[
         "COPY . of 50,000 files and 500 MB, nothing cached",
     ),
     ("copy-50k-noop", "the same, nothing changed"),
+    (
+        "plan-200",
+        "plan of 200 images with 20,000 context files, nothing changed; Cairn alone",
+    ),
+    (
+        "tests-200",
+        "200 command tests of container-structure-test; Cairn alone",
+    ),
 ];
 
 /// A container start is too short to measure alone.
@@ -75,6 +83,16 @@ const SCENARIOS: &[Scenario] = &[
         name: "copy-50k",
         rows: &["copy-50k-cold", "copy-50k-noop"],
         run: large_context,
+    },
+    Scenario {
+        name: "plan-200",
+        rows: &["plan-200"],
+        run: plan,
+    },
+    Scenario {
+        name: "tests-200",
+        rows: &["tests-200"],
+        run: tests,
     },
 ];
 
@@ -171,8 +189,36 @@ fn large_context(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, Chore
     ])
 }
 
+fn plan(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    let mut plan = engine.plan(&inputs.wide_stack);
+    if plan.is_empty() {
+        return Ok(Vec::new());
+    }
+    engine.ensure_base()?;
+    measure(&mut engine.build_all(&inputs.wide_stack), &engine.daemons())?;
+    // A file that is too new is read again, and 20,000 were just written.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    measure(&mut engine.plan(&inputs.wide_stack), &engine.daemons())?;
+    let cost = measure(&mut plan, &engine.daemons())?;
+    Ok(vec![("plan-200", cost)])
+}
+
+fn tests(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    let mut test = engine.test_again(&inputs.tested_stack);
+    if test.is_empty() {
+        return Ok(Vec::new());
+    }
+    engine.ensure_base()?;
+    measure(
+        &mut engine.build_all(&inputs.tested_stack),
+        &engine.daemons(),
+    )?;
+    let cost = measure(&mut test, &engine.daemons())?;
+    Ok(vec![("tests-200", cost)])
+}
+
 #[cfg(test)]
-mod tests {
+mod row_tests {
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::command;
 use crate::error::ChoreError;
-use crate::{tidy, workspace};
+use crate::{oracle, tidy, workspace};
 
 /// How a step ended when it did not fail.
 pub(crate) enum Outcome {
@@ -63,6 +63,11 @@ const STEPS: &[Step] = &[
         name: "users",
         what: "the tests that touch the kernel, as ordinary users (CAIRN_TEST_USERS)",
         run: users::run,
+    },
+    Step {
+        name: "oracle",
+        what: "some plans of made-up stacks, held against builds from nothing",
+        run: oracle,
     },
     Step {
         name: "conformance",
@@ -135,6 +140,13 @@ fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(root).args(arguments);
     cargo
+}
+
+/// A short campaign; `cargo xtask oracle` is the long one.
+fn oracle(_: &Path) -> Result<Outcome, ChoreError> {
+    const MUTATIONS: &str = "8";
+    oracle::main(&["--mutations".to_owned(), MUTATIONS.to_owned()])?;
+    Ok(Outcome::Passed)
 }
 
 fn format(root: &Path) -> Result<Outcome, ChoreError> {

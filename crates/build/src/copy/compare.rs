@@ -16,7 +16,7 @@ const NAMES_MAX: usize = 10;
 const READ_MAX: u64 = 16 << 20;
 
 /// Names files of the selection that are new or other than in `earlier`, the changeset that an
-/// earlier copy to the same destination made; if there is none, files that are gone.
+/// earlier copy to the same destination made, and files that are gone.
 pub fn changed_files(
     tree: &dyn SourceTree,
     selection: &Selection,
@@ -39,7 +39,7 @@ pub fn changed_files(
             present.insert(copied);
         }
     }
-    if changed.is_empty() {
+    if changed.len() < NAMES_MAX {
         let top = earlier.join(dest.trim_matches('/'));
         missing_below(&top, earlier, &present, &mut changed);
     }

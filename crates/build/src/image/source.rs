@@ -71,7 +71,7 @@ impl StoreImages<'_> {
             return Ok(None);
         };
         let mut best = None;
-        for (name, descriptor) in self.store.list_refs()? {
+        for (name, descriptor) in self.store.list_refs_of(&wanted.name())? {
             let same = name
                 .parse::<cairn_oci::Reference>()
                 .is_ok_and(|known| known.name() == wanted.name());

@@ -9,6 +9,7 @@ use cairn_stack::decide::{Range, decide, since};
 use cairn_stack::plan::{
     ImageDecision, ImagePlan, PlanReport, StepAction, StepPlan, records, report,
 };
+use cairn_stack::retag::compare;
 use clap::Args;
 use serde::Serialize;
 
@@ -63,7 +64,10 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     let engine = stack.engine(&requests, &NoEvents);
     let prepared = stack.prepare(&requests, &engine)?;
     let mut plan = report(&prepared, &engine);
-    tests(&mut plan, &stack, &records(&prepared))?;
+    let records = records(&prepared);
+    let last = |name: &str| stack.last_built(name);
+    compare(&mut plan, &records, &last, &stack.means.store);
+    tests(&mut plan, &stack, &records)?;
     let range = match &args.since {
         Some(revision) => Some(range(args, session, &stack, revision)?),
         None => None,
@@ -121,7 +125,8 @@ fn range(
 /// One job for each image to build, with why.
 fn matrix<'a>(plan: &'a PlanReport, stack: &StackRun) -> Matrix<'a> {
     let built = plan.images.iter();
-    let built = built.filter(|image| image.decision == ImageDecision::Build);
+    let is_built = |decision| matches!(decision, ImageDecision::Build | ImageDecision::Maybe);
+    let built = built.filter(|image| is_built(image.decision));
     let jobs = built.map(|image| Job {
         image: &image.image,
         platform: stack.loaded.platform.to_string(),
@@ -173,6 +178,8 @@ fn image_lines(image: &ImagePlan) -> Vec<Line> {
     let (word, tone) = match image.decision {
         ImageDecision::Build => ("build", Tone::Busy),
         ImageDecision::Reuse => ("reuse", Tone::Good),
+        ImageDecision::Maybe => ("maybe", Tone::Plain),
+        ImageDecision::Retag => ("retag", Tone::Good),
         ImageDecision::Skip => ("skip", Tone::Dim),
     };
     let name = sanitize::name(&image.image);

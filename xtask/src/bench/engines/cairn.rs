@@ -79,6 +79,24 @@ impl Engine for Cairn {
         vec![build]
     }
 
+    fn build_all(&self, stack: &Path) -> Vec<Command> {
+        let mut build = self.command(&["build", "--progress", "quiet", "--stack"]);
+        build.arg(stack);
+        vec![build]
+    }
+
+    fn plan(&self, stack: &Path) -> Vec<Command> {
+        let mut plan = self.command(&["plan", "--stack"]);
+        plan.arg(stack);
+        vec![plan]
+    }
+
+    fn test_again(&self, stack: &Path) -> Vec<Command> {
+        let mut test = self.command(&["test", "--again", "--progress", "quiet", "--stack"]);
+        test.arg(stack);
+        vec![test]
+    }
+
     fn start(&self, image: &str) -> Vec<Command> {
         vec![self.command(&["run", image, "true"])]
     }

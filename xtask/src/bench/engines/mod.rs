@@ -53,6 +53,21 @@ pub(super) trait Engine {
     /// Builds one image and writes it as an OCI archive with gzip layers.
     fn build_archive(&self, recipe: &Recipe, archive: &Path) -> Vec<Command>;
 
+    /// Builds every image of the stack in a folder.
+    fn build_all(&self, _stack: &Path) -> Vec<Command> {
+        Vec::new()
+    }
+
+    /// Says what a build of the stack in a folder would do.
+    fn plan(&self, _stack: &Path) -> Vec<Command> {
+        Vec::new()
+    }
+
+    /// Runs the structure tests of the stack in a folder, whatever is known of them.
+    fn test_again(&self, _stack: &Path) -> Vec<Command> {
+        Vec::new()
+    }
+
     /// Runs `true` in a new container of an image, which is removed afterwards.
     fn start(&self, image: &str) -> Vec<Command>;
 }

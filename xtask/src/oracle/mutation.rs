@@ -1,0 +1,195 @@
+//! Changes of a stack, each with what a cause must name.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::stack::Stack;
+use crate::bench::{Random, write_file};
+use crate::error::ChoreError;
+
+/// What is changed about one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    EditFile,
+    AddFile,
+    RemoveFile,
+    ModeOfFile,
+    EditStep,
+    Setting,
+    Default,
+    Variable,
+    Label,
+    Tool,
+    // From here on nothing changes that an image could hold.
+    TouchFile,
+    SameText,
+    IgnoredFile,
+    UnusedFile,
+    Remark,
+    Nothing,
+}
+
+const KINDS: [Kind; 16] = [
+    Kind::EditFile,
+    Kind::AddFile,
+    Kind::RemoveFile,
+    Kind::ModeOfFile,
+    Kind::EditStep,
+    Kind::Setting,
+    Kind::Default,
+    Kind::Variable,
+    Kind::Label,
+    Kind::Tool,
+    Kind::TouchFile,
+    Kind::SameText,
+    Kind::IgnoredFile,
+    Kind::UnusedFile,
+    Kind::Remark,
+    Kind::Nothing,
+];
+
+/// One change.
+#[derive(Debug)]
+pub(super) struct Mutation {
+    kind: Kind,
+    image: usize,
+    file: usize,
+    /// What a cause must say.
+    token: String,
+    /// The names of the image and of all that the change may reach through it.
+    name: String,
+}
+
+impl Mutation {
+    /// Chooses a change that the stack allows.
+    pub(super) fn choose(stack: &Stack, random: &mut Random) -> Self {
+        loop {
+            let kind = KINDS[random.below(KINDS.len())];
+            let at = random.below(stack.images.len());
+            let image = &stack.images[at];
+            let is_possible = match kind {
+                Kind::RemoveFile => image.files.len() > 1,
+                Kind::Default => image.setting.is_none(),
+                Kind::Setting => image.setting.is_some(),
+                Kind::Tool => image.tool.is_some(),
+                _ => true,
+            };
+            if !is_possible {
+                continue;
+            }
+            let file = random.below(image.files.len());
+            return Self {
+                kind,
+                image: at,
+                file,
+                token: match kind {
+                    Kind::EditFile | Kind::RemoveFile | Kind::ModeOfFile => {
+                        format!("src/{}", image.files[file].0)
+                    }
+                    Kind::AddFile => "src/added".to_owned(),
+                    Kind::Setting | Kind::Default => "SETTING".to_owned(),
+                    Kind::Variable => format!("VARIABLE_{at}"),
+                    Kind::Label => "remark".to_owned(),
+                    Kind::EditStep => image.word.clone(),
+                    Kind::Tool => "tool".to_owned(),
+                    _ => String::new(),
+                },
+                name: image.name.clone(),
+            };
+        }
+    }
+
+    /// What sort of change it is.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.kind {
+            Kind::EditFile => "edited files",
+            Kind::AddFile => "added files",
+            Kind::RemoveFile => "removed files",
+            Kind::ModeOfFile => "changed modes",
+            Kind::EditStep => "edited steps",
+            Kind::Setting => "changed arguments",
+            Kind::Default => "changed defaults",
+            Kind::Variable => "changed variables",
+            Kind::Label => "changed labels",
+            Kind::Tool => "edited stages",
+            Kind::TouchFile => "touched files",
+            Kind::SameText => "rewritten files",
+            Kind::IgnoredFile => "ignored files",
+            Kind::UnusedFile => "unused files",
+            Kind::Remark => "remarks",
+            Kind::Nothing => "without change",
+        }
+    }
+
+    pub(super) fn in_words(&self) -> String {
+        format!("{} of {} ({})", self.kind(), self.name, self.token)
+    }
+
+    /// Makes the change on the disk and in the stack.
+    pub(super) fn apply(
+        &self,
+        stack: &mut Stack,
+        folder: &Path,
+        random: &mut Random,
+    ) -> Result<(), ChoreError> {
+        let image = &mut stack.images[self.image];
+        let context = folder.join(&image.name);
+        let path = context.join("src").join(&image.files[self.file].0);
+        match self.kind {
+            Kind::EditFile => {
+                image.files[self.file].1 = random.word();
+                return write_file(&path, image.files[self.file].1.as_bytes());
+            }
+            Kind::AddFile => {
+                let name = format!("added-{}", random.word());
+                let text = random.word();
+                write_file(&context.join("src").join(&name), text.as_bytes())?;
+                image.files.push((name, text));
+                return Ok(());
+            }
+            Kind::RemoveFile => {
+                image.files.remove(self.file);
+                return fs::remove_file(&path).map_err(ChoreError::file(&path));
+            }
+            Kind::ModeOfFile => {
+                let metadata = fs::metadata(&path).map_err(ChoreError::file(&path))?;
+                let mode = metadata.permissions().mode() ^ 0o111;
+                let mode = fs::Permissions::from_mode(mode);
+                return fs::set_permissions(&path, mode).map_err(ChoreError::file(&path));
+            }
+            Kind::TouchFile => {
+                let file = fs::File::options().append(true).open(&path);
+                let touched = file.and_then(|file| file.set_modified(std::time::SystemTime::now()));
+                return touched.map_err(ChoreError::file(&path));
+            }
+            Kind::SameText => return write_file(&path, image.files[self.file].1.as_bytes()),
+            Kind::IgnoredFile => {
+                let name = format!("src/{}.ignored", random.word());
+                return write_file(&context.join(name), b"nobody sees it");
+            }
+            Kind::UnusedFile => {
+                return write_file(&context.join(random.word()), b"nobody copies it");
+            }
+            Kind::Nothing => return Ok(()),
+            Kind::EditStep => image.word = random.word(),
+            Kind::Setting => image.setting = Some(random.word()),
+            Kind::Default => image.default = random.word(),
+            Kind::Variable => image.variable = random.word(),
+            Kind::Label => image.label = random.word(),
+            Kind::Tool => image.tool = Some(random.word()),
+            Kind::Remark => image.remarks += 1,
+        }
+        stack.write_dockerfile(self.image, folder)?;
+        stack.write_spec(folder)
+    }
+
+    /// Whether what a plan says of an image names the change: itself, or the image it came by.
+    pub(super) fn is_named(&self, image: &str, causes: &str) -> bool {
+        let is_own = image.split(':').next() == Some(&self.name);
+        match is_own {
+            true => causes.contains(&self.token),
+            false => causes.contains(&self.token) || causes.contains(&self.name),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Stacks that are made up: several levels, variants, stages, arguments, ignored files.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::bench::{BASE, Random, write_file};
+use crate::error::ChoreError;
+
+/// A stack as it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Stack {
+    pub(super) images: Vec<Image>,
+}
+
+/// One image. Whatever can be changed about it shows in what it holds.
+#[derive(Debug, Clone)]
+pub(super) struct Image {
+    pub(super) name: String,
+    /// The image it builds on; the base if there is none.
+    pub(super) parent: Option<usize>,
+    /// Another image that it copies a file from.
+    pub(super) takes_from: Option<usize>,
+    /// The files of `src`, by name, with their texts.
+    pub(super) files: Vec<(String, String)>,
+    /// The value of the argument `SETTING` in the spec, and its default in the Dockerfile.
+    pub(super) setting: Option<String>,
+    pub(super) default: String,
+    /// What its step writes.
+    pub(super) word: String,
+    /// A variable that is set last.
+    pub(super) variable: String,
+    /// A label.
+    pub(super) label: String,
+    /// Whether a tool is made in a stage of its own, and what it says.
+    pub(super) tool: Option<String>,
+    /// Whether it has two variants that differ in their setting.
+    pub(super) has_variants: bool,
+    /// Remarks in the Dockerfile.
+    pub(super) remarks: usize,
+}
+
+impl Stack {
+    pub(super) fn new(random: &mut Random) -> Self {
+        let count = 4 + random.below(5);
+        let mut images: Vec<Image> = Vec::new();
+        for number in 0..count {
+            // A variant has no one content that another image could build on.
+            let plain: Vec<usize> = (0..number).filter(|at| !images[*at].has_variants).collect();
+            let one = |random: &mut Random| match plain.is_empty() {
+                true => None,
+                false => Some(plain[random.below(plain.len())]),
+            };
+            let parent = if random.below(4) > 0 {
+                one(random)
+            } else {
+                None
+            };
+            let takes_from = if random.below(4) == 0 {
+                one(random)
+            } else {
+                None
+            };
+            let files = (0..1 + random.below(4))
+                .map(|file| (format!("file-{file}"), random.word()))
+                .collect();
+            images.push(Image {
+                name: format!("image-{number}"),
+                parent,
+                takes_from,
+                files,
+                setting: (random.below(2) == 0).then(|| random.word()),
+                default: random.word(),
+                word: random.word(),
+                variable: random.word(),
+                label: random.word(),
+                tool: (random.below(3) == 0).then(|| random.word()),
+                has_variants: random.below(4) == 0,
+                remarks: 0,
+            });
+        }
+        Self { images }
+    }
+
+    /// Writes everything.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), ChoreError> {
+        for (at, image) in self.images.iter().enumerate() {
+            let context = folder.join(&image.name);
+            for (name, text) in &image.files {
+                write_file(&context.join("src").join(name), text.as_bytes())?;
+            }
+            write_file(&context.join(".dockerignore"), b"**/*.ignored\n")?;
+            self.write_dockerfile(at, folder)?;
+        }
+        self.write_spec(folder)
+    }
+
+    /// Writes what the stack is.
+    pub(super) fn write_spec(&self, folder: &Path) -> Result<(), ChoreError> {
+        let mut text = "[stack]\nname = \"made-up\"\n".to_owned();
+        for image in &self.images {
+            let Image { name, label, .. } = image;
+            let _ = writeln!(text, "\n[image.{name}]\ncontext = \"{name}\"");
+            let _ = writeln!(text, "labels = {{ remark = \"{label}\" }}");
+            let setting = image.setting.as_deref();
+            if let Some(setting) = setting {
+                let _ = writeln!(text, "args = {{ SETTING = \"{setting}\" }}");
+            }
+            if image.has_variants {
+                let _ = writeln!(text, "[image.{name}.variant.one]");
+                let _ = writeln!(
+                    text,
+                    "[image.{name}.variant.two]\nargs = {{ OTHER = \"two\" }}"
+                );
+            }
+        }
+        write_file(&folder.join("cairn.toml"), text.as_bytes())
+    }
+
+    /// Writes how one image is made.
+    pub(super) fn write_dockerfile(&self, at: usize, folder: &Path) -> Result<(), ChoreError> {
+        let image = &self.images[at];
+        let name = &image.name;
+        let mut text = String::new();
+        if let Some(tool) = &image.tool {
+            let _ = writeln!(text, "FROM {BASE} AS tool\nRUN echo tool {tool} > /tool");
+        }
+        let parent = image
+            .parent
+            .map_or(BASE, |parent| &self.images[parent].name);
+        let _ = writeln!(text, "FROM {parent}");
+        for remark in 0..image.remarks {
+            let _ = writeln!(text, "# remark {remark}");
+        }
+        let _ = writeln!(text, "ARG SETTING={}\nARG OTHER=none", image.default);
+        let _ = writeln!(text, "COPY src /opt/{name}/src");
+        if let Some(from) = image.takes_from {
+            let from = &self.images[from].name;
+            let _ = writeln!(
+                text,
+                "COPY --from={from} /opt/{from}/said /opt/{name}/taken"
+            );
+        }
+        let _ = writeln!(
+            text,
+            "RUN echo {} $SETTING $OTHER > /opt/{name}/said",
+            image.word
+        );
+        if image.tool.is_some() {
+            let _ = writeln!(text, "COPY --from=tool /tool /opt/{name}/tool");
+        }
+        let _ = writeln!(text, "ENV VARIABLE_{at}={}", image.variable);
+        write_file(&folder.join(name).join("Dockerfile"), text.as_bytes())
+    }
+
+    /// Whether an image, or one that it builds on, copies from another image or stage.
+    pub(super) fn copies(&self, name: &str) -> bool {
+        let plain = name.split(':').next().unwrap_or(name);
+        let mut next = self.images.iter().position(|image| image.name == plain);
+        while let Some(at) = next {
+            let image = &self.images[at];
+            if image.takes_from.is_some() || image.tool.is_some() {
+                return true;
+            }
+            next = image.parent;
+        }
+        false
+    }
+}
