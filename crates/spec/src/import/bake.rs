@@ -35,11 +35,47 @@ pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
         };
         draft.from.push(file.to_owned());
         let context = variables(&body);
-        for target in evaluated(file, &body, &context, draft) {
+        let functions = functions(&body);
+        for target in evaluated(file, &body, &context, &functions, draft) {
             build(tree, file, &target, draft);
         }
     }
     Ok(())
+}
+
+/// Functions that a file defines, by name: parameters and result.
+type Functions = BTreeMap<String, (Vec<String>, hcl::Expression)>;
+
+fn functions(body: &hcl::Body) -> Functions {
+    let blocks = body.blocks().filter(|it| it.identifier() == "function");
+    let functions = blocks.filter_map(|block| {
+        let name = block.labels().first()?.as_str().to_owned();
+        let of = |key: &str| block.body().attributes().find(|it| it.key() == key);
+        let hcl::Expression::Array(params) = of("params")?.expr() else {
+            return None;
+        };
+        let params = params.iter().map(ToString::to_string).collect();
+        Some((name, (params, of("result")?.expr().clone())))
+    });
+    functions.collect()
+}
+
+/// Evaluates a call of a function that the file defines, or anything else.
+fn evaluate_calls(
+    expression: &hcl::Expression,
+    context: &Context<'static>,
+    functions: &Functions,
+) -> Result<hcl::Value, hcl::eval::Error> {
+    if let hcl::Expression::FuncCall(call) = expression
+        && let Some((params, result)) = functions.get(call.name.name.as_str())
+    {
+        let mut inner = context.clone();
+        for (param, argument) in params.iter().zip(&call.args) {
+            inner.declare_var(param.as_str(), argument.evaluate(context)?);
+        }
+        return result.evaluate(&inner);
+    }
+    expression.evaluate(context)
 }
 
 /// The JSON form has the same blocks as objects, and templates in its strings.
@@ -105,6 +141,7 @@ fn evaluated(
     file: &str,
     body: &hcl::Body,
     context: &Context<'static>,
+    functions: &Functions,
     draft: &mut Draft,
 ) -> Vec<(String, Map<String, Value>)> {
     let targets: Vec<Target> = body
@@ -142,7 +179,7 @@ fn evaluated(
             });
             let mut table = Map::new();
             for (key, expression) in &attributes {
-                match evaluate(expression, &combination) {
+                match evaluate(expression, &combination, functions) {
                     Ok((value, lost)) => {
                         table.insert(key.clone(), value);
                         for (part, reason) in lost {
@@ -169,9 +206,13 @@ fn evaluated(
 type Lost = Vec<(String, String)>;
 
 /// A value; of a table, what can be told of it, and what cannot.
-fn evaluate(expression: &hcl::Expression, context: &Context<'_>) -> Result<(Value, Lost), String> {
+fn evaluate(
+    expression: &hcl::Expression,
+    context: &Context<'static>,
+    functions: &Functions,
+) -> Result<(Value, Lost), String> {
     let value = |expression: &hcl::Expression| {
-        let value = expression.evaluate(context).map_err(|error| {
+        let value = evaluate_calls(expression, context, functions).map_err(|error| {
             let first = error
                 .to_string()
                 .lines()

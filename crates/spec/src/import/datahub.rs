@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::draft::{Build, Draft};
+use super::emit::quoted;
 use super::paths::{folder, join};
 use super::yaml::{entries, pairs, parse, text, text_at, texts};
 use super::{ImportError, Tree, Verdict};
@@ -69,7 +70,9 @@ fn images(tree: &Tree, file: &str, spec: &Value, draft: &mut Draft) {
             );
             continue;
         }
-        leftovers(tree, file, key, image, &build, draft);
+        leftovers(file, key, image, draft);
+        let suites = suites(tree, file, key, image, &build, draft);
+        let build = Build { suites, ..build };
         if plans.is_empty() {
             draft.builds.push(build);
             continue;
@@ -115,7 +118,7 @@ fn images(tree: &Tree, file: &str, spec: &Value, draft: &mut Draft) {
 }
 
 /// What an image says that has no place in a spec, or none yet.
-fn leftovers(tree: &Tree, file: &str, key: &str, image: &Value, build: &Build, draft: &mut Draft) {
+fn leftovers(file: &str, key: &str, image: &Value, draft: &mut Draft) {
     for gone in ["prune", "prepull"] {
         if image.get(gone).is_some() {
             draft.note(
@@ -126,28 +129,88 @@ fn leftovers(tree: &Tree, file: &str, key: &str, image: &Value, build: &Build, d
             );
         }
     }
-    let folders = [
-        "test",
-        "integration_tests",
-        "workflow_tests",
-        "manual_tests",
-    ];
-    let has = |name: &&str| {
-        let below = format!("{}/{name}/", build.context);
+}
+
+/// The folders of tests of an image, which run as they are: on the host with `TEST_IMAGE` set,
+/// but for the workflow tests, which run in the image.
+fn suites(
+    tree: &Tree,
+    file: &str,
+    key: &str,
+    image: &Value,
+    build: &Build,
+    draft: &mut Draft,
+) -> BTreeMap<&'static str, Vec<String>> {
+    let has = |folder: &str| {
+        let below = format!("{}/{folder}/", build.context);
         tree.files.keys().any(|path| path.starts_with(&below))
     };
-    let there: Vec<&str> = folders.iter().copied().filter(|name| has(name)).collect();
-    if !there.is_empty() {
+    let on_host = |folder: &str| format!("{{ path = {}, on = \"host\" }}", path(build, folder));
+    let mut suites = BTreeMap::new();
+    let mut told = Vec::new();
+    if has("test") {
+        suites.insert("pytest", vec![on_host("test")]);
+        told.push("test");
+    }
+    if has("integration_tests") {
+        match image.get("integration_tests").and_then(Value::as_bool) {
+            Some(true) => {
+                suites.insert("integration", vec![on_host("integration_tests")]);
+                told.push("integration_tests");
+            }
+            _ => draft.note(
+                Verdict::Equal,
+                file,
+                format!("images.{key}: integration_tests"),
+                "not switched on there, so not run here",
+            ),
+        }
+    }
+    if has("workflow_tests") {
+        suites.insert("workflow", vec![path(build, "workflow_tests")]);
+        let what = format!("images.{key}: workflow_tests");
+        let why = "run in the image by `cairn test --workflow workflow_tests`; `gpu = true` leaves them out where there is no GPU";
+        draft.note(Verdict::Equal, file, what, why);
+    }
+    if has("manual_tests") {
+        suites.insert("manual", vec![path(build, "manual_tests")]);
+    }
+    if !told.is_empty() {
         draft.note(
-            Verdict::Missing,
+            Verdict::Differs,
             file,
-            format!("images.{key}: {}", there.join(", ")),
-            "tests run by pytest are not there yet",
+            format!("images.{key}: {}", told.join(", ")),
+            ON_HOST,
+        );
+    }
+    suites
+}
+
+/// What differs for tests that talk to Docker.
+const ON_HOST: &str = "run on the host with `TEST_IMAGE` set, once for each content; a Docker client of theirs needs the image in Docker (`cairn export --format docker`)";
+
+fn path(build: &Build, folder: &str) -> String {
+    quoted(&join(&build.context, folder))
+}
+
+/// `tests_common` beside the spec is for every image.
+fn common_suites(tree: &Tree, home: &str, draft: &mut Draft) {
+    let folder = join(home, "tests_common");
+    let below = format!("{folder}/");
+    if tree.files.keys().any(|path| path.starts_with(&below)) {
+        let suite = format!("{{ path = {}, on = \"host\" }}", quoted(&folder));
+        draft.common_suites.push(suite);
+        draft.note(
+            Verdict::Differs,
+            &join(home, "spec.yml"),
+            "tests_common",
+            ON_HOST,
         );
     }
 }
 
 fn ignored(tree: &Tree, home: &str, draft: &mut Draft) -> Result<(), ImportError> {
+    common_suites(tree, home, draft);
     let file = join(home, "change_ignore.json");
     let Some(text) = tree.text(&file) else {
         return Ok(());

@@ -16,6 +16,8 @@ pub(super) struct Draft {
     pub(super) tags: BTreeMap<EventKind, Vec<String>>,
     pub(super) ignore: Vec<String>,
     pub(super) build_all: Vec<String>,
+    /// Basic suites of every image, as the spec has them.
+    pub(super) common_suites: Vec<String>,
     pub(super) from: Vec<String>,
     pub(super) notes: Vec<Note>,
 }
@@ -48,6 +50,8 @@ pub(super) struct Build {
     pub(super) parent: Option<String>,
     /// The track it is of: its name and its prefix.
     pub(super) track: Option<(String, Option<String>)>,
+    /// Its suites of tests, as the spec has them, by their kind's key.
+    pub(super) suites: BTreeMap<&'static str, Vec<String>>,
     /// The file that describes it.
     pub(super) file: String,
 }

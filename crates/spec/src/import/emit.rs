@@ -38,6 +38,10 @@ pub(super) fn emit(name: &str, images: &[DraftImage], draft: &Draft) -> String {
             }
         }
     }
+    if !draft.common_suites.is_empty() {
+        out.push_str("\n[defaults]\n");
+        let _ = writeln!(out, "tests.pytest = [{}]", draft.common_suites.join(", "));
+    }
     for image in images {
         emit_image(&mut out, image, &registries, &platforms, draft);
     }
@@ -105,8 +109,12 @@ fn emit_image(
     if !own_platforms.is_empty() && own_platforms != platforms {
         let _ = writeln!(out, "platforms = {}", list(own_platforms));
     }
-    if !image.tests.is_empty() {
-        let _ = writeln!(out, "tests = {{ structure = {} }}", list(&image.tests));
+    match (image.tests.is_empty(), first.suites.is_empty()) {
+        (true, true) => {}
+        (false, true) => {
+            let _ = writeln!(out, "tests = {{ structure = {} }}", list(&image.tests));
+        }
+        (_, false) => suites(out, image, first),
     }
     for (name, build) in &image.members {
         let Some(name) = name else { continue };
@@ -127,6 +135,15 @@ fn emit_image(
         };
         pairs(out, "args", &without(&build.args, &args), draft);
         pairs(out, "labels", &without(&build.labels, &labels), draft);
+    }
+}
+
+fn suites(out: &mut String, image: &DraftImage, build: &Build) {
+    if !image.tests.is_empty() {
+        let _ = writeln!(out, "tests.structure = {}", list(&image.tests));
+    }
+    for (kind, suites) in &build.suites {
+        let _ = writeln!(out, "tests.{kind} = [{}]", suites.join(", "));
     }
 }
 
@@ -233,6 +250,6 @@ fn list(items: &[String]) -> String {
     format!("[{}]", items.join(", "))
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

@@ -11,6 +11,7 @@ use super::paths::{file_name, name_and_tag};
 use super::{Tree, Verdict};
 
 pub(super) fn connect(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft) {
+    find_home(tree, images, draft);
     let published: Vec<(String, Vec<String>, Vec<String>)> = images
         .iter()
         .map(|image| {
@@ -26,6 +27,43 @@ pub(super) fn connect(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft)
             }
         }
     }
+}
+
+/// Where nothing says how images are published, a `FROM` that ends in a sibling's name does:
+/// `FROM $REGISTRY/$OWNER/base-notebook` in a tree that has `base-notebook`.
+fn find_home(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft) {
+    if images.iter().any(|image| !image.names.is_empty()) {
+        return;
+    }
+    let mut homes = BTreeMap::new();
+    for image in images.iter() {
+        for (_, build) in &image.members {
+            let text = tree.text(&build.dockerfile).unwrap_or_default();
+            for line in Lines::of(text) {
+                let name = line.meant(build);
+                let (repository, _) = name_and_tag(name.trim_end_matches(':'));
+                let Some((home, last)) = repository.rsplit_once('/') else {
+                    continue;
+                };
+                let is_sibling = |other: &&DraftImage| other.key == last && other.key != image.key;
+                if images.iter().any(|other| is_sibling(&other)) {
+                    homes.insert(home.to_owned(), build.dockerfile.clone());
+                }
+            }
+        }
+    }
+    let Some((home, file)) = homes.pop_first().filter(|_| homes.is_empty()) else {
+        return;
+    };
+    for image in images {
+        image.names.push(format!("{home}/{}", image.key));
+    }
+    draft.note(
+        Verdict::Equal,
+        &file,
+        format!("FROM {home}/..."),
+        "images of this tree are looked for there, so that is where they are published",
+    );
 }
 
 /// A `FROM` line with the arguments that are declared above it.
@@ -45,10 +83,11 @@ impl Lines {
             if instruction.eq_ignore_ascii_case("ARG") && is_global {
                 for word in words {
                     let (name, default) = word.split_once('=').unwrap_or((word, ""));
-                    args.insert(
-                        name.to_owned(),
-                        default.trim_matches(['"', '\'']).to_owned(),
-                    );
+                    let default = default.trim_matches(['"', '\'']);
+                    let default = expanded(default, &|name: &str| {
+                        args.get(name).cloned().unwrap_or_default()
+                    });
+                    args.insert(name.to_owned(), default);
                 }
             } else if instruction.eq_ignore_ascii_case("FROM") {
                 is_global = false;
@@ -62,6 +101,14 @@ impl Lines {
         found
     }
 
+    /// The name with the values that its arguments have.
+    fn meant(&self, build: &Build) -> String {
+        expanded(&self.name, &|name| {
+            let given = build.args.get(name).or_else(|| self.args.get(name));
+            given.cloned().unwrap_or_default()
+        })
+    }
+
     fn connect(
         &self,
         key: &str,
@@ -69,10 +116,7 @@ impl Lines {
         published: &[(String, Vec<String>, Vec<String>)],
         draft: &mut Draft,
     ) {
-        let expanded = expanded(&self.name, &|name| {
-            let given = build.args.get(name).or_else(|| self.args.get(name));
-            given.cloned().unwrap_or_default()
-        });
+        let expanded = self.meant(build);
         let (repository, tag) = name_and_tag(expanded.trim_end_matches(':'));
         let meant = published.iter().find(|(other, names, called)| {
             let is_named = names.iter().any(|name| same_repository(name, repository));

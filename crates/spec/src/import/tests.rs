@@ -103,6 +103,11 @@ const DATAHUB: &[(&str, &str)] = &[
         "ARG PY=3\nFROM python:${PY}\n",
     ),
     ("images/base-notebook/test/test_a.py", ""),
+    ("images/base-notebook/workflow_tests/test_gpu.py", ""),
+    ("images/base-notebook/manual_tests/plot.ipynb", ""),
+    ("images/ml-notebook/integration_tests/test_ui.py", ""),
+    ("images/node-notebook/integration_tests/test_off.py", ""),
+    ("images/tests_common/test_packages.py", ""),
     (
         "images/ml-notebook/Dockerfile",
         "ARG BASE_TAG\nFROM ghcr.io/ets/base-notebook:${BASE_TAG}\n",
@@ -113,7 +118,7 @@ const DATAHUB: &[(&str, &str)] = &[
     ),
 ];
 
-/// DH-01 to DH-10, DH-17, DH-18, DH-20, DH-27, DH-28.
+/// DH-01 to DH-10, DH-17, DH-18, DH-20, DH-27, DH-28, DH-54 to DH-58.
 #[test]
 fn datahubs_layout_is_imported() {
     let (stack, made) = imported(DATAHUB);
@@ -160,7 +165,29 @@ fn datahubs_layout_is_imported() {
         )
     );
     assert_eq!(why(&made, "prune").0, Verdict::Differs);
-    assert_eq!(why(&made, "base-notebook: test").0, Verdict::Missing);
+    assert_eq!(why(&made, "base-notebook: test").0, Verdict::Differs);
+    let suites = |image: usize| -> Vec<String> {
+        let suites = stack.images[image].tests.suites.iter();
+        suites
+            .map(|it| format!("{} {} {}", it.kind, *it.path, it.place))
+            .collect()
+    };
+    assert_eq!(
+        suites(0),
+        [
+            "basic images/tests_common host",
+            "basic images/base-notebook/test host",
+            "workflow images/base-notebook/workflow_tests image",
+            "manual images/base-notebook/manual_tests image"
+        ]
+    );
+    assert_eq!(
+        suites(1),
+        [
+            "basic images/tests_common host",
+            "integration images/ml-notebook/integration_tests host"
+        ]
+    );
     assert_eq!(why(&made, "scipy-ml:$BASE_TAG").0, Verdict::Equal);
 }
 
@@ -458,4 +485,52 @@ fn a_file_that_is_recognised_and_broken_is_an_error() {
 
 fn written(repositories: &[crate::Repository]) -> Vec<String> {
     repositories.iter().map(ToString::to_string).collect()
+}
+
+/// A tree that names its siblings by where they are published, as Jupyter's does.
+#[test]
+fn a_tree_tells_its_registry_by_its_parents() {
+    let (stack, made) = imported(&[
+        (
+            "images/docker-stacks-foundation/Dockerfile",
+            "ARG ROOT_IMAGE=ubuntu:24.04\nFROM $ROOT_IMAGE\n",
+        ),
+        (
+            "images/base-notebook/Dockerfile",
+            "ARG REGISTRY=quay.io\nARG OWNER=jupyter\nARG BASE_IMAGE=$REGISTRY/$OWNER/docker-stacks-foundation\nFROM $BASE_IMAGE\n",
+        ),
+    ]);
+    assert_eq!(stack.registries, ["quay.io/jupyter"]);
+    let base = stack.exact("base-notebook").expect("an image");
+    let home: Vec<String> = stack[base]
+        .repositories
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(home, ["quay.io/jupyter/base-notebook"]);
+    assert_eq!(why(&made, "FROM $BASE_IMAGE").0, Verdict::Equal);
+}
+
+/// Functions of a bake file, and a list of platforms in a template.
+#[test]
+fn bake_functions_are_called() {
+    let (stack, made) = imported(&[
+        (
+            "docker-bake.hcl",
+            "variable \"REGISTRY\" { default = \"docker.io/\" }\nvariable \"PLATFORMS\" { default = [\"linux/amd64\", \"linux/arm64\"] }\n\
+             function \"tags\" {\n  params = [image]\n  result = [\"${REGISTRY}aiidalab/${image}:1\", \"${REGISTRY}aiidalab/${image}:2\"]\n}\n\
+             target \"base\" {\n  context = \"stack/base\"\n  platforms = \"${PLATFORMS}\"\n  tags = tags(\"base\")\n}\n\
+             target \"lab\" {\n  context = \"stack/lab\"\n  contexts = { base = \"target:base\" }\n  tags = tags(\"lab\")\n}\n",
+        ),
+        ("stack/base/Dockerfile", "FROM busybox\n"),
+        ("stack/lab/Dockerfile", "FROM base\n"),
+    ]);
+    assert_eq!(stack.registries, ["docker.io/aiidalab"]);
+    assert_eq!(why(&made, "FROM base").0, Verdict::Equal);
+    assert!(
+        !made
+            .notes
+            .iter()
+            .any(|note| note.verdict == Verdict::Missing)
+    );
 }
