@@ -180,6 +180,35 @@ fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// All that the history holds of one run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunStory {
+    /// The run.
+    pub run: RunRecord,
+    /// Its images.
+    pub images: Vec<BuiltImage>,
+    /// Its steps, for each image that needed them.
+    pub steps: Vec<StepRecord>,
+    /// The tests that it ran.
+    pub tests: Vec<TestRecord>,
+}
+
+/// The newest runs, newest first.
+pub fn runs(store: &Store, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
+    store.history()?.runs(limit)
+}
+
+/// Reads one run, by its name.
+pub fn story(store: &Store, run: &RunRecord) -> Result<RunStory, StoreError> {
+    let history = store.history()?;
+    Ok(RunStory {
+        images: history.images_of_run(&run.run)?,
+        steps: history.steps_of_run(&run.run)?,
+        tests: history.tests_of_run(&run.run)?,
+        run: run.clone(),
+    })
+}
+
 /// Why the steps of an image ran when any of them last did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WhyReport {

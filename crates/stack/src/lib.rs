@@ -24,6 +24,7 @@ pub mod load;
 pub mod lockfile;
 pub mod plan;
 pub mod publish;
+pub mod records;
 pub mod request;
 pub mod retag;
 pub mod run;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cairn_build::engine::Engine;
-use cairn_build::event::{Event, Outcome};
+use cairn_build::event::{Event, Outcome, VertexId};
 use cairn_build::failure::Failure;
 use cairn_build::image::ImageRecord;
 use cairn_build::image::source::StoreImages;
@@ -21,6 +21,21 @@ pub struct ImageResult {
     pub name: String,
     /// How it went.
     pub state: ImageState,
+    /// Its own steps that were not simply there.
+    pub steps: Vec<StepResult>,
+}
+
+/// One step of an image.
+#[derive(Debug, Clone)]
+pub struct StepResult {
+    /// Which: also the name of its log.
+    pub vertex: VertexId,
+    /// The instruction.
+    pub title: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it ran.
+    pub elapsed: Duration,
 }
 
 /// How an image went.
@@ -97,6 +112,7 @@ pub fn run(
         images.push(ImageResult {
             name: image.name.clone(),
             state,
+            steps: own_steps(prepared, image, &solved),
         });
     }
     let ran = count(&solved, |outcome| matches!(outcome, Outcome::Done { .. }));
@@ -112,6 +128,20 @@ pub fn run(
         elapsed: started.elapsed(),
     };
     Ok(report)
+}
+
+fn own_steps(prepared: &Prepared<'_>, image: &LoweredImage, solved: &Solved) -> Vec<StepResult> {
+    let graph = &prepared.lowered.graph;
+    let steps = solved.steps.iter().filter_map(|step| {
+        let origin = &graph.vertex(step.vertex).origin;
+        (origin.image == image.name && graph.is_step(step.vertex)).then(|| StepResult {
+            vertex: step.vertex,
+            title: origin.title.clone(),
+            outcome: step.outcome.clone(),
+            elapsed: step.elapsed,
+        })
+    });
+    steps.collect()
 }
 
 fn count(solved: &Solved, is: impl Fn(&Outcome) -> bool) -> usize {

@@ -29,6 +29,7 @@ mod rollback;
 mod run;
 mod schema;
 mod serve;
+mod show;
 mod tag;
 mod tags;
 mod test_list;
@@ -77,6 +78,7 @@ enum Command {
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
     Why(why::WhyArgs),
+    Show(show::ShowArgs),
     Tags(tags::TagsArgs),
     Build(Box<build::BuildArgs>),
     Test(up::TestArgs),
@@ -117,6 +119,7 @@ impl Cairn {
             Command::Up(args) => up::up(args, session),
             Command::Plan(args) => plan::run(args, session),
             Command::Why(args) => why::run(args, session),
+            Command::Show(args) => show::run(args, session),
             Command::Tags(args) => tags::run(args, session),
             Command::Build(args) => build::run(args, session),
             Command::Test(args) => up::test(args, session),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use cairn_sandbox::interrupt;
 use cairn_stack::check::{ImageCheck, junit};
 use cairn_stack::publish::Tested;
+use cairn_stack::records;
 use cairn_stack::run::{ImageState, RunReport};
 use clap::Args;
 use serde::Serialize;
@@ -48,6 +49,9 @@ pub struct ResultsOption {
     /// Write the tests' results as JUnit XML, also when something failed
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Write artifacts/, logs/ and manifests/ below this directory, also when something failed
+    #[arg(long, value_name = "DIR")]
+    records: Option<PathBuf>,
 }
 
 /// Test images of a stack, building first what is not up to date
@@ -65,7 +69,7 @@ pub struct TestArgs {
     #[arg(long, value_name = "NAME")]
     workflow: Vec<String>,
     /// Run nothing: list the tests of the images, those that people do by hand among them
-    #[arg(long, conflicts_with_all = ["again", "workflow", "junit"])]
+    #[arg(long, conflicts_with_all = ["again", "workflow", "junit", "records"])]
     list: bool,
     #[command(flatten)]
     stack: StackOption,
@@ -111,7 +115,7 @@ pub fn up(args: &UpArgs, session: &mut Session) -> Result<(), CommandError> {
     let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
     let choice = args.progress.progress;
     let done = Done::of(&stack, "up", Tests::Run, choice, session)?;
-    done.keep(&args.results)?;
+    done.keep(&args.results, &stack)?;
     match args.json.json {
         true => session.printer.json(&done.report())?,
         false => session.printer.lines(&done.table().lines())?,
@@ -131,7 +135,7 @@ pub fn test(args: &TestArgs, session: &mut Session) -> Result<(), CommandError> 
         workflows: args.workflow.clone(),
     });
     let done = Done::of(&stack, "test", tests, choice, session)?;
-    done.keep(&args.results)?;
+    done.keep(&args.results, &stack)?;
     if args.json.json {
         session.printer.json(&done.checks)?;
     }
@@ -254,15 +258,21 @@ impl Done {
     }
 
     /// Writes results where they were asked for.
-    fn keep(&self, option: &ResultsOption) -> Result<(), CommandError> {
-        let Some(path) = &option.junit else {
-            return Ok(());
-        };
-        let text = junit(self.checks.as_deref().unwrap_or_default());
-        std::fs::write(path, text).map_err(|error| {
-            CommandError::from_error(Kind::Environment, &error)
-                .while_doing(format!("cannot write {}", path.display()))
-        })
+    fn keep(&self, option: &ResultsOption, stack: &StackRun) -> Result<(), CommandError> {
+        let checks = self.checks.as_deref().unwrap_or_default();
+        if let Some(path) = &option.junit {
+            std::fs::write(path, junit(checks)).map_err(|error| {
+                CommandError::from_error(Kind::Environment, &error)
+                    .while_doing(format!("cannot write {}", path.display()))
+            })?;
+        }
+        if let Some(folder) = &option.records {
+            let means = &stack.means;
+            let written =
+                records::write(folder, &means.store, &means.settings.run, &self.run, checks);
+            written.map_err(|error| CommandError::from_error(Kind::Environment, &error))?;
+        }
+        Ok(())
     }
 
     /// Says what failed, and with which code to end.

@@ -257,6 +257,48 @@ fn a_suite_that_is_not_there_is_an_error_of_the_spec() {
         .err_has("no tests `sweet`");
 }
 
+/// DH-34, DH-48, DH-53, DH-76, D40: what CI archives is there although something failed, and the
+/// history tells of the run.
+#[test]
+fn records_are_written_whatever_happens() {
+    let tests = "pytest = { path = \"suite\", command = \"sh run.sh\" }\n";
+    let Some(workshop) = lab(tests) else { return };
+    workshop.write("suite/run.sh", "echo told by the suite; exit 1\n");
+    let spec = workshop.read("cairn.toml");
+    workshop.write(
+        "cairn.toml",
+        &format!("{spec}[image.bad]\ncontext = \"bad\"\n"),
+    );
+    workshop.write(
+        "bad/Dockerfile",
+        "FROM base\nRUN echo told by the step; exit 7\n",
+    );
+    workshop.cairn(&["up", "--records", "out"]).code(1);
+    let has = |file: &str, text: &str| {
+        let content = workshop.read(&format!("out/{file}"));
+        assert!(content.contains(text), "no `{text}` in {file}:\n{content}");
+    };
+    has("artifacts/model.yaml", "state: failed");
+    has("artifacts/model.yaml", "success: false");
+    has("artifacts/bad.yaml", "reason: \"");
+    has("artifacts/IMAGES_CHANGED", "model\n");
+    has("logs/model.basic-tests.log", "told by the suite");
+    has("logs/bad.build.log", "told by the step");
+    has("logs/run.log", "bad: failed");
+    has("manifests/model.md", "COPY model.txt /model.txt");
+
+    let list = workshop.cairn(&["show"]).success();
+    list.out_has("up").out_has("failed");
+    let shown = workshop.cairn(&["show", "last"]).success();
+    shown
+        .out_has("told by the suite")
+        .out_has("RUN echo told by the step");
+    workshop
+        .cairn(&["show", "nonsense"])
+        .code(2)
+        .err_has("no run `nonsense`");
+}
+
 /// The least that can be called pytest: enough for what our launcher asks of it.
 const MINI_PYTEST: &str = r#"
 import glob, importlib.util, os, sys, traceback
