@@ -17,7 +17,7 @@ use cairn_debian::{DebianError, ResolveProgress};
 use cairn_sandbox::{CaTrust, Network, Pem};
 use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
 use cairn_stack::check::{Checker, ImageCheck, TestError};
-use cairn_stack::decide::{Reason, ReasonKind};
+use cairn_stack::decide::{Range, Reason, ReasonKind, since};
 use cairn_stack::history::{RunNote, record_tests};
 use cairn_stack::load::{LoadError, LoadedStack};
 use cairn_stack::lockfile::{
@@ -34,6 +34,7 @@ use crate::bookkeeping::write_down;
 use crate::caches::{self, CacheFrom, CacheOptions};
 use crate::commands::images::open_image;
 use crate::commands::options::{BuildOptions, EventOption, StackOption};
+use crate::commands::up::SinceOption;
 use crate::error::{CommandError, Kind};
 use crate::means::Means;
 use crate::policy::Policy;
@@ -109,6 +110,60 @@ impl StackRun {
     ) -> Result<Self, CommandError> {
         let open = || Ok((session.open_store()?, None));
         Self::over(open, session, stack, options, images, event)
+    }
+
+    /// Leaves the images that changes since a commit concern; `false` if there is nothing to do.
+    /// What its commits say in words holds here too: everything again, or nothing at all.
+    pub fn narrow(
+        &mut self,
+        session: &Session,
+        stack: &StackOption,
+        option: &SinceOption,
+    ) -> Result<bool, CommandError> {
+        let Some(revision) = &option.since else {
+            return Ok(true);
+        };
+        let range = self.range(session, stack, revision)?;
+        if let Some(skip) = &range.skip {
+            session
+                .printer
+                .note(&format!("nothing is done: {}", skip.because));
+            return Ok(false);
+        }
+        if let Some(reason) = &range.again {
+            let again = self.selected.iter().map(|id| (*id, reason.clone()));
+            self.again.extend(again);
+            self.options.again = self.again.keys().copied().collect();
+            return Ok(true);
+        }
+        let (concerned, others): (Vec<_>, Vec<_>) = self
+            .selected
+            .iter()
+            .partition(|id| range.concerned.contains_key(id));
+        self.selected = concerned;
+        if !others.is_empty() {
+            let left = crate::progress::count(others.len(), "image");
+            let text = format!("no change since {revision} concerns {left}");
+            session.printer.note(&text);
+        }
+        Ok(!self.selected.is_empty())
+    }
+
+    /// What commits since a revision say.
+    pub fn range(
+        &self,
+        session: &Session,
+        stack: &StackOption,
+        revision: &str,
+    ) -> Result<Range, CommandError> {
+        let loaded = &self.loaded;
+        let range = stack.choosing(session, &loaded.platform, |choices| {
+            since(loaded, choices, revision)
+        });
+        range.map_err(|error| {
+            CommandError::from_error(Kind::Usage, &error)
+                .hint("a CI job that clones a single commit has no other: `fetch-depth: 0` in GitHub's checkout")
+        })
     }
 
     /// As [`StackRun::open`], for a command that changes nothing: no store is made.

@@ -33,7 +33,7 @@ mod show;
 mod tag;
 mod tags;
 mod test_list;
-mod up;
+pub mod up;
 mod why;
 mod yank;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cairn_build::event::NoEvents;
 use cairn_build::image::ImageRecord;
 use cairn_stack::check::{TestAction, TestPlan, forecast};
-use cairn_stack::decide::{Range, decide, since};
+use cairn_stack::decide::decide;
 use cairn_stack::plan::{
     ImageDecision, ImagePlan, PlanReport, StepAction, StepPlan, records, report,
 };
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::options::{BuildOptions, JsonOption, StackOption};
 use crate::bookkeeping::keep_digests;
-use crate::error::{CommandError, Kind};
+use crate::error::CommandError;
 use crate::progress::count;
 use crate::quantity;
 use crate::sanitize;
@@ -69,7 +69,7 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     compare(&mut plan, &records, &last, &stack.means.store);
     tests(&mut plan, &stack, &records)?;
     let range = match &args.since {
-        Some(revision) => Some(range(args, session, &stack, revision)?),
+        Some(revision) => Some(stack.range(session, &args.stack, revision)?),
         None => None,
     };
     decide(&mut plan, &stack.loaded, range.as_ref(), &stack.again);
@@ -104,22 +104,6 @@ fn tests(
         }
     }
     Ok(())
-}
-
-fn range(
-    args: &PlanArgs,
-    session: &Session,
-    stack: &StackRun,
-    revision: &str,
-) -> Result<Range, CommandError> {
-    let loaded = &stack.loaded;
-    let range = args.stack.choosing(session, &loaded.platform, |choices| {
-        since(loaded, choices, revision)
-    });
-    range.map_err(|error| {
-        CommandError::from_error(Kind::Usage, &error)
-            .hint("a CI job that clones a single commit has no other: `fetch-depth: 0` in GitHub's checkout")
-    })
 }
 
 /// One job for each image to build, with why.

@@ -36,11 +36,21 @@ pub struct UpArgs {
     #[command(flatten)]
     options: BuildOptions,
     #[command(flatten)]
+    since: SinceOption,
+    #[command(flatten)]
     results: ResultsOption,
     #[command(flatten)]
     progress: ProgressOption,
     #[command(flatten)]
     json: JsonOption,
+}
+
+/// Which images a run is about, by what changed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SinceOption {
+    /// Only images that changes since this commit concern, as `cairn plan --since` tells
+    #[arg(long, value_name = "REV")]
+    pub since: Option<String>,
 }
 
 /// Where results go besides.
@@ -75,6 +85,8 @@ pub struct TestArgs {
     stack: StackOption,
     #[command(flatten)]
     options: BuildOptions,
+    #[command(flatten)]
+    since: SinceOption,
     #[command(flatten)]
     results: ResultsOption,
     #[command(flatten)]
@@ -112,7 +124,10 @@ struct ImageLine<'a> {
 }
 
 pub fn up(args: &UpArgs, session: &mut Session) -> Result<(), CommandError> {
-    let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
+    let mut stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
+    if !stack.narrow(session, &args.stack, &args.since)? {
+        return Ok(());
+    }
     let choice = args.progress.progress;
     let done = Done::of(&stack, "up", Tests::Run, choice, session)?;
     done.keep(&args.results, &stack)?;
@@ -127,7 +142,10 @@ pub fn test(args: &TestArgs, session: &mut Session) -> Result<(), CommandError> 
     if args.list {
         return test_list::run(&args.stack, &args.images, args.json.json, session);
     }
-    let stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
+    let mut stack = StackRun::open(session, &args.stack, &args.options, &args.images)?;
+    if !stack.narrow(session, &args.stack, &args.since)? {
+        return Ok(());
+    }
     test_list::check_workflows(&stack.loaded, &stack.selected, &args.workflow)?;
     let choice = args.progress.progress;
     let tests = Tests::Chosen(Testing {
@@ -154,7 +172,10 @@ pub fn build(
     images: &[String],
     session: &mut Session,
 ) -> Result<(), CommandError> {
-    let stack = StackRun::open(session, &args.stack, &args.options, images)?;
+    let mut stack = StackRun::open(session, &args.stack, &args.options, images)?;
+    if !stack.narrow(session, &args.stack, &args.since)? {
+        return Ok(());
+    }
     let choice = match args.quiet {
         true => ProgressChoice::Quiet,
         false => args.progress.progress,

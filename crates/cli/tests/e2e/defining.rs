@@ -435,3 +435,27 @@ fn commits_say_what_a_run_is_about_and_content_decides() {
         .code(2)
         .err_has("git knows no commit `nowhere`");
 }
+
+/// DH-24, DH-32, DH-33: builds and tests keep to the same range as the plan.
+#[test]
+fn builds_keep_to_what_commits_concern() {
+    let Some(workshop) = committed() else { return };
+    workshop.write("c/data", "2\n");
+    commit(&workshop, "one image");
+    let since = ["build", "--since", "HEAD~1"];
+    let built = workshop.cairn(&since).success();
+    assert_eq!(built.out, "c\n");
+    built.err_has("no change since HEAD~1 concerns 2 images");
+    commit(&workshop, "docs [skip ci]");
+    let built = workshop.cairn(&since).success();
+    assert_eq!(built.out, "");
+    built.err_has("nothing is done").err_has("skip ci");
+    workshop
+        .cairn(&["up", "--since", "nowhere"])
+        .code(2)
+        .err_has("git knows no commit `nowhere`");
+    workshop
+        .cairn(&["build", "--since", "HEAD~1", "./a"])
+        .code(2)
+        .err_has("about the images of a stack");
+}

@@ -14,6 +14,7 @@ use crate::commands::options::{
     BuildOptions, JsonOption, ProgressOption, StackOption, host_line, memory, pair, ulimit,
     variable,
 };
+use crate::commands::up::SinceOption;
 use crate::error::CommandError;
 
 /// Build images: of the stack, or of one Dockerfile
@@ -35,6 +36,8 @@ pub struct BuildArgs {
     pub stack: StackOption,
     #[command(flatten)]
     pub options: BuildOptions,
+    #[command(flatten)]
+    pub since: SinceOption,
     #[command(flatten)]
     pub lone: LoneArgs,
     /// Print only the image's id

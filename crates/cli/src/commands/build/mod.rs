@@ -16,6 +16,9 @@ use crate::session::Session;
 
 pub fn run(args: &BuildArgs, session: &mut Session) -> Result<(), CommandError> {
     match args.wanted()? {
+        Wanted::Context(_) if args.since.since.is_some() => Err(CommandError::usage(
+            "`--since` is about the images of a stack",
+        )),
         Wanted::Context(context) => lone::build(args, &context, session),
         Wanted::Images(images) => super::up::build(args, &images, session),
     }

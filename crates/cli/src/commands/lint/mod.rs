@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use cairn_dockerfile::lint::{Finding, Level};
 use clap::{Args, ValueEnum};
 
-use super::options::variable;
+use super::options::{pair, variable};
 use crate::error::{CommandError, Kind};
 use crate::printer::Printer;
 use crate::session::Session;
@@ -48,6 +48,12 @@ pub struct LintArgs {
     /// Check the Dockerfiles of this stack
     #[arg(long, value_name = "DIR", conflicts_with = "files")]
     stack: Option<PathBuf>,
+    /// Lay an environment of the spec, `[env.NAME]`, over the rest of it
+    #[arg(long = "env", value_name = "NAME")]
+    overlay: Option<String>,
+    /// Give a variable of the spec a value (can be repeated)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    variables: Vec<(String, String)>,
     /// Set a build argument; without a value, from the environment (can be repeated)
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
     build_arg: Vec<(String, Option<String>)>,

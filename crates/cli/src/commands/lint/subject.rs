@@ -76,7 +76,7 @@ impl Subject {
             return Err(CommandError::usage("there is nothing to check here")
                 .hint("name a Dockerfile, or a stack with `--stack DIR`"));
         }
-        of_stack(directory, &build_args, session)
+        of_stack(directory, args, &build_args, session)
     }
 
     /// The Dockerfile of a build, by BuildKit's rules.
@@ -197,7 +197,7 @@ fn lone(
         };
         let (pinned, levels) = match is_input {
             true => Default::default(),
-            false => stack_around(path, session),
+            false => stack_around(path, args, session),
         };
         match cairn_dockerfile::parse(&source) {
             Ok(file) => subjects.push(Subject {
@@ -293,18 +293,18 @@ fn package_files(context: &Path) -> BTreeMap<String, String> {
     texts.collect()
 }
 
-fn load(directory: &Path, session: &Session) -> Result<LoadedStack, LoadError> {
+fn load(directory: &Path, args: &LintArgs, session: &Session) -> Result<LoadedStack, LoadError> {
     let stack = StackOption {
         stack: directory.to_owned(),
-        overlay: None,
-        variables: Vec::new(),
+        overlay: args.overlay.clone(),
+        variables: args.variables.clone(),
     };
     stack.load(session, &host_platform())
 }
 
 /// The names that mean images of the stack a file lies in, if it lies in one, and the levels that
 /// stack gives rules.
-fn stack_around(path: &Path, session: &Session) -> (BTreeSet<String>, Levels) {
+fn stack_around(path: &Path, args: &LintArgs, session: &Session) -> (BTreeSet<String>, Levels) {
     let Ok(path) = std::path::absolute(path) else {
         return Default::default();
     };
@@ -313,7 +313,7 @@ fn stack_around(path: &Path, session: &Session) -> (BTreeSet<String>, Levels) {
         .skip(1)
         .find(|directory| directory.join(cairn_spec::FILE_NAME).is_file());
     // A stack that cannot be loaded is not what was asked about.
-    let Some(Ok(stack)) = directory.map(|directory| load(directory, session)) else {
+    let Some(Ok(stack)) = directory.map(|directory| load(directory, args, session)) else {
         return Default::default();
     };
     let mut names = locked(&stack.directory);
@@ -338,11 +338,12 @@ fn locked(directory: &Path) -> BTreeSet<String> {
 
 fn of_stack(
     directory: &Path,
+    args: &LintArgs,
     build_args: &BTreeMap<String, String>,
     session: &Session,
 ) -> Result<Found, CommandError> {
     let platform = host_platform();
-    let loaded = match load(directory, session) {
+    let loaded = match load(directory, args, session) {
         Ok(loaded) => loaded,
         Err(LoadError::Findings(findings)) => return Ok((Vec::new(), findings)),
         Err(error @ LoadError::NoSpec { .. }) => {
