@@ -43,6 +43,8 @@ pub(crate) struct Workspace {
     pub(crate) sources: Vec<TextFile>,
     /// `docs/dev/dependencies.md`.
     pub(crate) dependency_page: String,
+    /// `docs/dev/requirements.md`.
+    pub(crate) requirements_page: String,
     /// `Cargo.lock`.
     pub(crate) lock: String,
 }
@@ -62,6 +64,7 @@ impl Workspace {
             packages,
             sources,
             dependency_page: read_text(&root.join("docs/dev/dependencies.md"))?,
+            requirements_page: read_text(&root.join("docs/dev/requirements.md"))?,
             lock: read_text(&root.join("Cargo.lock"))?,
         })
     }

@@ -164,6 +164,7 @@ mod tests {
                 text: "//! Names.\nuse serde::Serialize;\n".to_owned(),
             }],
             dependency_page: page.to_owned(),
+            requirements_page: String::new(),
             lock: String::new(),
         };
         check(&workspace).iter().map(Finding::to_string).collect()

@@ -16,6 +16,7 @@
 //! | `file-length` | no file is longer than 900 lines |
 //! | `unfinished` | no `todo!`, `unimplemented!` or `#[ignore]` |
 //! | `dependency` | the workspace's table, its users and docs/dev/dependencies.md agree |
+//! | `requirement` | tests that docs/dev/requirements.md names are there |
 //! | `lock-length` | Cargo.lock does not grow unnoticed |
 //!
 //! Licences, banned crates and sources are `cargo deny`'s business (`deny.toml`).
@@ -24,6 +25,7 @@ mod dependencies;
 mod edges;
 mod mask;
 mod pattern;
+mod requirements;
 mod sources;
 
 use std::fmt;
@@ -114,5 +116,7 @@ fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = edges::check(&workspace.packages);
     findings.extend(dependencies::check(workspace));
     findings.extend(sources::check(&workspace.sources));
+    let page = &workspace.requirements_page;
+    findings.extend(requirements::check(page, &workspace.sources));
     findings
 }
