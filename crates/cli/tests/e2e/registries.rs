@@ -9,7 +9,7 @@ use crate::workshop::Workshop;
 
 /// Another tool for registries. It looks for logins in a directory of root's if it is told no
 /// other, which an ordinary user may not read.
-fn skopeo() -> Command {
+pub(crate) fn skopeo() -> Command {
     let mut command = Command::new("skopeo");
     command.env("XDG_RUNTIME_DIR", "/var/tmp");
     command

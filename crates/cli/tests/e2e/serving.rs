@@ -8,6 +8,7 @@ use std::process::Child;
 use cairn_oci::{Descriptor, Digest, Index, Manifest};
 use cairn_testkit::needs;
 
+use crate::registries::skopeo;
 use crate::workshop::Workshop;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -547,13 +548,7 @@ fn other_programs_push_and_pull() {
     let Some(workshop) = Workshop::with_base() else {
         return;
     };
-    if !needs(
-        "skopeo",
-        std::process::Command::new("skopeo")
-            .arg("-v")
-            .output()
-            .is_ok(),
-    ) {
+    if !needs("skopeo", skopeo().arg("-v").output().is_ok()) {
         return;
     }
     let serving = Serving::start(&workshop, &["--allow-push"]);
@@ -561,7 +556,7 @@ fn other_programs_push_and_pull() {
         .cairn(&["export", "base", "base.oci.tar"])
         .success();
     let copy = |from: &str, to: &str| {
-        let ran = std::process::Command::new("skopeo")
+        let ran = skopeo()
             .args(["--insecure-policy", "copy", "-q", "--src-tls-verify=false"])
             .args(["--dest-tls-verify=false", from, to])
             .current_dir(workshop.path())
