@@ -61,6 +61,8 @@ pub enum CacheTo {
     Inline,
 }
 
+const KINDS: [&str; 3] = ["registry", "local", "inline"];
+
 /// Keys of docker's caches that change nothing here.
 const WITHOUT_EFFECT: [&str; 7] = [
     "compression",
@@ -85,7 +87,14 @@ struct Words {
 impl Words {
     fn read(text: &str, place: &str) -> Result<Self, String> {
         let mut words = Self::default();
-        for (key, value) in fields(text)? {
+        let fields = fields(text)?;
+        // The keys of a kind that is unknown are unknown, too: that is not what is wrong.
+        if let Some((_, kind)) = fields.iter().find(|(key, _)| key == "type")
+            && !KINDS.contains(&kind.as_str())
+        {
+            return Err(unknown(Some(kind), "`registry`, `local` and `inline`"));
+        }
+        for (key, value) in fields {
             match key.as_str() {
                 "type" => words.kind = Some(value),
                 "ref" => words.reference = Some(reference(&value)?),
@@ -410,6 +419,7 @@ mod tests {
         assert!(to(&digest).contains("digest"));
         let from = |text| CacheFrom::parse(text).unwrap_err();
         assert!(from("type=inline").contains("ref=IMAGE"));
-        assert!(from("type=s3,bucket=x").contains("`bucket`"));
+        assert!(from("type=s3,bucket=x").contains("`type=s3` is not supported"));
+        assert!(from("type=registry,bucket=x").contains("`bucket`"));
     }
 }
