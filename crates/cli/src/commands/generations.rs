@@ -81,7 +81,6 @@ pub fn no_registry(stack: &Stack) -> CommandError {
 #[derive(Debug, Serialize)]
 pub struct PublishedImage {
     image: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     variant: Option<String>,
     platform: String,
     reference: String,

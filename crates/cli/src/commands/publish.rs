@@ -131,7 +131,10 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
 fn check_tags(tags: &[String]) -> Result<(), CommandError> {
     let any: Reference = "x".parse().map_err(PublishError::from)?;
     for tag in tags {
-        any.with_tag(tag).map_err(PublishError::from)?;
+        if any.with_tag(tag).is_err() {
+            return Err(CommandError::usage(format!("`{tag}` cannot be a tag"))
+                .hint("tags are made of letters, digits, `.`, `_` and `-`, at most 128 of them"));
+        }
     }
     Ok(())
 }

@@ -112,10 +112,12 @@ fn what_is_published_is_what_tags_tells() {
         keys.cloned().collect::<Vec<_>>()
     };
     assert_eq!(keys(&report), ["generation", "images"]);
-    assert_eq!(
-        keys(&report["images"][0]),
-        ["image", "variant", "platform", "reference", "digest"]
-    );
+    for image in report["images"].as_array().expect("images") {
+        assert_eq!(
+            keys(image),
+            ["image", "variant", "platform", "reference", "digest"]
+        );
+    }
 
     // Another tag for the same images, with the suffixes of variants; one image lives elsewhere.
     let promoted = workshop.cairn(&["promote", "latest", "2026.3-stable", "--json"]);

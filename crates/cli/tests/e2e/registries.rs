@@ -432,7 +432,7 @@ fn a_stack_is_published_everywhere_or_nowhere() {
     workshop
         .cairn(&["publish", "--tag", "a/b"])
         .code(2)
-        .err_has("bad tag");
+        .err_has("`a/b` cannot be a tag");
     workshop
         .cairn(&["publish", "--tag", "x", "--registry", "lab"])
         .code(2)
