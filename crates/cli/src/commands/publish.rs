@@ -105,14 +105,20 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     let means = means(&stack.means.store, &stack.means.registry, watch);
     let name = &stack.loaded.stack.name;
     let places = Place::of(name, &items, &naming.targets);
-    let entries = entries(means, &stack, &event.facts, &naming, &places);
+    let changes = changes(&stack);
+    let commit = event.facts.commit.clone().map(|commit| match changes {
+        0 => commit,
+        _ => commit + "-dirty",
+    });
+    let entries = entries(means, commit.as_deref(), &naming, &places);
     let evidence = evidence(&done, &places);
     if args.dry_run {
         tell_pending(means, name, session)?;
         let switch = Switch::plan(means, name, places, entries, evidence)?;
         return tell_plan(session, &switch, args.json.json);
     }
-    warn_of_changes(session, &stack);
+    warn_of_changes(session, changes);
+    warn_of_platforms(session, &stack, &named);
     let (_turn, _) = finish_pending(means, name, session)?;
     let sending = send(means, &items, &places)?;
     let places = complete(sending, args.best_effort, session)?;
@@ -226,17 +232,12 @@ fn items(
 /// What the ledgers are to say.
 fn entries(
     means: Means<'_>,
-    stack: &StackRun,
-    facts: &Facts,
+    commit: Option<&str>,
     naming: &Naming,
     places: &[Place],
 ) -> Vec<LogEntry> {
     let generation = places.first().map(|it| it.generation.generation.clone());
     let generation = generation.unwrap_or_default();
-    let commit = facts.commit.clone().map(|commit| match changes(stack) {
-        0 => commit,
-        _ => commit + "-dirty",
-    });
     let goes_to = |stem: &Stem, place: &&Place| {
         let mut images = place.generation.images.iter();
         images.any(|image| stem.images.contains_key(&image.name()))
@@ -248,7 +249,7 @@ fn entries(
         action: Action::Publish,
         time: means.now,
         from: None,
-        commit: commit.clone(),
+        commit: commit.map(str::to_owned),
         registries: places
             .iter()
             .filter(|place| goes_to(stem, place))
@@ -281,8 +282,29 @@ fn changes(stack: &StackRun) -> usize {
     }
 }
 
-fn warn_of_changes(session: &Session, stack: &StackRun) {
-    let changes = changes(stack);
+/// A tag means one manifest: that of this run's platform.
+fn warn_of_platforms(session: &Session, stack: &StackRun, named: &[ImageTags]) {
+    let here = &stack.loaded.platform;
+    let mut others: Vec<String> = Vec::new();
+    for it in named.iter().filter(|it| !it.tags.is_empty()) {
+        let Some(kind) = it.event else { continue };
+        for platform in stack.loaded.stack[it.image].published_for(kind) {
+            let platform = platform.to_string();
+            if platform != here.to_string() && !others.contains(&platform) {
+                others.push(platform);
+            }
+        }
+    }
+    if !others.is_empty() {
+        session.printer.warning(&format!(
+            "the spec names {}, too: this run publishes {here} only, and the tags mean nothing \
+             else then",
+            others.join(", ")
+        ));
+    }
+}
+
+fn warn_of_changes(session: &Session, changes: usize) {
     if changes > 0 {
         let (files, are) = match changes {
             1 => ("1 file".to_owned(), "is"),
