@@ -1,6 +1,6 @@
 //! The tags of a repository, page by page.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use cairn_oci::Reference;
 use reqwest::header::{HeaderMap, LINK};
@@ -85,8 +85,14 @@ fn page(
             return Err(FetchProblem::TooLarge { limit: PAGE_MAX });
         }
         (watch.moved)(received);
-        let page: Page = serde_json::from_slice(&bytes)
-            .map_err(|error| FetchProblem::Answer(format!("this is no list of tags: {error}")))?;
+        // No digest tells whether a list came as it was sent: one that is none is asked for again.
+        let page: Page = serde_json::from_slice(&bytes).map_err(|error| FetchProblem::Broken {
+            received,
+            source: io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("this is no list of tags: {error}"),
+            ),
+        })?;
         Ok((page.tags.unwrap_or_default(), next))
     })
 }

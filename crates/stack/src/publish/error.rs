@@ -30,7 +30,7 @@ pub enum PublishError {
         source: Box<RegistryError>,
     },
     /// The tags are moved, and what they mean could not be written down.
-    #[error("the tags are moved, but the ledger at {place} cannot be written")]
+    #[error("the tags are moved, but the ledger at {place} cannot be brought up to date")]
     Ledger {
         /// The ledger's repository.
         place: String,
@@ -61,6 +61,14 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// What went wrong with a ledger when the tags were moved already.
+    pub(super) fn after_the_switch(self) -> Self {
+        match self {
+            Self::Read { place, source, .. } => Self::Ledger { place, source },
+            other => other,
+        }
+    }
+
     /// The registry's part in it.
     pub fn registry(&self) -> Option<&RegistryError> {
         match self {

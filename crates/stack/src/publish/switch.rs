@@ -209,7 +209,8 @@ impl Switch {
         self.move_all(means)?;
         let window = began.elapsed();
         self.note(means)?;
-        let rivals = self.settle(means)?;
+        // The tags are right and written down: that is what an error must say.
+        let rivals = self.settle(means).map_err(PublishError::after_the_switch)?;
         journal::remove(means.store, &self.stack)?;
         Ok(Switched {
             moved: self.moves.iter().filter(|one| !one.is_there).count(),
