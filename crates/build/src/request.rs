@@ -30,7 +30,7 @@ pub struct ImageRequest {
 #[derive(Debug, Clone)]
 pub enum Recipe {
     /// By a Dockerfile.
-    Dockerfile(DockerfileRecipe),
+    Dockerfile(Box<DockerfileRecipe>),
     /// From Debian packages.
     Debian(Arc<DebianBase>),
 }
@@ -50,6 +50,8 @@ pub struct DockerfileRecipe {
     pub args: BuildArgs,
     /// Run every step, whatever the store holds.
     pub no_cache: bool,
+    /// Stages of which every step runs, whatever the store holds.
+    pub no_cache_stages: Vec<String>,
     /// No step sees the network unless it asks for it (`--network none`).
     pub network_none: bool,
     /// The platform that the building machine has.

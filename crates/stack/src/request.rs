@@ -87,16 +87,17 @@ pub fn requests(
                     let digest = external.get(name)?;
                     Some((name.clone(), Named::Image(format!("{name}@{digest}"))))
                 });
-                Recipe::Dockerfile(DockerfileRecipe {
+                Recipe::Dockerfile(Box::new(DockerfileRecipe {
                     dockerfile: file.dockerfile.clone(),
                     context,
                     names: siblings.chain(locked).collect(),
                     target: spec.target.as_ref().map(|target| target.value.clone()),
                     args: args(loaded, &spec.args),
                     no_cache: options.no_cache || options.again.contains(&id),
+                    no_cache_stages: Vec::new(),
                     network_none: loaded.stack.build.network == NetworkPolicy::None,
                     build_platform: options.build_platform.clone(),
-                })
+                }))
             }
         };
         let epoch = epoch(loaded, options);

@@ -49,6 +49,8 @@ pub struct SingleBuild {
     pub epoch: Option<i64>,
     /// Whether every step runs, whatever the store holds.
     pub no_cache: bool,
+    /// Stages of which every step runs, whatever the store holds.
+    pub no_cache_stages: Vec<String>,
     /// Whether steps see no network unless they ask.
     pub network_none: bool,
 }
@@ -236,16 +238,17 @@ fn image_request(
     };
     ImageRequest {
         name,
-        recipe: Recipe::Dockerfile(DockerfileRecipe {
+        recipe: Recipe::Dockerfile(Box::new(DockerfileRecipe {
             dockerfile: dockerfile.clone(),
             context: ContextId(0),
             names,
             target: build.target.clone(),
             args: build.args.clone(),
             no_cache: build.no_cache,
+            no_cache_stages: build.no_cache_stages.clone(),
             network_none: build.network_none,
             build_platform: build.build_platform.clone(),
-        }),
+        })),
         platform: platform.clone(),
         labels: build.labels.clone(),
         annotations: build.annotations.clone(),

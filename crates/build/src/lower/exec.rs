@@ -66,12 +66,20 @@ impl FileLowering<'_, '_> {
             mounts,
             network,
             insecure,
-            ignore_cache: self.recipe.no_cache,
+            ignore_cache: self.runs_anyway(place.stage),
             proxies: proxies(&self.recipe.args),
             hostname: self.recipe.args.get(HOSTNAME_ARG).cloned(),
         };
         self.push(state, place, Op::Exec(Box::new(op)), created_by);
         Ok(())
+    }
+
+    /// Whether the steps of a stage run whatever the store holds.
+    fn runs_anyway(&self, stage: usize) -> bool {
+        let name = self.file.stages[stage].name();
+        let filter = &self.recipe.no_cache_stages;
+        self.recipe.no_cache
+            || name.is_some_and(|name| filter.iter().any(|one| one.eq_ignore_ascii_case(name)))
     }
 
     fn mount(

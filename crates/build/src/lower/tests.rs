@@ -47,16 +47,17 @@ fn request(name: &str, text: &str) -> ImageRequest {
     let platform = Platform::new("linux", "amd64");
     ImageRequest {
         name: name.into(),
-        recipe: Recipe::Dockerfile(DockerfileRecipe {
+        recipe: Recipe::Dockerfile(Box::new(DockerfileRecipe {
             dockerfile: Arc::new(dockerfile),
             context: ContextId(0),
             names: BTreeMap::new(),
             target: None,
             args: BTreeMap::new(),
             no_cache: false,
+            no_cache_stages: Vec::new(),
             network_none: false,
             build_platform: platform.clone(),
-        }),
+        })),
         platform,
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
@@ -315,6 +316,29 @@ fn an_absolute_workdir_is_told_as_it_was_written() {
     assert_eq!(history(&written), ["WORKDIR /a/"]);
     let joined = image("FROM scratch\nWORKDIR /a/\nWORKDIR b/../c/\n");
     assert_eq!(joined.config.working_dir, "/a/c");
+}
+
+#[test]
+fn the_cache_is_passed_over_by_stages() {
+    let text = "FROM base AS a\nRUN 1\nFROM base\nRUN 2\nFROM base AS c\n\
+        COPY --from=a / /\nCOPY --from=1 / /\nRUN 3\n";
+    let forced = |stages: &[&str]| {
+        let stages = stages.iter().map(|stage| (*stage).to_owned()).collect();
+        let request = with(request("i", text), |recipe| recipe.no_cache_stages = stages);
+        let lowered = run(&[request]);
+        let of = |op: &Op| match op {
+            Op::Exec(exec) if exec.ignore_cache => exec.argv.last().cloned(),
+            _ => None,
+        };
+        lowered
+            .graph
+            .iter()
+            .filter_map(|(_, vertex)| of(&vertex.op))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(forced(&[]), [""; 0]);
+    assert_eq!(forced(&["A"]), ["1"]);
+    assert_eq!(forced(&["c", "a", "other", "1"]), ["1", "3"]);
 }
 
 /// What stands before a step is no part of what the step is.

@@ -132,9 +132,11 @@ proptest! {
             change.make(&bench.context, &files);
             let after = taken(&bench, &copy);
             if let (Some((key, result)), Some((later_key, later_result))) = (&before, &after) {
-                prop_assert_eq!(
-                    key == later_key,
-                    result == later_result,
+                // What a wildcard finds may hide what it found before, and a directory may have
+                // nothing left to give: then the key may change for nothing, never the other way.
+                let may_hide = source.contains('*') && result == later_result;
+                prop_assert!(
+                    may_hide || (key == later_key) == (result == later_result),
                     "{:?}: {:?} and {:?}", change, result, later_result
                 );
             }

@@ -62,6 +62,9 @@ pub struct LoneArgs {
     /// Build this stage [default: the last]
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
+    /// Run every step of this stage, whatever the store holds (can be repeated)
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub no_cache_filter: Vec<String>,
     /// Set a build argument; without a value, from the environment (can be repeated)
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
     pub build_arg: Vec<(String, Option<String>)>,
@@ -204,6 +207,7 @@ impl LoneArgs {
             (self.file.is_some(), "--file"),
             (!self.tag.is_empty(), "--tag"),
             (self.target.is_some(), "--target"),
+            (!self.no_cache_filter.is_empty(), "--no-cache-filter"),
             (!self.build_arg.is_empty(), "--build-arg"),
             (!self.label.is_empty(), "--label"),
             (!self.annotation.is_empty(), "--annotation"),

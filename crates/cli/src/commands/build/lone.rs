@@ -291,6 +291,7 @@ fn single(
         build_platform: host_platform(),
         epoch: session.settings.source_date_epoch()?,
         no_cache: args.options.no_cache,
+        no_cache_stages: lone.no_cache_filter.clone(),
         network_none: lone.network == NetworkChoice::None,
     })
 }
