@@ -15,7 +15,7 @@ pub struct Commit {
     pub time: i64,
     /// The branch, unless the head is detached.
     pub branch: Option<String>,
-    /// Where the repository was cloned from, without credentials.
+    /// Where the repository was cloned from, without credentials; `None` for a folder.
     pub remote: Option<String>,
 }
 
@@ -32,7 +32,8 @@ pub fn commit(directory: &Path) -> Option<Commit> {
             .join()
             .ok()
             .flatten()
-            .map(|url| without_credentials(url.trim()));
+            .map(|url| without_credentials(url.trim()))
+            .filter(|url| leads_away(url));
         parse_head(&head?, remote)
     })
 }
@@ -201,9 +202,25 @@ fn without_credentials(url: &str) -> String {
     format!("{scheme}://{host}/{path}")
 }
 
+/// Whether an address leads to more than a folder of this machine, whose path would tell images of
+/// one commit apart and help nobody.
+fn leads_away(url: &str) -> bool {
+    !url.starts_with(['/', '.', '~']) && !url.starts_with("file:")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_no_source() {
+        for folder in ["/srv/lab.git", "../lab", "~/lab", "file:///srv/lab.git"] {
+            assert!(!leads_away(folder), "{folder}");
+        }
+        for address in ["https://host/lab.git", "git@host:lab", "host:lab"] {
+            assert!(leads_away(address), "{address}");
+        }
+    }
 
     #[test]
     fn credentials_never_leave() {
