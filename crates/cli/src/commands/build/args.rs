@@ -123,6 +123,12 @@ pub struct LoneArgs {
     /// As `--provenance`
     #[arg(long, value_name = "false", value_parser = no_attestation, hide = true)]
     pub sbom: Option<()>,
+    /// Taken for the habit: no step leaves a container behind, whatever this says
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true")]
+    pub rm: Option<bool>,
+    /// As `--rm`
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true")]
+    pub force_rm: Option<bool>,
     /// Write the image's id to a file; `cairn run` and others take it for a name
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -298,6 +304,13 @@ mod tests {
         assert!(parse("--sbom=0").is_ok());
         let refused = parse("--provenance=mode=max").unwrap_err().to_string();
         assert!(refused.contains("writes no attestations"), "{refused}");
+    }
+
+    #[test]
+    fn containers_of_steps_never_stay() {
+        for flag in ["--rm", "--rm=false", "--force-rm=true"] {
+            assert_eq!(wanted(&format!("{flag} ./app")), context("./app"), "{flag}");
+        }
     }
 
     #[test]
