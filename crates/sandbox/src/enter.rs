@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
@@ -123,7 +124,8 @@ fn enter_user_namespace(enter: &Enter) -> Result<(), SandboxError> {
     };
     // A program that cannot be started leaves us with the single id, like one that fails.
     let outside = Outside::start(&enter.exe, &plan).unwrap_or_default();
-    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(refused("user namespace"))?;
+    unshare_alone(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)
+        .map_err(refused("user namespace"))?;
     if outside.is_some_and(|outside| outside.set_maps().is_ok()) {
         return Ok(());
     }
@@ -165,6 +167,20 @@ fn map_single(file: &str, own: u32) -> Result<(), SandboxError> {
         }
         written => written.map_err(failed),
     }
+}
+
+/// As [`unshare`], which refuses a user namespace to a process with several threads. One that was
+/// joined has done its work and is still counted until the kernel has let go of it.
+fn unshare_alone(flags: UnshareFlags) -> Result<(), Errno> {
+    const TRIES: usize = 200;
+    const PAUSE: Duration = Duration::from_millis(1);
+    for _ in 0..TRIES {
+        match unshare(flags) {
+            Err(Errno::INVAL) => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    unshare(flags)
 }
 
 fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
