@@ -1,5 +1,7 @@
 //! Paths inside the tree, and names of images.
 
+pub(super) use crate::written::join;
+
 /// The last part.
 pub(super) fn file_name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
@@ -8,21 +10,6 @@ pub(super) fn file_name(path: &str) -> &str {
 /// All but the last part; empty for a file of the root.
 pub(super) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-/// A path from a folder, as one from the root: no `.`, no `..` that can be followed.
-pub(super) fn join(folder: &str, path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in folder.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }
 
 /// A path from the root, as one from a folder.

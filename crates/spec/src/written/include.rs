@@ -163,7 +163,7 @@ fn file_name(path: &str) -> &str {
 
 /// Joins a path to the folder it starts from, without `./` and with `..` where it can be
 /// followed by name.
-pub(super) fn join(folder: &str, path: &str) -> String {
+pub(crate) fn join(folder: &str, path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in folder.split('/').chain(path.split('/')) {
         match part {

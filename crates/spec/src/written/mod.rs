@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use cairn_diagnostic::Source;
 use schemars::JsonSchema;
 
+pub(crate) use include::join;
 pub use parse::{Parsed, parse};
 #[cfg(test)]
 pub(crate) use shape::ALL as SHAPES;
