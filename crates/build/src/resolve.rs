@@ -137,7 +137,7 @@ pub enum ResolveError {
 }
 
 /// An error with its causes on one line, each told once.
-fn whole(error: &dyn std::error::Error) -> String {
+pub fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

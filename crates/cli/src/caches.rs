@@ -9,6 +9,7 @@ use cairn_build::cache::{CacheSource, directory};
 use cairn_build::engine::Engine;
 use cairn_build::event::{Event, EventSink};
 use cairn_build::image::external::PullPolicy;
+use cairn_build::resolve::whole;
 use cairn_build::run::Prepared;
 use cairn_build::solve::SolvedStep;
 use cairn_oci::{Platform, Reference};
@@ -359,20 +360,6 @@ fn tell_kept(
 
 fn tell(events: &dyn EventSink, warning: bool, text: String) {
     events.emit(Event::Notice { warning, text });
-}
-
-/// An error with its causes on one line.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What `publish`, `promote`, `rollback`, `log` and `yank` share: the stack's registries, the
 //! means, and what is told of a switch.
 
+use cairn_build::resolve::whole;
 use cairn_oci::rfc3339;
 use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
@@ -417,18 +418,4 @@ impl From<PublishError> for CommandError {
         let hints = error.registry().map(cairn_registry::RegistryError::hints);
         hints.unwrap_or_default().into_iter().fold(told, Self::hint)
     }
-}
-
-/// An error with its causes on one line, each told once.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
-    text
 }
