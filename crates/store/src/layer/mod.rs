@@ -14,6 +14,7 @@
 mod compress;
 mod decompress;
 mod export;
+mod noise;
 mod tar_read;
 mod tar_write;
 mod unpack;
