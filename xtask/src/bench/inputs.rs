@@ -35,6 +35,8 @@ pub(super) struct Recipe {
 /// Everything that was generated.
 #[derive(Debug)]
 pub(super) struct Inputs {
+    /// Where all of it lies, and what else a row needs.
+    pub(super) folder: PathBuf,
     /// The base image as an OCI layout.
     pub(super) base_layout: PathBuf,
     /// The base image's files as a tar.
@@ -74,6 +76,7 @@ impl Inputs {
             write_tested_stack(&folder.join("tested"), options.scale)?;
         }
         Ok(Self {
+            folder: folder.to_path_buf(),
             wide_stack: folder.join("wide"),
             tested_stack: folder.join("tested"),
             base_layout: base.layout,

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::engines::Engine;
 use super::inputs::{BASE, Inputs, Recipe};
 use super::meter::{Cost, measure};
+use crate::campaign::registry::Registry;
 use crate::error::ChoreError;
 
 /// The rows of the design's table that exist, in its order.
@@ -28,6 +29,21 @@ pub(super) const ROWS: &[(&str, &str)] = &[
         "COPY . of 50,000 files and 500 MB, nothing cached",
     ),
     ("copy-50k-noop", "the same, nothing changed"),
+    (
+        "push-1gib",
+        "push of an image with a layer of 1 GiB to an empty registry",
+    ),
+    ("pull-1gib", "pull of that image into an empty store"),
+    (
+        "push-50k-files",
+        "push of an image with 50,000 files to an empty registry",
+    ),
+    ("pull-50k-files", "pull of that image into an empty store"),
+    (
+        "push-stack",
+        "push of the 6-image stack to an empty registry",
+    ),
+    ("push-stack-noop", "the same again"),
     (
         "plan-200",
         "plan of 200 images with 20,000 context files, nothing changed; Cairn alone",
@@ -83,6 +99,21 @@ const SCENARIOS: &[Scenario] = &[
         name: "copy-50k",
         rows: &["copy-50k-cold", "copy-50k-noop"],
         run: large_context,
+    },
+    Scenario {
+        name: "registry-1gib",
+        rows: &["push-1gib", "pull-1gib"],
+        run: big_layer_there_and_back,
+    },
+    Scenario {
+        name: "registry-50k-files",
+        rows: &["push-50k-files", "pull-50k-files"],
+        run: many_files_there_and_back,
+    },
+    Scenario {
+        name: "registry-stack",
+        rows: &["push-stack", "push-stack-noop"],
+        run: push_stack,
     },
     Scenario {
         name: "plan-200",
@@ -187,6 +218,59 @@ fn large_context(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, Chore
         ("copy-50k-cold", build()?),
         ("copy-50k-noop", build()?),
     ])
+}
+
+fn big_layer_there_and_back(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    there_and_back(
+        engine,
+        inputs,
+        &inputs.big_layer,
+        ["push-1gib", "pull-1gib"],
+    )
+}
+
+fn many_files_there_and_back(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    let rows = ["push-50k-files", "pull-50k-files"];
+    there_and_back(engine, inputs, &inputs.many_files, rows)
+}
+
+/// Each engine pulls what it pushed: its own compression is a part of both.
+fn there_and_back(
+    engine: &dyn Engine,
+    inputs: &Inputs,
+    recipe: &Recipe,
+    [push, pull]: [&'static str; 2],
+) -> Result<Measured, ChoreError> {
+    let registry = Registry::start_in(&inputs.folder)?;
+    let reference = format!("{}/bench/{}:1", registry.host, recipe.name);
+    let mut pushes = engine.push(recipe, &reference);
+    if pushes.is_empty() {
+        return Ok(Vec::new());
+    }
+    engine.empty_cache()?;
+    measure(&mut engine.make(recipe), &engine.daemons())?;
+    engine.name_for_push(recipe, &reference)?;
+    let pushed = measure(&mut pushes, &engine.daemons())?;
+    engine.empty_cache()?;
+    let pulled = measure(&mut engine.pull(&reference), &engine.daemons())?;
+    Ok(vec![(push, pushed), (pull, pulled)])
+}
+
+fn push_stack(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {
+    let registry = Registry::start_in(&inputs.folder)?;
+    let (prefix, tag) = (format!("{}/bench", registry.host), "1");
+    let push = || engine.push_stack(inputs, &prefix, tag);
+    if push().is_empty() || engine.build_stack(inputs).is_empty() {
+        return Ok(Vec::new());
+    }
+    engine.empty_cache()?;
+    measure(&mut engine.build_stack(inputs), &engine.daemons())?;
+    for image in &inputs.stack_images {
+        engine.name_for_push(image, &format!("{prefix}/{}:{tag}", image.name))?;
+    }
+    let cold = measure(&mut push(), &engine.daemons())?;
+    let noop = measure(&mut push(), &engine.daemons())?;
+    Ok(vec![("push-stack", cold), ("push-stack-noop", noop)])
 }
 
 fn plan(engine: &dyn Engine, inputs: &Inputs) -> Result<Measured, ChoreError> {

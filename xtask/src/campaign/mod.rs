@@ -16,7 +16,7 @@ mod options;
 mod promote;
 mod proxy;
 mod random;
-mod registry;
+pub(crate) mod registry;
 mod stack;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Debian's `docker-registry` on a free port, and what its files say.
+//! Debian's `docker-registry` on a free port, and what its files say. The benchmark pushes to one, too.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -11,15 +11,15 @@ use tempfile::TempDir;
 use crate::error::ChoreError;
 
 /// The program.
-pub(super) const PROGRAM: &str = "docker-registry";
+pub(crate) const PROGRAM: &str = "docker-registry";
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running registry with an empty storage of its own.
 #[derive(Debug)]
-pub(super) struct Registry {
+pub(crate) struct Registry {
     process: Child,
     /// Its host and port.
-    pub(super) host: String,
+    pub(crate) host: String,
     place: TempDir,
 }
 
@@ -33,7 +33,12 @@ impl Drop for Registry {
 impl Registry {
     /// Starts one.
     pub(super) fn start() -> Result<Self, ChoreError> {
-        let place = TempDir::new_in("/var/tmp").map_err(ChoreError::file("/var/tmp"))?;
+        Self::start_in(Path::new("/var/tmp"))
+    }
+
+    /// Starts one that keeps its files in a new folder of `folder`, for as long as it lives.
+    pub(crate) fn start_in(folder: &Path) -> Result<Self, ChoreError> {
+        let place = TempDir::new_in(folder).map_err(ChoreError::file(folder))?;
         let listener = TcpListener::bind("127.0.0.1:0").map_err(ChoreError::file("127.0.0.1"))?;
         let address = listener.local_addr();
         let host = address.map_err(ChoreError::file("127.0.0.1"))?.to_string();

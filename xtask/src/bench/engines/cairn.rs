@@ -11,6 +11,7 @@ use crate::error::ChoreError;
 use crate::{command, workspace};
 
 /// A binary and a store of its own.
+#[derive(Debug, Clone)]
 pub(super) struct Cairn {
     program: PathBuf,
     home: PathBuf,
@@ -33,6 +34,25 @@ impl Cairn {
             home: place.join(CAIRN),
             base_layout: inputs.base_layout.clone(),
         })
+    }
+
+    /// The same program with a store below another folder.
+    pub(super) fn elsewhere(&self, place: &Path) -> Self {
+        Self {
+            home: place.join(CAIRN),
+            ..self.clone()
+        }
+    }
+
+    /// Builds an image and writes it as a layout of layers that are not compressed.
+    pub(super) fn build_layout(&self, recipe: &Recipe, layout: &Path) -> Command {
+        let mut build = self.command(&["build", "--progress", "plain", "--output"]);
+        let layout = layout.display();
+        build.arg(format!(
+            "type=oci,tar=false,compression=uncompressed,dest={layout}"
+        ));
+        build.arg(&recipe.context);
+        build
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -95,6 +115,20 @@ impl Engine for Cairn {
         let mut test = self.command(&["test", "--again", "--progress", "quiet", "--stack"]);
         test.arg(stack);
         vec![test]
+    }
+
+    fn push(&self, recipe: &Recipe, reference: &str) -> Vec<Command> {
+        vec![self.command(&["push", &recipe.name, reference])]
+    }
+
+    fn push_stack(&self, inputs: &Inputs, prefix: &str, tag: &str) -> Vec<Command> {
+        let mut publish = self.command(&["publish", "--progress", "plain", "--registry", prefix]);
+        publish.args(["--tag", tag, "--stack"]).arg(&inputs.stack);
+        vec![publish]
+    }
+
+    fn pull(&self, reference: &str) -> Vec<Command> {
+        vec![self.command(&["pull", reference])]
     }
 
     fn start(&self, image: &str) -> Vec<Command> {

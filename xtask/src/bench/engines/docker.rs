@@ -126,6 +126,18 @@ impl Engine for Docker {
         Vec::new()
     }
 
+    fn name_for_push(&self, recipe: &Recipe, reference: &str) -> Result<(), ChoreError> {
+        command::capture(&mut self.0.command(&["tag", &recipe.name, reference])).map(drop)
+    }
+
+    fn push(&self, _: &Recipe, reference: &str) -> Vec<Command> {
+        vec![self.0.command(&["push", reference])]
+    }
+
+    fn pull(&self, reference: &str) -> Vec<Command> {
+        vec![self.0.command(&["pull", reference])]
+    }
+
     fn start(&self, image: &str) -> Vec<Command> {
         let run = ["run", "--rm", "--network", "host", image, "true"];
         vec![self.0.command(&run)]

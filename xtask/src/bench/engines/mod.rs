@@ -8,6 +8,7 @@ mod buildkitd;
 mod cairn;
 mod daemon;
 mod docker;
+mod skopeo;
 mod storage;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::error::ChoreError;
 pub(super) const CAIRN: &str = "cairn";
 
 /// The peers, in the order in which they take their turns.
-const PEERS: &[&str] = &["docker", "bake", "buildkitd", "buildah", "podman"];
+const PEERS: &[&str] = &["docker", "bake", "buildkitd", "buildah", "podman", "skopeo"];
 
 /// Something that builds images and runs them.
 ///
@@ -68,6 +69,34 @@ pub(super) trait Engine {
         Vec::new()
     }
 
+    /// Makes an image that can be pushed; for most, what a build leaves in their store.
+    fn make(&self, recipe: &Recipe) -> Vec<Command> {
+        self.build(recipe)
+    }
+
+    /// Gives an image that was made the name under which it is pushed, where a push wants that.
+    fn name_for_push(&self, _recipe: &Recipe, _reference: &str) -> Result<(), ChoreError> {
+        Ok(())
+    }
+
+    /// Pushes an image that was made to a registry of this machine, without TLS.
+    fn push(&self, _recipe: &Recipe, _reference: &str) -> Vec<Command> {
+        Vec::new()
+    }
+
+    /// Pushes every image of the stack that was built, each as `<prefix>/<name>:<tag>`.
+    fn push_stack(&self, inputs: &Inputs, prefix: &str, tag: &str) -> Vec<Command> {
+        let images = inputs.stack_images.iter();
+        images
+            .flat_map(|image| self.push(image, &format!("{prefix}/{}:{tag}", image.name)))
+            .collect()
+    }
+
+    /// Pulls an image from such a registry, until containers can be started from it.
+    fn pull(&self, _reference: &str) -> Vec<Command> {
+        Vec::new()
+    }
+
     /// Runs `true` in a new container of an image, which is removed afterwards.
     fn start(&self, image: &str) -> Vec<Command>;
 }
@@ -80,8 +109,8 @@ pub(super) fn start(
     place: &Path,
     inputs: &Inputs,
 ) -> Result<Vec<Box<dyn Engine>>, ChoreError> {
-    let mut engines: Vec<Box<dyn Engine>> =
-        vec![Box::new(cairn::Cairn::new(options, place, inputs)?)];
+    let cairn = cairn::Cairn::new(options, place, inputs)?;
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(cairn.clone())];
     for name in PEERS {
         let asked = options
             .peers
@@ -90,7 +119,7 @@ pub(super) fn start(
         if asked == Some(false) {
             continue;
         }
-        match start_peer(name, &place.join(name), inputs) {
+        match start_peer(name, &place.join(name), inputs, &cairn) {
             Ok(engine) => engines.push(engine),
             Err(error) if asked == Some(true) => return Err(error),
             Err(error) => eprintln!("{name}: left out: {error}"),
@@ -99,13 +128,19 @@ pub(super) fn start(
     Ok(engines)
 }
 
-fn start_peer(name: &str, folder: &Path, inputs: &Inputs) -> Result<Box<dyn Engine>, ChoreError> {
+fn start_peer(
+    name: &str,
+    folder: &Path,
+    inputs: &Inputs,
+    cairn: &cairn::Cairn,
+) -> Result<Box<dyn Engine>, ChoreError> {
     std::fs::create_dir_all(folder).map_err(ChoreError::file(folder))?;
     let base = inputs.base_tar.clone();
     Ok(match name {
         "docker" => Box::new(docker::Docker::start(folder, base)?),
         "bake" => Box::new(docker::Bake::start(folder, base)?),
         "buildkitd" => Box::new(buildkitd::Buildkitd::start(folder, inputs)?),
+        "skopeo" => Box::new(skopeo::Skopeo::new(folder, cairn.elsewhere(folder))?),
         "buildah" => Box::new(storage::Buildah::new(folder, base)?),
         _ => Box::new(storage::Podman::new(folder, base)?),
     })

@@ -56,16 +56,23 @@ impl Storage {
         command::capture(self.command().args(["rmi", "-af"])).map(drop)
     }
 
-    fn push(&self, recipe: &Recipe, archive: &Path) -> Command {
+    fn archive(&self, recipe: &Recipe, archive: &Path) -> Command {
+        self.push(recipe, &format!("oci-archive:{}", archive.display()))
+    }
+
+    /// Buildah and Podman take the same words here, and write OCI manifests only when told.
+    fn push(&self, recipe: &Recipe, destination: &str) -> Command {
         let mut push = self.command();
-        push.args([
-            "push",
-            "--format",
-            "oci",
-            &format!("localhost/{}", recipe.name),
-        ]);
-        push.arg(format!("oci-archive:{}", archive.display()));
+        push.args(["push", "--format", "oci", "--tls-verify=false"]);
+        push.arg(format!("localhost/{}", recipe.name));
+        push.arg(destination);
         push
+    }
+
+    fn pull(&self, reference: &str) -> Command {
+        let mut pull = self.command();
+        pull.args(["pull", "--tls-verify=false", reference]);
+        pull
     }
 }
 
@@ -122,7 +129,15 @@ impl Engine for Buildah {
     }
 
     fn build_archive(&self, recipe: &Recipe, archive: &Path) -> Vec<Command> {
-        vec![self.build_command(recipe), self.0.push(recipe, archive)]
+        vec![self.build_command(recipe), self.0.archive(recipe, archive)]
+    }
+
+    fn push(&self, recipe: &Recipe, reference: &str) -> Vec<Command> {
+        vec![self.0.push(recipe, &format!("docker://{reference}"))]
+    }
+
+    fn pull(&self, reference: &str) -> Vec<Command> {
+        vec![self.0.pull(reference)]
     }
 
     /// `podman run` is the same code with the container's life around it.
@@ -177,7 +192,15 @@ impl Engine for Podman {
     }
 
     fn build_archive(&self, recipe: &Recipe, archive: &Path) -> Vec<Command> {
-        vec![self.build_command(recipe), self.0.push(recipe, archive)]
+        vec![self.build_command(recipe), self.0.archive(recipe, archive)]
+    }
+
+    fn push(&self, recipe: &Recipe, reference: &str) -> Vec<Command> {
+        vec![self.0.push(recipe, &format!("docker://{reference}"))]
+    }
+
+    fn pull(&self, reference: &str) -> Vec<Command> {
+        vec![self.0.pull(reference)]
     }
 
     fn start(&self, image: &str) -> Vec<Command> {
