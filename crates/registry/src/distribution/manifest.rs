@@ -132,7 +132,7 @@ fn document(
         if let Some(expected) = promised {
             let actual = digest_like(&expected, &bytes);
             if actual != expected {
-                return Err(FetchProblem::WrongDigest { expected, actual });
+                return Err(FetchProblem::Damaged { expected, actual });
             }
         }
         let digest = reference
@@ -257,7 +257,14 @@ fn media_type(told: Option<MediaType>, bytes: &[u8]) -> Result<MediaType, FetchP
         let reason = "the answer is neither a manifest nor an index";
         FetchProblem::Answer(reason.to_owned())
     };
-    let kind: Kind = serde_json::from_slice(bytes).map_err(|_| unknown())?;
+    let kind: Kind = serde_json::from_slice(bytes).map_err(|error| match error.is_eof() {
+        // Nobody told a digest, and the end is missing.
+        true => FetchProblem::Broken {
+            received: bytes.len() as u64,
+            source: std::io::Error::from(std::io::ErrorKind::UnexpectedEof),
+        },
+        false => unknown(),
+    })?;
     let own = kind.media_type.map(MediaType::from);
     let known = own.filter(|own| ACCEPTED.contains(own)).or(told);
     match (known, kind.manifests, kind.config) {

@@ -6,7 +6,7 @@
 //! 401       --login----->  auth.json, config.json, helpers        credentials, credential_helper
 //! answer    --document-->  manifest or index, verified            manifest
 //! repository --tags----->  names, page by page                   tag_list
-//! digest    --referrers->  what says something of it              referrers
+//! digest    --referrers->  what says something of it              referrers, list_page
 //! blob      --stream---->  store and unpacker at once             blob, pull
 //! store     --push------>  blobs, manifests by digest, then tags  upload, place, push
 //! ```
@@ -22,6 +22,7 @@ mod credential_helper;
 mod credentials;
 mod error;
 mod host;
+mod list_page;
 mod manifest;
 mod options;
 mod pieces;

@@ -10,7 +10,7 @@ use cairn_oci::{Descriptor, Digest, Reference};
 use cairn_store::Store;
 use reqwest::Method;
 use reqwest::blocking::Body;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use super::client::RegistryClient;
 use super::error::RegistryError;
@@ -23,6 +23,15 @@ use crate::http::error::FetchProblem;
 use crate::http::transfer::{accepted, header_text};
 
 const BLOBS_AT_ONCE: usize = 4;
+
+/// A registry with the referrers API says so, when something refers to something.
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
+/// What a registry says of a manifest that it took.
+pub(super) struct Put {
+    /// Whether it will name it among what refers to its subject.
+    pub(super) knows_subject: bool,
+}
 
 /// Repositories of one registry that probably have a blob.
 pub type Places = BTreeMap<Digest, Vec<String>>;
@@ -166,6 +175,16 @@ impl RegistryClient {
         document: &Document,
         watch: Watch<'_>,
     ) -> Result<(), RegistryError> {
+        self.put_and_ask(reference, document, watch).map(|_| ())
+    }
+
+    /// As [`RegistryClient::put_manifest`], with what the registry says of it.
+    pub(super) fn put_and_ask(
+        &self,
+        reference: &Reference,
+        document: &Document,
+        watch: Watch<'_>,
+    ) -> Result<Put, RegistryError> {
         let target = self.origin(reference)?;
         let digest = reference.digest().map(Digest::as_str);
         let name = digest.or(reference.tag()).unwrap_or("latest");
@@ -188,6 +207,9 @@ impl RegistryClient {
             })?;
             let response = accepted(response)?;
             (watch.moved)(document.bytes.len() as u64);
+            let put = Put {
+                knows_subject: header_text(&response, &SUBJECT).is_some(),
+            };
             let told = header_text(&response, &CONTENT_DIGEST);
             let expected = &document.descriptor.digest;
             match told.and_then(|told| told.parse::<Digest>().ok()) {
@@ -195,7 +217,7 @@ impl RegistryClient {
                     expected: expected.clone(),
                     actual,
                 }),
-                _ => Ok(()),
+                _ => Ok(put),
             }
         })
     }

@@ -86,6 +86,14 @@ pub enum FetchProblem {
         /// The digest of what the server sent.
         actual: Digest,
     },
+    /// A document came otherwise than it was sent, again and again.
+    #[error("it came damaged: with the digest {actual} instead of {expected}")]
+    Damaged {
+        /// The digest that was asked for, or told with it.
+        expected: Digest,
+        /// The digest of what came.
+        actual: Digest,
+    },
     /// The file changed on the server while it was read in several pieces.
     #[error("the file changed on the server during the transfer")]
     Changed,
@@ -186,7 +194,9 @@ impl FetchError {
             FetchProblem::Connection(_)
             | FetchProblem::Broken { .. }
             | FetchProblem::Short { .. } => "check the network, or try another mirror",
-            FetchProblem::WrongSize { .. } | FetchProblem::WrongDigest { .. } => {
+            FetchProblem::WrongSize { .. }
+            | FetchProblem::WrongDigest { .. }
+            | FetchProblem::Damaged { .. } => {
                 "the mirror is damaged, out of step or hostile; try another one"
             }
             FetchProblem::Changed => "try again",
@@ -206,6 +216,8 @@ impl FetchProblem {
             // A name server that was slow may have an answer the next time; "no such name" is one.
             FetchProblem::UnknownHost { reason, .. } => *reason == NO_ANSWER,
             FetchProblem::Broken { .. } | FetchProblem::Short { .. } => true,
+            // A document is small: asking for it again costs less than being wrong about it.
+            FetchProblem::Damaged { .. } => true,
             _ => false,
         }
     }

@@ -182,7 +182,7 @@ fn other_bytes_are_refused_whoever_sends_them() {
         reply
     });
     let error = pull(&lying, "a:1").unwrap_err();
-    let is_told = matches!(problem(&error), FetchProblem::WrongDigest { .. });
+    let is_told = matches!(problem(&error), FetchProblem::Damaged { .. });
     assert!(is_told, "{error}");
 }
 
@@ -494,4 +494,32 @@ fn documents_that_are_no_images_are_refused() {
     let absent = Digest::sha256(b"absent");
     let error = pull(&server, &format!("a@{absent}")).unwrap_err();
     assert!(error.is_missing(), "{error}");
+}
+
+/// A proxy that damages what goes through it now and then is no reason to give up.
+#[test]
+fn a_document_that_came_damaged_is_asked_for_again() {
+    let bytes = br#"{"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{}}"#;
+    let digest = Digest::sha256(bytes);
+    for name in ["r:tag".to_owned(), format!("r@{digest}")] {
+        let (told, times) = (digest.to_string(), AtomicUsize::new(0));
+        let server = Answering::start(move |asked| {
+            let reply = Reply::status(200);
+            let is_named = asked.path.contains("sha256:");
+            if asked.path == "/v2/" {
+                return reply;
+            }
+            match (times.fetch_add(1, Ordering::Relaxed), is_named) {
+                (0, false) => reply.with("Docker-Content-Digest", &told).body(b"{}"),
+                (0, true) => reply.body(b"{}"),
+                // Without a word of its digest.
+                (1, _) => reply.body(&bytes[..20]),
+                _ => reply.body(bytes),
+            }
+        });
+        let reference = reference(&server, &name);
+        let found = client().current_document(&reference, Watch::NONE).unwrap();
+        assert_eq!(found.bytes, bytes, "{name}");
+        assert_eq!(server.lines().len(), 3, "{name}");
+    }
 }
