@@ -133,18 +133,29 @@ impl Site {
         Ok((text(&output.stdout), text(&output.stderr)))
     }
 
-    /// Starts the program, to be killed.
+    /// Starts the program, to be killed; what it says on its standard output is [`Site::told`].
     pub(super) fn begin(&self, arguments: &[&str]) -> Result<Child, ChoreError> {
         let mut command = self.command(arguments);
+        let path = self.told_at();
+        let told = fs::File::create(&path).map_err(ChoreError::file(&path))?;
         let begun = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(told)
             .stderr(Stdio::null())
             .spawn();
         begun.map_err(|source| ChoreError::Start {
             program: command::shown(&command),
             source,
         })
+    }
+
+    /// What the program said that was begun last.
+    pub(super) fn told(&self) -> String {
+        fs::read_to_string(self.told_at()).unwrap_or_default()
+    }
+
+    fn told_at(&self) -> PathBuf {
+        self.place.path().join("told")
     }
 
     /// What a tag of all images means at all registries.

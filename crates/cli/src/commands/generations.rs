@@ -7,7 +7,8 @@ use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
 use cairn_spec::{Repository, Stack};
 use cairn_stack::publish::{
-    LogEntry, Means, Promotion, PublishError, Resumed, Switch, Switched, pending, registries, turn,
+    LogEntry, Means, Promotion, PublishError, Resumed, Switch, Switched, forget_done, pending,
+    registries, turn, untold,
 };
 use cairn_store::{Store, WorkLock};
 use clap::Args;
@@ -218,7 +219,7 @@ impl Workplace {
         work: impl FnOnce(Means<'_>) -> Result<T, CommandError>,
     ) -> Result<T, CommandError> {
         self.with(|means| {
-            let (_turn, _) = finish_pending(means, &self.stack.name, session)?;
+            let _turn = finish_pending(means, &self.stack.name, session)?;
             work(means)
         })
     }
@@ -262,10 +263,21 @@ impl Workplace {
             });
         }
         self.with(|means| {
-            let (_turn, ended) = finish_pending(means, &self.stack.name, session)?;
-            if let Some(ended) = ended.filter(|it| it.entries.iter().any(is_it)) {
-                return Published::by(&ended)?.print(session, json);
+            let name = &self.stack.name;
+            let _turn = finish_begun(means, name, session)?;
+            let done = untold(means.store, name)?;
+            if let Some(done) = done.filter(|it| it.entries.iter().any(is_it))
+                && done.still_holds(means)?
+            {
+                session.printer.note(&format!(
+                    "this was done before Cairn was stopped, and not told: nothing more is done; \
+                     generation {}",
+                    done.generation
+                ));
+                Published::by(&done)?.print(session, json)?;
+                return Ok(forget_done(means.store, name)?);
             }
+            forget_done(means.store, name)?;
             let promotion = plan(means)?;
             let switched = promotion.switch.run(means)?;
             let generation = &promotion.switch.generation;
@@ -279,7 +291,8 @@ impl Workplace {
                 moved_in_words(&switched)
             ));
             tell_rivals(session, &switched);
-            Published::by(&promotion.switch)?.print(session, json)
+            Published::by(&promotion.switch)?.print(session, json)?;
+            Ok(forget_done(means.store, name)?)
         })
     }
 }
@@ -294,18 +307,28 @@ pub fn means<'a>(store: &'a Store, client: &'a RegistryClient, watch: Watch<'a>)
     }
 }
 
-/// Ends a switch that a process did not live to end, and gives the right to begin another one;
-/// and the switch, unless somebody else has gone on since.
+/// Ends a switch that a process did not live to end, and gives the right to begin another one.
 pub fn finish_pending(
     means: Means<'_>,
     stack: &str,
     session: &Session,
-) -> Result<(WorkLock, Option<Switch>), CommandError> {
+) -> Result<WorkLock, CommandError> {
+    let turn = finish_begun(means, stack, session)?;
+    // Somebody who does something else does not wait for an answer.
+    forget_done(means.store, stack)?;
+    Ok(turn)
+}
+
+/// As [`finish_pending`], but what was done and not told is still there.
+fn finish_begun(
+    means: Means<'_>,
+    stack: &str,
+    session: &Session,
+) -> Result<WorkLock, CommandError> {
     let turn = turn(means, stack)?.ok_or_else(CommandError::interrupted)?;
     let Some(switch) = pending(means.store, stack)? else {
-        return Ok((turn, None));
+        return Ok(turn);
     };
-    let begun = switch.clone();
     let Resumed {
         generation,
         switched,
@@ -323,7 +346,7 @@ pub fn finish_pending(
     }
     session.printer.note(&text);
     tell_rivals(session, &switched);
-    Ok((turn, passed_over.is_empty().then_some(begun)))
+    Ok(turn)
 }
 
 /// Tells of a switch that a process did not live to end.

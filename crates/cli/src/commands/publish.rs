@@ -6,8 +6,8 @@ use cairn_registry::Watch;
 use cairn_spec::tags::{Facts, GitRef, ImageTags, Instead, Trigger, publication};
 use cairn_stack::git;
 use cairn_stack::publish::{
-    Action, Evidence, Item, LogEntry, Means, Naming, Place, PublishError, Sending, Stem, Switch,
-    Tested, send,
+    Action, Evidence, Item, LogEntry, Made, Means, Naming, Other, Place, PublishError, Sending,
+    Stem, Switch, Tested, send,
 };
 use clap::Args;
 
@@ -37,7 +37,8 @@ Examples:
   cairn publish --tag 2026.3-main
   cairn publish --registry ghcr.io/lab --registry docker.io/lab --tag latest --tag 2026.3")]
 pub struct PublishArgs {
-    /// Images of the stack [default: all]
+    /// Images of the stack; the others stay in the generation as the tags have them now
+    /// [default: all]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
     #[command(flatten)]
@@ -91,6 +92,7 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     let named = publication(&stack.loaded.stack, &event.facts, &instead, &content);
     clashes(&stack.loaded, &named)?;
     let mut named = named.images;
+    let others = others(&stack, &named);
     named.retain(|it| stack.selected.contains(&it.image) && content(it.image).is_some());
     if named.iter().all(|it| it.tags.is_empty()) {
         tell_why_nothing(session, &named);
@@ -110,19 +112,25 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
         0 => commit,
         _ => commit + "-dirty",
     });
-    let entries = entries(means, commit.as_deref(), &naming, &places);
-    let evidence = evidence(&done, &places);
+    let mut made = Made {
+        entries: entries(means, commit.as_deref(), &naming, &places),
+        evidence: evidence(&done, &places),
+        places,
+    };
     if args.dry_run {
         tell_pending(means, name, session)?;
-        let switch = Switch::plan(means, name, places, entries, evidence)?;
+        carry(&mut made, &others, means, &stack, session)?;
+        let switch = Switch::plan(means, name, made.places, made.entries, made.evidence)?;
         return tell_plan(session, &switch, args.json.json);
     }
     warn_of_changes(session, changes);
     warn_of_platforms(session, &stack, &named);
-    let (_turn, _) = finish_pending(means, name, session)?;
-    let sending = send(means, &items, &places)?;
-    let places = complete(sending, args.best_effort, session)?;
-    let switch = Switch::plan(means, name, places, entries, evidence)?;
+    let _turn = finish_pending(means, name, session)?;
+    let carried = carry(&mut made, &others, means, &stack, session)?;
+    let sending = send(means, &items, &made.places)?;
+    made.places = complete(sending, args.best_effort, session)?;
+    made.fetch_carried(means, &carried)?;
+    let switch = Switch::plan(means, name, made.places, made.entries, made.evidence)?;
     let switched = switch.run(means)?;
     session.printer.note(&format!(
         "generation {}: {}",
@@ -131,6 +139,43 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     ));
     tell_rivals(session, &switched);
     Published::by(&switch)?.print(session, args.json.json)
+}
+
+/// The images that were not chosen, and where they go.
+fn others(stack: &StackRun, images: &[ImageTags]) -> Vec<Other> {
+    let known = &stack.loaded.stack;
+    let left = images
+        .iter()
+        .filter(|it| !stack.selected.contains(&it.image));
+    let others = left.map(|it| Other {
+        name: known[it.image].name.to_string(),
+        registries: it
+            .repositories
+            .iter()
+            .map(|it| it.registry.clone())
+            .collect(),
+    });
+    others.collect()
+}
+
+/// The others stay in the generation as they are.
+fn carry(
+    made: &mut Made,
+    others: &[Other],
+    means: Means<'_>,
+    stack: &StackRun,
+    session: &Session,
+) -> Result<Vec<String>, CommandError> {
+    let known = &stack.loaded.stack;
+    let order: Vec<String> = known.ids().map(|id| known[id].name.to_string()).collect();
+    let carried = made.carry(means, &known.name, others, &order)?;
+    if !carried.is_empty() {
+        session.printer.note(&format!(
+            "the generation has other images as its tags have them now: `{}`",
+            carried.join("`, `")
+        ));
+    }
+    Ok(carried)
 }
 
 /// A tag must be one before anything is built.

@@ -299,3 +299,94 @@ fn promotion_goes_by_the_rules_of_the_spec() {
     assert!(log.contains("promoted from 2026.3-stable"), "{log}");
     assert!(log.contains(registry.host()), "{log}");
 }
+
+/// Some images of a stack are published: the generation has the others as they were, at all
+/// registries, and is the one that publishing all of them gives.
+#[test]
+fn images_that_are_not_chosen_stay_in_the_generation() {
+    let Some((workshop, registry)) = stack() else {
+        return;
+    };
+    let generation = |said: &crate::workshop::Said| {
+        let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+        report["generation"].as_str().map(str::to_owned)
+    };
+    let publish = |more: &[&str]| workshop.cairn(&[&["publish", "--json"], more].concat());
+    // Nothing is known of the tag: there are no others.
+    let alone = publish(&["own", "--tag", "alone"]).success();
+    assert_eq!(
+        published(&alone.out),
+        [format!("{}/y/own:alone", registry.host())]
+    );
+    publish(&["--tag", "main"]).success();
+    workshop.cairn(&["promote", "main", "good"]).success();
+    workshop.write("a/word", "two");
+    let dry = publish(&["own", "--tag", "main", "--dry-run"]).success();
+    let some = publish(&["own", "--tag", "main"])
+        .success()
+        .err_has("other images as its tags have them now: `ml:cpu`, `ml:gpu`");
+    assert_eq!(published(&some.out).len(), 5, "{}", some.out);
+    assert_eq!(generation(&some), generation(&dry));
+    // All registries agree, those that own does not go to, too.
+    workshop
+        .cairn(&["promote", "main", "good"])
+        .success()
+        .err_has("1 tag moved");
+    let rest = publish(&["ml", "--tag", "main"]).success();
+    let again = publish(&["--tag", "main"])
+        .success()
+        .err_has("all tags mean it already");
+    assert_eq!(generation(&rest), generation(&again));
+    // Two tags that do not agree about the others leave nothing to choose.
+    publish(&["own", "--tag", "main", "--tag", "good"])
+        .code(2)
+        .err_has("mean different images `ml:cpu` now");
+    // A registry that never heard of them cannot have them.
+    let spec = workshop.read("cairn.toml");
+    let more = spec.replacen("/x\"]", &format!("/x\", \"{}/new\"]", registry.host()), 1);
+    workshop.write("cairn.toml", &more);
+    publish(&["own", "--tag", "main"])
+        .code(2)
+        .err_has("/new has none by these tags");
+}
+
+/// A rollback that was killed when all was done, but for saying so, is not done twice.
+#[test]
+fn a_rollback_that_nobody_was_told_of_goes_no_further() {
+    let Some((workshop, _registry)) = stack() else {
+        return;
+    };
+    let publish = |word: &str| {
+        workshop.write("a/word", word);
+        workshop.cairn(&["publish", "--tag", "main"]).success();
+    };
+    for word in ["one", "two", "three", "four"] {
+        publish(word);
+    }
+    // The answer cannot be written: that is not to have been told.
+    let rollback = |is_told: bool| {
+        let mut command = workshop.command(&["rollback", "main", "--json"]);
+        if !is_told {
+            let full = std::fs::File::options().write(true).open("/dev/full");
+            command.stdout(full.expect("a device"));
+        }
+        crate::workshop::said(command.output().expect("cairn runs"))
+    };
+    let entries = || {
+        let log = workshop.cairn(&["log", "main", "--json"]).success().out;
+        log.matches("\"rollback\"").count()
+    };
+    let untold = rollback(false);
+    assert_ne!(untold.code, 0);
+    let once = entries();
+    assert!(once > 0);
+    let told = rollback(true).success().err_has("nothing more is done");
+    assert_eq!(entries(), once, "{}", told.out);
+    rollback(true).success().err_lacks("nothing more is done");
+    assert_eq!(entries(), 2 * once);
+    // Whoever does something else is no longer waiting for an answer.
+    rollback(false);
+    publish("five");
+    rollback(true).success().err_lacks("nothing more is done");
+    assert_eq!(entries(), 4 * once);
+}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! rules, event             --naming---> which image goes where, and under which tags
+//! some of the images       --carry----> the others as they are, to be a generation with them
 //! images, registries, tags --send-----> blobs, and manifests by digest, on every registry
 //!                          --switch---> all tags of all images, journaled, undone if one fails
 //!                          --ledger---> what each tag means since when, beside the images
@@ -14,6 +15,7 @@
 //! rollback of the stack ends it first. What only reads ends nothing.
 
 mod artifact;
+mod carry;
 mod error;
 mod generation;
 mod journal;
@@ -23,9 +25,10 @@ mod promote;
 mod send;
 mod switch;
 
+pub use carry::{Made, Other};
 pub use error::PublishError;
 pub use generation::{Action, Evidence, Generation, GenerationImage, LogEntry, TagLog, Tested};
-pub use journal::{pending, turn};
+pub use journal::{forget_done, pending, turn, untold};
 pub use ledger::Ledger;
 pub use naming::{Naming, Stem, Target, registries};
 pub use promote::{Promotion, plan_promotion, plan_rollback};

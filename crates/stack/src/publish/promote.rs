@@ -7,7 +7,7 @@ use super::Means;
 use super::error::PublishError;
 use super::generation::{Action, Generation, GenerationImage, LogEntry};
 use super::ledger::Ledger;
-use super::send::Place;
+use super::send::{Place, fetch_manifest};
 use super::switch::{Switch, few_at_a_time};
 
 /// What a promotion or a rollback will do.
@@ -249,34 +249,4 @@ fn plan(
         before: before.into_iter().flatten().next().map(|it| it.generation),
         switch: Switch::plan(means, stack, places, vec![entry], None)?,
     })
-}
-
-/// Makes sure that a registry still has an image, and the store its manifest.
-fn fetch_manifest(
-    means: Means<'_>,
-    place: &Place,
-    image: &GenerationImage,
-) -> Result<(), PublishError> {
-    let digest = &image.manifest.digest;
-    let reference = place.repository(image)?.with_digest(digest.clone());
-    let failed = |source| PublishError::Read {
-        what: format!(
-            "`{}` of generation {}",
-            image.name(),
-            place.generation.generation
-        ),
-        place: place.registry.clone(),
-        source: Box::new(source),
-    };
-    if means.store.has_blob(digest) {
-        let found = means.client.look_up(&reference, means.watch);
-        if found.map_err(failed)?.is_some() {
-            return Ok(());
-        }
-    }
-    let document = means.client.current_document(&reference, means.watch);
-    means
-        .store
-        .put_blob_bytes(&document.map_err(failed)?.bytes)?;
-    Ok(())
 }

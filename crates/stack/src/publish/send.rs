@@ -126,8 +126,11 @@ fn to_one(
         if pushed == Pushed::default() {
             known = places(means.store, repository.registry())?;
         }
-        let item = items.iter().find(|item| item.name() == image.name());
-        let parcel = &item.expect("a place has none but these items").parcel;
+        // Others were carried over: the registry has them.
+        let Some(item) = items.iter().find(|item| item.name() == image.name()) else {
+            continue;
+        };
+        let parcel = &item.parcel;
         let sent = parcel.send(means.store, means.client, &repository, &known, means.watch);
         match sent {
             Ok(sent) => pushed += sent,
@@ -140,4 +143,34 @@ fn to_one(
         }
     }
     Ok(Ok(pushed))
+}
+
+/// Makes sure that a registry still has an image, and the store its manifest.
+pub(crate) fn fetch_manifest(
+    means: Means<'_>,
+    place: &Place,
+    image: &GenerationImage,
+) -> Result<(), PublishError> {
+    let digest = &image.manifest.digest;
+    let reference = place.repository(image)?.with_digest(digest.clone());
+    let failed = |source| PublishError::Read {
+        what: format!(
+            "`{}` of generation {}",
+            image.name(),
+            place.generation.generation
+        ),
+        place: place.registry.clone(),
+        source: Box::new(source),
+    };
+    if means.store.has_blob(digest) {
+        let found = means.client.look_up(&reference, means.watch);
+        if found.map_err(failed)?.is_some() {
+            return Ok(());
+        }
+    }
+    let document = means.client.current_document(&reference, means.watch);
+    means
+        .store
+        .put_blob_bytes(&document.map_err(failed)?.bytes)?;
+    Ok(())
 }

@@ -60,6 +60,9 @@ pub struct Switch {
     pub evidence: Option<(Evidence, Vec<usize>)>,
     /// The tags in the registries that mean something else now.
     pub moves: Vec<Move>,
+    /// Whether it came to its end and is kept only because nobody was told.
+    #[serde(default)]
+    pub is_done: bool,
 }
 
 /// What a switch came to.
@@ -116,6 +119,7 @@ impl Switch {
                 (evidence, lacking)
             }),
             moves: Vec::new(),
+            is_done: false,
         };
         switch.news = switch.find_news(means, &ledgers)?;
         switch.moves = switch.find_moves(means)?;
@@ -211,12 +215,24 @@ impl Switch {
         self.note(means)?;
         // The tags are right and written down: that is what an error must say.
         let rivals = self.settle(means).map_err(PublishError::after_the_switch)?;
-        journal::remove(means.store, &self.stack)?;
+        journal::end(means.store, self)?;
         Ok(Switched {
             moved: self.moves.iter().filter(|one| !one.is_there).count(),
             window,
             rivals,
         })
+    }
+
+    /// Whether the registries are as this switch left them: nobody moved its tags since, and nobody
+    /// wrote anything later of them.
+    pub fn still_holds(&self, means: Means<'_>) -> Result<bool, PublishError> {
+        if !self.find_moves(means)?.is_empty() {
+            return Ok(false);
+        }
+        let registries: Vec<String> = self.places.iter().map(|it| it.registry.clone()).collect();
+        let ledgers = Ledger::open_all(means, &registries, &self.stack)?;
+        let is_last = |entry: &LogEntry| !ledgers.iter().any(|it| it.has_rival(entry));
+        Ok(self.entries.iter().all(is_last))
     }
 
     /// Ends what a process did not live to end, as far as nobody else went on since.
@@ -239,7 +255,10 @@ impl Switch {
         let (news, entries) = (&mut self.news, &self.entries);
         news.retain(|&(_, number)| !passed_over.contains(&entries[number].tag));
         let switched = self.run(means)?;
-        journal::remove(means.store, &self.stack)?;
+        match passed_over.is_empty() {
+            true => journal::end(means.store, &self)?,
+            false => journal::remove(means.store, &self.stack)?,
+        }
         Ok(Resumed {
             generation: self.generation,
             switched,
