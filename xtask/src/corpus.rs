@@ -120,8 +120,12 @@ fn fetch(place: &Path, archives: &Path) -> Result<(), ChoreError> {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(&format!("{package}_")) && name.contains(".orig")
         });
-        if !has {
-            command::run(&mut apt(&["source", "--download-only", package]))?;
+        if has {
+            continue;
+        }
+        // A mirror that is being updated lacks files; the other packages are looked at all the same.
+        if let Err(error) = command::run(&mut apt(&["source", "--download-only", package])) {
+            eprintln!("{package}: not all of it can be had: {error}");
         }
     }
     Ok(())
