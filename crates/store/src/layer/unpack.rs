@@ -33,6 +33,10 @@ use crate::whiteout::{make_opaque, make_whiteout};
 
 const SYMLINKS_MAX: usize = 255;
 
+/// Bookkeeping of aufs, a file system that nobody uses any more, in layers that it left behind. What
+/// lies in such a directory means as little as the directory.
+const AUFS_PREFIX: &[u8] = b".wh..wh.";
+
 /// Unpacks a tar to its end.
 pub(crate) fn unpack(active: &ActiveSnapshot, source: impl Read) -> Result<(), StoreError> {
     unpack_until(active, source, i64::MAX)
@@ -93,6 +97,12 @@ impl<'a> Unpacker<'a> {
             return self.apply_root(entry);
         };
         let parent = path.parent().unwrap_or(Path::new(""));
+        if parent
+            .iter()
+            .any(|part| part.as_bytes().starts_with(AUFS_PREFIX))
+        {
+            return Ok(());
+        }
         let directory = self.enter(entry, parent)?;
         let result = if name.as_bytes().starts_with(WHITEOUT_PREFIX) {
             self.remove_below(entry, &directory, name.as_bytes())
@@ -179,6 +189,12 @@ impl<'a> Unpacker<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&directory.handle, part, flags, Mode::empty()) {
             Ok(handle) => Ok(Step::Into(Directory { handle, path })),
+            Err(Errno::NOENT) if may_make && part.as_bytes().starts_with(WHITEOUT_PREFIX) => {
+                Err(refuse(
+                    entry,
+                    "a directory of its path has a name that means a removal",
+                ))
+            }
             Err(Errno::NOENT) if may_make => {
                 self.make_directory(directory, part, &path)?;
                 self.directory_times.insert(path.clone(), (0, 0));
@@ -485,11 +501,10 @@ impl<'a> Unpacker<'a> {
         if marked == OPAQUE_MARK {
             return make_opaque(&self.host(&directory.path));
         }
-        let name = &marked[WHITEOUT_PREFIX.len()..];
-        if name.starts_with(WHITEOUT_PREFIX) {
-            // Bookkeeping of a file system that nobody uses any more (aufs).
+        if marked.starts_with(AUFS_PREFIX) {
             return Ok(());
         }
+        let name = &marked[WHITEOUT_PREFIX.len()..];
         if matches!(name, b"" | b"." | b"..") {
             return Err(refuse(entry, "it removes no name"));
         }

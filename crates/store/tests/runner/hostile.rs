@@ -196,9 +196,17 @@ fn removals_name_one_name() {
         |tar, _| {
             tar.file(".wh..wh.plnk", "")
                 .file("d/.wh..wh.aufs", "")
+                .dir(".wh..wh.orph")
+                .file(".wh..wh.orph/g", "")
                 .file("f", "")
         },
         &[("f", EntryKind::File), ("d", EntryKind::Directory)],
+    );
+    let through = "a directory of its path has a name that means a removal";
+    refused(LayerTar::new().file(".wh.d/f", ""), through);
+    refused(
+        LayerTar::new().symlink("l", ".wh.d").file("l/f", ""),
+        through,
     );
 }
 
