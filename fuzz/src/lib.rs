@@ -1,5 +1,8 @@
-//! What several targets need: bytes as text, and the checks of places.
+//! What several targets need: bytes as text or as archives, and the checks of places.
 
+mod archive;
+
+pub use archive::{archive, until_nul};
 use cairn_diagnostic::{Diagnostic, Source, Span};
 
 /// The bytes as a text with a name; nothing if they are none. Cairn refuses such files before any

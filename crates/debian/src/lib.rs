@@ -29,6 +29,8 @@ mod deb;
 pub mod deb822;
 mod diversion;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod lock;
 mod order;
 mod packages;

@@ -126,6 +126,8 @@ fn words_of(target: &str) -> &'static str {
         "spec" => "spec.dict",
         "oci" => "oci.dict",
         "shell" => "shell.dict",
+        "debian" => "debian.dict",
+        "deb" | "layer" => "layer.dict",
         _ => "dockerfile.dict",
     }
 }

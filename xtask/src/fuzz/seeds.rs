@@ -14,6 +14,9 @@ pub(super) fn write(root: &Path, target: &str, folder: &Path) -> Result<usize, C
     let seeds = match target {
         "ignore" => plain(IGNORES),
         "oci" => plain(OCI),
+        "layer" => plain(LAYERS),
+        "deb" => plain(PACKAGES),
+        "debian" => plain(DEBIAN),
         "spec" => files(&root.join("examples"), "cairn.toml")?,
         "shell" => commands(&dockerfiles(root)?),
         "dockerfile_flags" => plain(FLAGS),
@@ -58,6 +61,30 @@ const OCI: &[&str] = &[
     r#"{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","size":2},"layers":[],"annotations":{"a":"b"}}"#,
     r#"{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","size":2,"platform":{"architecture":"arm","os":"linux","variant":"v7"}}]}"#,
     r#"{"architecture":"amd64","os":"linux","created":"2024-01-02T03:04:05Z","config":{"Env":["A=b"],"Cmd":["x"],"ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Test":["NONE"],"Interval":1}},"rootfs":{"type":"layers","diff_ids":["sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]},"history":[{"created_by":"x","empty_layer":true}]}"#,
+];
+
+/// Rows of entries: `fuzz/src/archive.rs` says how they are written.
+const LAYERS: &[&str] = &[
+    "d@a\0\0f@a/b\0bytes\0sxa/l\0b\0hxa/h\0a/b\0",
+    "d@a\0\0f@a/.wh.b\0\0f@a/.wh..wh..opq\0\0",
+    "sxout\0../../..\0f@out/x\0escaped\0hxy\0../../store\0",
+    "d@a\0\0pxa/p\0\0cxa/c\0\0bxa/b\0\0",
+    "x@pax\x0030 path=a/from/the/extension\n\0f@x\0bytes\0",
+];
+
+const PACKAGES: &[&str] = &[
+    "debian-binary\x002.0\n\0control.tar\0f@./control|Package: a\nVersion: 1\nArchitecture: all\n|\
+     f@./conffiles|/etc/a\n|f@./triggers|interest /usr/lib # x\n|\0data.tar\0d@./usr||f@./usr/a|bytes|\0",
+    "debian-binary\x002.0\n\0_ignored\0x\0control.tar.gz\0\0data.tar.xz\0\0",
+];
+
+const DEBIAN: &[&str] = &[
+    "1:2.0~rc1-3+b1\x002.0-3\x001:2.0-3",
+    "libc6 (>= 2.36), a:any | b [amd64 !i386] <!nocheck>, c (= 1)\0\0",
+    "Package: a\nVersion: 1\nDepends: b (>= 1),\n c\n\nPackage: b\n\0\0",
+    "Suite: stable\nCodename: bookworm\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nArchitectures: amd64 all\nSHA256:\n \
+     0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef 12 main/binary-amd64/Packages.xz\n\0stable\0\
+     main/binary-amd64/Packages.xz",
 ];
 
 fn plain(texts: &[&str]) -> Seeds {
@@ -131,7 +158,15 @@ mod tests {
     #[test]
     fn every_target_has_seeds() {
         let root = crate::workspace::root();
-        for target in ["ignore", "oci", "spec", "dockerfile_expand"] {
+        for target in [
+            "ignore",
+            "oci",
+            "spec",
+            "dockerfile_expand",
+            "layer",
+            "deb",
+            "debian",
+        ] {
             let folder = tempfile::tempdir().unwrap();
             let count = write(&root, target, folder.path()).unwrap();
             assert!(count > 0, "{target}");
