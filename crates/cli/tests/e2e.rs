@@ -32,6 +32,8 @@ mod publishing;
 mod registries;
 #[path = "e2e/registry_caches.rs"]
 mod registry_caches;
+#[path = "e2e/retaining.rs"]
+mod retaining;
 #[path = "e2e/serving.rs"]
 mod serving;
 #[path = "e2e/sources.rs"]

@@ -22,6 +22,7 @@ pub mod import;
 mod page_tests;
 pub mod promote;
 mod resolve;
+pub mod retention;
 pub mod scaffold;
 mod schema;
 mod settings;

@@ -106,6 +106,12 @@ mod tests {
         [promote]
         "{prefix}-stable" = { from = "{prefix}-{branch}" }
         stable = { from = ["{prefix}-stable"], tests = true }
+        [retention]
+        keep = ["v{version}"]
+        generations = 3
+        days = 30
+        branches = true
+        delay-days = 7
         [changes]
         ignore = ["docs"]
         [defaults]

@@ -14,6 +14,7 @@ use cairn_dockerfile::lint::Level;
 use cairn_oci::{Platform, Reference};
 
 use crate::promote::PromotionRule;
+use crate::retention::Retention;
 use crate::settings::{CaPolicy, EventKind, LockPolicy, NetworkPolicy, PackageSet, Rebuild};
 use crate::sources::Sources;
 use crate::suggest::nearest;
@@ -44,6 +45,8 @@ pub struct Stack {
     pub tags: TagRules,
     /// Which tags may be promoted to which.
     pub promote: Vec<PromotionRule>,
+    /// What stays in registries, if the spec says so.
+    pub retention: Option<Retention>,
     /// How changed files decide what a run is about.
     pub changes: Changes,
     /// The images in the order of the file; an image with variants is there once per variant.

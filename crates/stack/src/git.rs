@@ -38,6 +38,64 @@ pub fn commit(directory: &Path) -> Option<Commit> {
     })
 }
 
+/// A branch or a tag of the repository, or a branch of one that it was cloned from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The name of the branch or the tag.
+    pub name: String,
+    /// Whether it is a tag.
+    pub is_tag: bool,
+    /// The commit.
+    pub commit: String,
+    /// When it was committed or tagged, in seconds since 1970.
+    pub time: i64,
+}
+
+/// All branches and tags that the repository knows; `None` where there is no repository.
+pub fn named(directory: &Path) -> Option<Vec<Named>> {
+    let format = "--format=%(objectname) %(*objectname) %(creatordate:unix) %(refname)";
+    let listed = git(
+        directory,
+        &[
+            "for-each-ref",
+            format,
+            "refs/heads",
+            "refs/remotes",
+            "refs/tags",
+        ],
+    );
+    Some(listed?.lines().filter_map(parse_named).collect())
+}
+
+/// Reads `HASH [HASH-OF-COMMIT] TIME REF`.
+fn parse_named(line: &str) -> Option<Named> {
+    let parts: Vec<&str> = line.split(' ').collect();
+    let [own, commit, time, reference] = parts[..] else {
+        return None;
+    };
+    let (name, is_tag) = match reference.strip_prefix("refs/remotes/") {
+        // `HEAD` of a remote is one of its branches.
+        Some(rest) => (rest.split_once('/').filter(|it| it.1 != "HEAD")?.1, false),
+        None => match reference.strip_prefix("refs/tags/") {
+            Some(tag) => (tag, true),
+            None => (reference.strip_prefix("refs/heads/")?, false),
+        },
+    };
+    Some(Named {
+        name: name.to_owned(),
+        is_tag,
+        // A tag with a message is an object of its own.
+        commit: if commit.is_empty() { own } else { commit }.to_owned(),
+        time: time.parse().unwrap_or(0),
+    })
+}
+
+/// Whether a clone has a part of the history only, and so perhaps of the branches.
+pub fn is_shallow(directory: &Path) -> bool {
+    let told = git(directory, &["rev-parse", "--is-shallow-repository"]);
+    told.is_some_and(|told| told.trim() == "true")
+}
+
 /// The names of all tags; none where there is no repository.
 pub fn tags(directory: &Path) -> Vec<String> {
     lines(git(directory, &["tag", "--list"]))
@@ -243,6 +301,24 @@ mod tests {
             (17, Some("topic/x"))
         );
         assert_eq!(parse_head("abc 17 HEAD\n", None).unwrap().branch, None);
+    }
+
+    #[test]
+    fn branches_are_those_of_remotes_too() {
+        let named = |line: &str| parse_named(line).map(|it| (it.name, it.is_tag, it.commit));
+        let found =
+            |name: &str, is_tag, commit: &str| Some((name.to_owned(), is_tag, commit.to_owned()));
+        assert_eq!(
+            named("a  7 refs/heads/topic/x"),
+            found("topic/x", false, "a")
+        );
+        assert_eq!(
+            named("a  7 refs/remotes/origin/topic/x"),
+            found("topic/x", false, "a")
+        );
+        assert_eq!(named("t a 7 refs/tags/v1"), found("v1", true, "a"));
+        assert_eq!(named("a  7 refs/remotes/origin/HEAD"), None);
+        assert_eq!(named("a  7 refs/stash"), None);
     }
 
     #[test]

@@ -1,16 +1,17 @@
-//! Killing publish, promote and rollback anywhere: the next run ends what was begun, and sends
-//! nothing that is there.
+//! Killing publish, promote, rollback and gc anywhere: the next run ends what was begun, and sends
+//! nothing that is there; what stays means what it meant.
 
 use std::time::{Duration, Instant};
 
 use super::options::Options;
 use super::proxy::Counts;
 use super::random::Random;
-use super::stack::{Meaning, Site, is_alike};
+use super::stack::{Meaning, REGISTRIES, Site, is_alike};
 use crate::error::ChoreError;
 
 /// A switch that takes longer is too long.
 const WINDOW_MAX: u64 = 1000;
+const GC: [&str; 2] = ["registry", "gc"];
 const POLL: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Default)]
@@ -51,11 +52,14 @@ pub(super) fn run(options: &Options) -> Result<String, ChoreError> {
     let promote = measured(&site, &["promote", "main", "stable"], &mut tally)?;
     let rollback = measured(&site, &["rollback", "stable"], &mut tally)?;
     site.succeed(&["promote", "main", "stable"])?;
+    prepare(&site, GC[0], &mut random)?;
+    let gc = measured(&site, &GC, &mut tally)?;
     for round in 1..=options.rounds {
         let (arguments, whole): (&[&str], Whole) = match random.below(10) {
-            0..6 => (&["publish", "--tag", "main"], publish),
-            6..8 => (&["promote", "main", "stable"], promote),
-            _ => (&["rollback", "stable"], rollback),
+            0..5 => (&["publish", "--tag", "main"], publish),
+            5..7 => (&["promote", "main", "stable"], promote),
+            7..9 => (&["rollback", "stable"], rollback),
+            _ => (&GC, gc),
         };
         prepare(&site, arguments[0], &mut random)?;
         let moment = match random.below(4) {
@@ -110,6 +114,12 @@ fn prepare(site: &Site, command: &str, random: &mut Random) -> Result<(), ChoreE
     site.change_some(random)?;
     match command {
         "publish" => {}
+        // Something that is needed by nothing, and something that is needed by a tag that stays.
+        "registry" => {
+            site.succeed(&["publish", "--tag", "gone"])?;
+            site.change_some(random)?;
+            site.succeed(&["publish", "--tag", "gone", "--tag", "main"])?;
+        }
         "promote" => {
             site.succeed(&["publish", "--tag", "main"])?;
         }
@@ -128,11 +138,11 @@ fn one(
     moment: Moment,
     tally: &mut Tally,
 ) -> Result<Vec<String>, ChoreError> {
-    let tag = if arguments[0] == "publish" {
-        "main"
-    } else {
-        "stable"
+    let tag = match arguments[0] {
+        "publish" | "registry" => "main",
+        _ => "stable",
     };
+    let stable = site.meaning("stable");
     let before = site.meaning(tag);
     let mut wrong = Vec::new();
     let mut child = site.begin(arguments)?;
@@ -194,6 +204,9 @@ fn one(
             broken.join(", ")
         ));
     }
+    if arguments == GC && (left != before || after != before || site.meaning("stable") != stable) {
+        wrong.push("what stays means something else".to_owned());
+    }
     if arguments[0] == "promote" && after != site.meaning("main") {
         wrong.push("`stable` is not what `main` is".to_owned());
     }
@@ -207,7 +220,11 @@ fn one(
         "rollback" => (String::new(), String::new()),
         _ => site.succeed(arguments)?,
     };
-    if said.contains("was being published") || said.contains(" moved within") {
+    let is_collected = || said.matches("nothing is removed").count() == REGISTRIES;
+    if said.contains("was being published")
+        || said.contains(" moved within")
+        || arguments == GC && !is_collected()
+    {
         wrong.push("something was left to do".to_owned());
     }
     Ok(wrong)

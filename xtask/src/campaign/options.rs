@@ -8,7 +8,7 @@ const USAGE: &str = "\
 usage: cargo xtask campaign <name> [OPTION...]
 
   publish-faults   publish through proxies that fail, lie and stall: complete or untouched
-  publish-kills    kill publish, promote and rollback anywhere: the next run ends them
+  publish-kills    kill publish, promote, rollback and gc anywhere: the next run ends them
   promote          promote and roll back, with and without local state: time and traffic
 
   --rounds N       how often (default: 200; promote: 10)

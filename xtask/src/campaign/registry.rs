@@ -44,8 +44,8 @@ impl Registry {
         let host = address.map_err(ChoreError::file("127.0.0.1"))?.to_string();
         drop(listener);
         let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
-             http:\n  addr: {host}\n  secret: of-this-campaign\n",
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  \
+             delete:\n    enabled: true\nhttp:\n  addr: {host}\n  secret: of-this-campaign\n",
             place.path().join("storage").display()
         );
         let file = place.path().join("config.yml");

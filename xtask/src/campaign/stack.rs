@@ -58,7 +58,8 @@ impl Site {
         let hosts = site.proxies.iter();
         let hosts: Vec<String> = hosts.map(|it| format!("\"{}/lab\"", it.host)).collect();
         let mut spec = format!(
-            "[stack]\nname = \"campaign\"\nregistries = [{}]\n",
+            "[stack]\nname = \"campaign\"\nregistries = [{}]\n\
+             [retention]\nkeep = [\"main\"]\ndays = 0\ndelay-days = 0\nbranches = false\n",
             hosts.join(", ")
         );
         for number in 0..options.images {

@@ -24,6 +24,7 @@ mod publish;
 mod pull;
 mod push;
 mod registry;
+mod retention;
 mod rm;
 mod rollback;
 mod run;

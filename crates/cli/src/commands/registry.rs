@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::load::reference;
 use super::options::JsonOption;
+use super::retention::{self, RegistryGcArgs};
 use crate::error::{CommandError, Kind};
 use crate::means::fetch_options;
 use crate::quantity;
@@ -18,12 +19,13 @@ use crate::table::{Align, Cell, Table};
 
 /// List what registries have, and remove it
 ///
-/// Asks the registry itself; the store is not needed.
+/// Asks the registry itself; the store is needed by `gc` only.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
   cairn registry tags ghcr.io/lab/model
   cairn registry referrers ghcr.io/lab/model:1
+  cairn registry gc --dry-run
   cairn registry rm ghcr.io/lab/model:test-7")]
 pub struct RegistryArgs {
     #[command(subcommand)]
@@ -36,6 +38,8 @@ enum RegistryCommand {
     Tags(TagsArgs),
     /// List what refers to an image: signatures, reports, lists of packages
     Referrers(ReferrersArgs),
+    /// Remove what was published and is needed by nothing, by the `[retention]` of the spec
+    Gc(RegistryGcArgs),
     /// Remove a tag, or what a digest names with all its tags
     Rm(RmArgs),
 }
@@ -77,6 +81,7 @@ pub fn run(args: &RegistryArgs, session: &Session) -> Result<(), CommandError> {
         moved: &|_| {},
     };
     match &args.command {
+        RegistryCommand::Gc(args) => retention::run(args, session),
         RegistryCommand::Tags(args) => tags(args, &client, session, watch),
         RegistryCommand::Referrers(args) => referrers(args, &client, session, watch),
         RegistryCommand::Rm(args) => remove(args, &client, session, watch),

@@ -6,7 +6,7 @@ use cairn_testkit::{DockerRegistry, Guard, needs};
 
 use crate::workshop::Workshop;
 
-fn git(workshop: &Workshop, arguments: &[&str]) {
+pub(crate) fn git(workshop: &Workshop, arguments: &[&str]) {
     let ran = Command::new("git")
         .args(["-c", "user.name=n", "-c", "user.email=e@e"])
         .args(arguments)

@@ -65,6 +65,7 @@ impl Resolver<'_> {
             lock_policy: self.lock_policy(file),
             tags: self.stack_tags(file),
             promote: self.promote(file),
+            retention: self.retention(file),
             changes: self.changes(file),
             images: self.images(file),
         }

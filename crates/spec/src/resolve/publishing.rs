@@ -8,6 +8,7 @@ use cairn_oci::{Platform, Reference};
 use super::Resolver;
 use super::merge::Merged;
 use crate::promote::{Pattern, PromotionRule};
+use crate::retention::Retention;
 use crate::settings::EventKind;
 use crate::stack::{ImageName, PlatformRule, Repository};
 use crate::suggest::{nearest, quoted};
@@ -280,6 +281,34 @@ impl Resolver<'_> {
             }));
         }
         rules
+    }
+
+    /// What stays in registries.
+    pub(super) fn retention(&mut self, file: &SpecFile) -> Option<Retention> {
+        let section = file.retention.as_ref()?;
+        let keep = section.keep.iter().flat_map(|it| &it.0);
+        let keep: Vec<_> = keep.map(|written| self.pattern(written)).collect();
+        let usual = Retention::default();
+        Some(Retention {
+            keep: keep.into_iter().flatten().map(|it| it.value).collect(),
+            generations: self.at_least(1, section.generations.as_ref(), usual.generations),
+            days: self.at_least(0, section.days.as_ref(), usual.days),
+            branches: section.branches.as_ref().is_none_or(|it| it.value),
+            delay_days: self.at_least(0, section.delay_days.as_ref(), usual.delay_days),
+        })
+    }
+
+    fn at_least(&mut self, least: u32, written: Option<&Spanned<i64>>, usual: u32) -> u32 {
+        let Some(written) = written else {
+            return usual;
+        };
+        match u32::try_from(written.value) {
+            Ok(number) if number >= least => number,
+            _ => {
+                self.error(written.span, format!("this is no number from {least}"));
+                usual
+            }
+        }
     }
 
     fn pattern(&mut self, written: &Spanned<String>) -> Option<Spanned<Pattern>> {

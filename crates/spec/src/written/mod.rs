@@ -81,6 +81,8 @@ pub struct SpecFile {
     /// Which tags may be promoted to a tag, by that tag; `{name}` stands for any text, and for the
     /// same text in both.
     pub promote: Option<BTreeMap<String, Spanned<PromoteSection>>>,
+    /// What `cairn registry gc` leaves in registries.
+    pub retention: Option<RetentionSection>,
     /// How changed files decide what a run is about.
     pub changes: Option<ChangesSection>,
     /// The images, by name.
@@ -190,6 +192,27 @@ pub struct PromoteSection {
     pub from: Option<StringOrList>,
     /// Whether every image must have passed tests, with none left out.
     pub tests: Option<Spanned<bool>>,
+}
+
+/// What `cairn registry gc` leaves in registries: a tag for which any of these speaks, and what the
+/// tags that are left mean and meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RetentionSection {
+    /// Tags that stay, without the suffixes of variants; `{name}` stands for any text. What
+    /// `[promote]` gives stays in any case.
+    pub keep: Option<StringOrList>,
+    /// So many generations of each tag stay, that it can be rolled back to; 3 without.
+    #[schemars(range(min = 1))]
+    pub generations: Option<Spanned<i64>>,
+    /// What was published in so many days stays; 30 without.
+    #[schemars(range(min = 0))]
+    pub days: Option<Spanned<i64>>,
+    /// Whether tags of branches and git tags stay as long as these do; `true` without.
+    pub branches: Option<Spanned<bool>>,
+    /// How many days lie between saying that something goes and removing it; 7 without.
+    #[schemars(rename = "delay-days", range(min = 0))]
+    pub delay_days: Option<Spanned<i64>>,
 }
 
 /// How changed files decide what a run is about. What is built is decided by content in any

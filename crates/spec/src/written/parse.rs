@@ -9,9 +9,9 @@ use super::reader::{Entry, Fields, Reader, entries, join};
 use super::value::{Spanned, StringOrList};
 use super::{
     AxisSection, BuildSection, ChangesSection, DebianSection, Defaults, EnvSection, ImageSection,
-    LockSection, MatrixSection, NamesSection, OnSection, PlatformEntry, PromoteSection, SpecFile,
-    StackOverlay, StackSection, Surroundings, TagsSection, VariableSection, VariantSection,
-    include, overlay, shape, variables,
+    LockSection, MatrixSection, NamesSection, OnSection, PlatformEntry, PromoteSection,
+    RetentionSection, SpecFile, StackOverlay, StackSection, Surroundings, TagsSection,
+    VariableSection, VariantSection, include, overlay, shape, variables,
 };
 use crate::sources::Sources;
 
@@ -64,6 +64,7 @@ impl Reader<'_> {
                     Some(reader.promote(table, at))
                 })
             }),
+            retention: self.section(&fields, "retention", "", Self::retention),
             changes: self.section(&fields, "changes", "", Self::changes),
             variables: fields
                 .get("variables")
@@ -184,6 +185,17 @@ impl Reader<'_> {
         PromoteSection {
             from: self.string_or_list(&fields, "from"),
             tests: self.boolean(&fields, "tests"),
+        }
+    }
+
+    fn retention(&mut self, table: &Table, at: &str) -> RetentionSection {
+        let fields = self.fields(table, &shape::RETENTION, at);
+        RetentionSection {
+            keep: self.string_or_list(&fields, "keep"),
+            generations: self.integer(&fields, "generations"),
+            days: self.integer(&fields, "days"),
+            branches: self.boolean(&fields, "branches"),
+            delay_days: self.integer(&fields, "delay-days"),
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) const FILE: Shape = Shape {
         "defaults",
         "tags",
         "promote",
+        "retention",
         "changes",
         "image",
         "env",
@@ -159,6 +160,13 @@ pub(crate) const PROMOTE: Shape = Shape {
     later: &[],
 };
 
+pub(crate) const RETENTION: Shape = Shape {
+    name: "`[retention]`",
+    definition: Some("RetentionSection"),
+    keys: &["keep", "generations", "days", "branches", "delay-days"],
+    later: &[],
+};
+
 pub(crate) const CHANGES: Shape = Shape {
     name: "`[changes]`",
     definition: Some("ChangesSection"),
@@ -249,6 +257,6 @@ pub(crate) const SERVICE: Shape = Shape {
 
 /// Every kind of table.
 pub(crate) const ALL: &[Shape] = &[
-    FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, ON, PLATFORM, TAGS, PROMOTE, CHANGES,
-    VARIABLE, ENV, DEBIAN, TESTS, SUITE, SERVICE,
+    FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, ON, PLATFORM, TAGS, PROMOTE, RETENTION,
+    CHANGES, VARIABLE, ENV, DEBIAN, TESTS, SUITE, SERVICE,
 ];

@@ -41,6 +41,12 @@ pub(crate) fn read_final<T: DeserializeOwned>(
     }
 }
 
+/// The store's own copy of what is no longer there says nothing more.
+pub(crate) fn forget(means: Means<'_>, reference: &Reference) -> Result<(), PublishError> {
+    means.store.remove_ref(&kept_as(reference))?;
+    Ok(())
+}
+
 /// Puts a document under a reference unless it is there, and a copy into the store.
 pub(crate) fn write(
     means: Means<'_>,
@@ -48,13 +54,28 @@ pub(crate) fn write(
     kind: &str,
     content: &str,
 ) -> Result<(), PublishError> {
+    write_with(means, reference, kind, content, &[])
+}
+
+/// As [`write`], with blobs of the store.
+pub(crate) fn write_with(
+    means: Means<'_>,
+    reference: &Reference,
+    kind: &str,
+    content: &str,
+    blobs: &[Descriptor],
+) -> Result<(), PublishError> {
     let failed = |source: RegistryError| PublishError::Ledger {
         place: reference.name(),
         source: Box::new(source),
     };
     means.store.put_blob_bytes(EMPTY)?;
     let empty = Descriptor::of(MediaType::OciEmpty, EMPTY);
-    let mut manifest = Manifest::new(empty.clone(), vec![empty.clone()]);
+    let layers = match blobs {
+        [] => std::slice::from_ref(&empty),
+        blobs => blobs,
+    };
+    let mut manifest = Manifest::new(empty.clone(), layers.to_vec());
     manifest.artifact_type = Some(kind.to_owned());
     manifest
         .annotations
@@ -73,9 +94,12 @@ pub(crate) fn write(
     if known.is_some_and(|known| known.digest == document.descriptor.digest) {
         return Ok(());
     }
+    for blob in std::iter::once(&empty).chain(blobs) {
+        let pushed = client.push_blob(means.store, reference, blob, &[], watch);
+        pushed.map_err(failed)?;
+    }
     client
-        .push_blob(means.store, reference, &empty, &[], watch)
-        .and_then(|_| client.put_manifest(reference, &document, watch))
+        .put_manifest(reference, &document, watch)
         .map_err(failed)
 }
 

@@ -49,6 +49,17 @@ pub enum PublishError {
         #[source]
         source: Box<RegistryError>,
     },
+    /// Something cannot be removed, or not be put back.
+    #[error("cannot {what} at {place}")]
+    Change {
+        /// What was to be done.
+        what: String,
+        /// Where.
+        place: String,
+        /// Why not.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// What is asked for cannot be done with what the registries hold.
     #[error("{0}")]
     Refused(String),
@@ -76,7 +87,8 @@ impl PublishError {
             Self::Undone { source, .. }
             | Self::Torn { source, .. }
             | Self::Ledger { source, .. }
-            | Self::Read { source, .. } => Some(source),
+            | Self::Read { source, .. }
+            | Self::Change { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -37,11 +37,14 @@ const ENTRIES_MAX: usize = 200;
 pub struct Ledger {
     /// The registry, with its path.
     pub registry: String,
+    stack: String,
     place: Reference,
     entries: Vec<EntryName>,
     yanks: Vec<YankName>,
     /// Names of evidence, whole.
     tests: Vec<String>,
+    /// All names.
+    names: Vec<String>,
 }
 
 /// `log-<number>-<id>-<tag>`.
@@ -78,11 +81,13 @@ impl Ledger {
         })?;
         Ok(Self {
             registry: registry.to_owned(),
+            stack: stack.to_owned(),
             place,
             entries: tags
                 .iter()
                 .filter_map(|tag| EntryName::parse(tag))
                 .collect(),
+            names: tags.clone(),
             yanks: tags.iter().filter_map(|tag| YankName::parse(tag)).collect(),
             tests: tags
                 .into_iter()
@@ -99,6 +104,36 @@ impl Ledger {
     ) -> Result<Vec<Self>, PublishError> {
         let opened = few_at_a_time(registries, |registry| Self::open(means, registry, stack));
         opened.into_iter().collect()
+    }
+
+    /// All names in it that begin so.
+    pub(crate) fn names<'a>(&'a self, start: &'a str) -> impl Iterator<Item = &'a str> {
+        let names = self.names.iter().map(String::as_str);
+        names.filter(move |name| name.starts_with(start))
+    }
+
+    /// The stack that it is of.
+    pub(crate) fn stack(&self) -> &str {
+        &self.stack
+    }
+
+    /// Its repository, as a place for names.
+    pub(crate) fn repository(&self) -> &Reference {
+        &self.place
+    }
+
+    /// All entries of all tags, with their names.
+    pub(crate) fn entries(
+        &self,
+        means: Means<'_>,
+    ) -> Result<Vec<(String, LogEntry)>, PublishError> {
+        let read = few_at_a_time(&self.entries, |name| {
+            let name = name.to_string();
+            let entry = artifact::read_final(means, &self.place.with_tag(&name)?)?;
+            Ok::<_, PublishError>(entry.map(|entry: LogEntry| (name, entry)))
+        });
+        let read: Vec<_> = read.into_iter().collect::<Result<_, _>>()?;
+        Ok(read.into_iter().flatten().collect())
     }
 
     /// Its repository.
@@ -258,6 +293,11 @@ fn evidence_name(evidence: &Evidence) -> String {
 
 fn generation_at(place: &Reference, name: &str) -> Result<Reference, PublishError> {
     Ok(place.with_tag(&format!("gen-{name}"))?)
+}
+
+/// The tag that an entry of this name is about, as it stands there, and its number.
+pub(crate) fn tag_and_number(name: &str) -> Option<(String, u32)> {
+    EntryName::parse(name).map(|entry| (entry.tag, entry.number))
 }
 
 /// A tag as it stands in the names of its entries.

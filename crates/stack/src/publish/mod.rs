@@ -22,6 +22,7 @@ mod journal;
 mod ledger;
 mod naming;
 mod promote;
+pub mod retention;
 mod send;
 mod switch;
 
