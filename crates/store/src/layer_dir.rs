@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{At, StoreError};
-use crate::side::{OWNER_ATTRIBUTE, SideTable, is_private_attribute, parse_owner};
+use crate::side::{OWNER_ATTRIBUTE, SideEntry, SideTable, is_private_attribute, parse_owner};
 use crate::snapshot::DeviceKind;
 use crate::store::Ownership;
 
@@ -77,6 +77,16 @@ impl LayerDir {
     pub(crate) fn new_since(mut self, second: Option<i64>) -> Self {
         self.new_since = second;
         self
+    }
+
+    /// From which second on times are new.
+    pub(crate) fn is_new_since(&self) -> Option<i64> {
+        self.new_since
+    }
+
+    /// What the side table says of a path.
+    pub(crate) fn said_of(&self, path: &Path) -> Option<SideEntry> {
+        self.side.get(path).copied()
     }
 
     /// Where a path is on the host.

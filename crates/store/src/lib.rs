@@ -69,6 +69,7 @@ mod keys;
 mod layer;
 mod layer_dir;
 mod logs;
+mod merge;
 mod parallel;
 mod record_file;
 mod refs;

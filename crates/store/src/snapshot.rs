@@ -193,6 +193,11 @@ impl ActiveSnapshot {
         self.new_since.store(i64::MIN, Ordering::Relaxed);
     }
 
+    /// Says that times from this second on are accidents, if it is earlier than what was said.
+    pub(crate) fn times_are_accidents_since(&self, second: i64) {
+        self.new_since.fetch_min(second, Ordering::Relaxed);
+    }
+
     pub(crate) fn new_since(&self) -> i64 {
         self.new_since.load(Ordering::Relaxed)
     }

@@ -317,7 +317,7 @@ fn relative(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::store::tests::fixture;
     use std::fs;
@@ -332,7 +332,7 @@ mod tests {
         (home, view)
     }
 
-    fn snapshot(store: &Store, lines: &[&str]) -> SnapshotId {
+    pub(crate) fn snapshot(store: &Store, lines: &[&str]) -> SnapshotId {
         let active = store.begin_snapshot().unwrap();
         let make_parent = |path: &Path| fs::create_dir_all(path.parent().unwrap()).unwrap();
         for line in lines {
@@ -357,7 +357,7 @@ mod tests {
     }
 
     /// Lists the whole tree: `d/`, `f=text`, `l>target`.
-    fn listing(view: &LayeredView) -> Vec<String> {
+    pub(crate) fn listing(view: &LayeredView) -> Vec<String> {
         let mut lines = Vec::new();
         let mut waiting = vec![PathBuf::from("/")];
         while let Some(directory) = waiting.pop() {
