@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_registry::Fetcher;
-use cairn_sandbox::{CaTrust, Cancel, Ulimit};
+use cairn_sandbox::{CaTrust, Cancel, Mount, Resolver, Ulimit};
 use cairn_store::Store;
 
 use crate::cache::CacheSource;
@@ -51,6 +51,15 @@ pub struct Settings {
     pub proxies: Vec<(String, String)>,
     /// Further lines of `/etc/hosts`.
     pub hosts: Vec<(String, IpAddr)>,
+    /// What `/etc/resolv.conf` of steps says.
+    pub resolver: Resolver,
+    /// Groups that steps are in beside those of their user.
+    pub groups: Vec<u32>,
+    /// Whether setuid programs and file capabilities are powerless in steps.
+    pub no_new_privileges: bool,
+    /// Files and directories of the host that every step sees. What lies in them is in no key, as
+    /// with cache mounts.
+    pub volumes: Vec<Mount>,
     /// Certificates of the host that steps trust.
     pub ca: Option<CaTrust>,
     /// A directory that serves as mount point of sandboxes.

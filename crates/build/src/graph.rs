@@ -90,6 +90,8 @@ pub struct ExecOp {
     pub ignore_cache: bool,
     /// Proxy variables given as build arguments; they enter no key.
     pub proxies: Vec<(String, String)>,
+    /// What else the step sees, in words: groups, volumes, privileges it lacks.
+    pub surroundings: Vec<(String, String)>,
     /// The name of the machine that the step sees; it enters no key.
     pub hostname: Option<String>,
 }

@@ -13,6 +13,7 @@
 //! | variables (`ENV`, declared `ARG`) | each by name | the step sees them |
 //! | proxy variables, CA bundle | no | they say how to reach the network, not what to make |
 //! | host name, `/etc/hosts`, `/etc/resolv.conf` | no | the same, and they leave no trace |
+//! | `--group-add`, `--security-opt`, `--volume` | as they are; not what lies in a volume | the step sees them; a volume is as a cache mount is |
 //! | `--mount=type=cache` | target, name and options | what it holds may change speed, never the result |
 //! | `--mount=type=secret`, `ssh` | target, name and options | never the value |
 //! | downloads of `ADD` | address and checksum; without a checksum the bytes' digest | the bytes are what is added |
@@ -126,6 +127,9 @@ impl KeyInputs {
         }
         if exec.insecure {
             self.add("security", "insecure");
+        }
+        for (name, value) in &exec.surroundings {
+            self.add(name, value);
         }
         for (index, mount) in exec.mounts.iter().enumerate() {
             let files = taken.mounts.get(index).and_then(Option::as_ref);

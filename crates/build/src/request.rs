@@ -22,8 +22,27 @@ pub struct ImageRequest {
     pub labels: BTreeMap<String, String>,
     /// Annotations of its manifest; they rebuild nothing.
     pub annotations: BTreeMap<String, String>,
+    /// What is changed beside what the recipe says.
+    pub changes: Changes,
     /// Seconds since 1970 that its times are clamped to, where no build argument sets it.
     pub epoch: i64,
+}
+
+/// What is changed of an image beside what its Dockerfile says, as other builders' flags can.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Variables of every stage that begins on an image from outside; its own `ENV` wins.
+    pub env: Vec<(String, String)>,
+    /// Variables that the image does not have in the end.
+    pub unset_env: Vec<String>,
+    /// Labels that the image does not have in the end.
+    pub unset_labels: Vec<String>,
+    /// Whether labels of images from outside are dropped.
+    pub drop_base_labels: bool,
+    /// Whether all layers above those of the base become one.
+    pub squash: bool,
+    /// What steps see beside what their instructions ask for, in words: it enters their keys.
+    pub surroundings: Vec<(String, String)>,
 }
 
 /// How an image is made.

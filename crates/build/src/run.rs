@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cairn_diagnostic::Diagnostic;
-use cairn_store::{CacheKey, CacheRecord, StoreError};
+use cairn_store::{CacheKey, CacheRecord, Store, StoreError};
 
 use crate::assemble::assemble;
 use crate::cache;
@@ -13,10 +13,11 @@ use crate::engine::Engine;
 use crate::event::{Event, Outcome, VertexId, VertexInfo};
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
-use crate::graph::{Graph, Op, Vertex};
+use crate::graph::{Fs, Graph, Op, Vertex};
 use crate::image::record::ImageRecord;
+use crate::image::squash::squash;
 use crate::lint::{self, Warnings};
-use crate::lower::{Lowered, LoweredImage, lower};
+use crate::lower::{HistoryStep, Lowered, LoweredImage, lower};
 use crate::plan::{Decision, GraphPlan, plan, position};
 use crate::request::ImageRequest;
 use crate::resolve::ImageSource;
@@ -139,6 +140,34 @@ impl Prepared<'_> {
     /// Puts together one image of the run, if its filesystem was built.
     pub fn assemble(&self, image: &LoweredImage, solved: &Solved) -> Option<ImageRecord> {
         assemble(image, &self.lowered.graph, &solved.results)
+    }
+
+    /// Makes one layer of what a run put on an image's base, if that was asked for.
+    pub fn squash(
+        &self,
+        store: &Store,
+        image: &LoweredImage,
+        solved: &Solved,
+        record: &mut ImageRecord,
+    ) -> Result<(), StoreError> {
+        if !image.squash {
+            return Ok(());
+        }
+        let graph = &self.lowered.graph;
+        let mut lowest = image.fs;
+        while let Some(base) = lowest.vertex().map(|vertex| graph.vertex(vertex).base)
+            && base != Fs::Scratch
+        {
+            lowest = base;
+        }
+        let brought = |vertex: VertexId| match graph.vertex(vertex).op {
+            Op::Image(_) => solved.results.get(&vertex).map(|found| found.layers.len()),
+            _ => None,
+        };
+        let below = lowest.vertex().and_then(brought).unwrap_or(0);
+        let is_own = |step: &&HistoryStep| matches!(step, HistoryStep::Own { .. });
+        let own = image.history.iter().filter(is_own).count();
+        squash(store, record, below, own)
     }
 
     /// The filesystems that are there without running anything.

@@ -45,6 +45,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::commands::Cairn;
+use crate::commands::build::spelling;
 use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::printer::Printer;
@@ -58,7 +59,8 @@ fn main() -> ExitCode {
 }
 
 fn cairn() -> u8 {
-    let cairn = match Cairn::try_parse() {
+    let arguments = spelling::plain(std::env::args_os());
+    let cairn = match Cairn::try_parse_from(arguments) {
         Ok(cairn) => cairn,
         Err(error) => {
             // Where nobody reads help, there is nobody to tell.

@@ -9,7 +9,7 @@ use cairn_build::image::external::{Externals, PullFailures, PullPolicy};
 use cairn_diagnostic::Diagnostic;
 use cairn_oci::Platform;
 use cairn_registry::{FetchOptions, Fetcher, Proxies, RegistryClient};
-use cairn_sandbox::{Cancel, interrupt};
+use cairn_sandbox::{Cancel, Resolver, interrupt};
 use cairn_store::Store;
 
 use crate::commands::options::{BuildOptions, Entitlement};
@@ -62,6 +62,10 @@ impl Means {
             ssh: BTreeMap::new(),
             proxies: session.settings.proxies(),
             hosts: Vec::new(),
+            resolver: Resolver::Host,
+            groups: Vec::new(),
+            no_new_privileges: false,
+            volumes: Vec::new(),
             ca: session.host_certificates(),
             scratch: session.scratch(&store)?,
             step_timeout: None,

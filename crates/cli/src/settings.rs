@@ -48,8 +48,10 @@ pub enum ProgressChoice {
     /// Lines that keep each step's output together
     Plain,
     /// One JSON object per event and line, on standard error
+    #[value(alias = "rawjson")]
     Json,
     /// Failures only
+    #[value(alias = "none")]
     Quiet,
 }
 

@@ -35,6 +35,8 @@ use crate::single::SingleError;
 const DOWNLOAD_MAX: u64 = 64 << 30;
 /// The name of a downloaded file in its context, as with BuildKit.
 const DOWNLOADED: &str = "context";
+/// How an image is named as a context: as BuildKit has it, and in two spellings of Buildah.
+const IMAGE_SCHEMES: [&str; 3] = ["docker-image://", "docker://", "container-image://"];
 /// Enough of a file to tell an archive by.
 const START: usize = 1024;
 
@@ -179,7 +181,8 @@ impl Opener<'_> {
 
     /// What a named context stands for; an image, or files.
     pub fn named(&self, name: &str, text: &str) -> Result<NamedContext, SingleError> {
-        if let Some(reference) = text.strip_prefix("docker-image://") {
+        let mut schemes = IMAGE_SCHEMES.iter();
+        if let Some(reference) = schemes.find_map(|scheme| text.strip_prefix(scheme)) {
             return Ok(NamedContext::Image(Named::Image(reference.to_owned())));
         }
         if let Some(layout) = text.strip_prefix("oci-layout://") {

@@ -14,6 +14,7 @@
 pub mod check;
 pub mod contexts;
 pub mod decide;
+mod dockerfile_place;
 mod epoch;
 pub mod event;
 pub mod external;

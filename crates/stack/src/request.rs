@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cairn_build::context::Context;
 use cairn_build::graph::{BuildArgs, ContextId};
-use cairn_build::request::{DockerfileRecipe, ImageRequest, Named, Recipe};
+use cairn_build::request::{Changes, DockerfileRecipe, ImageRequest, Named, Recipe};
 use cairn_build::resolve::DebianBase;
 use cairn_oci::{Platform, annotation, rfc3339};
 use cairn_spec::written::Spanned;
@@ -107,6 +107,7 @@ pub fn requests(
             platform: options.platform.clone(),
             labels: labels(loaded, id),
             annotations: annotations(loaded, id, epoch),
+            changes: Changes::default(),
             epoch,
         });
         made.ids.push(id);

@@ -174,6 +174,7 @@ fn finish_image(
         engine.events.emit(event);
         return Ok(ImageState::Failed { reason });
     };
+    prepared.squash(engine.store, image, solved, &mut record)?;
     if engine.settings.inline_cache {
         // Without them the image is the same, but nobody saves anything by it.
         record.results = prepared.inline(engine, image, solved).unwrap_or_default();

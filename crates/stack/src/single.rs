@@ -1,14 +1,14 @@
 //! A lone Dockerfile: what `cairn build CONTEXT` builds, with docker's habits.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cairn_build::context::{Context, ContextError};
 use cairn_build::graph::{BuildArgs, ContextId};
 use cairn_build::image::load::LoadError as ImageLoadError;
-use cairn_build::request::{DockerfileRecipe, ImageRequest, Named, Recipe};
-use cairn_diagnostic::{Diagnostic, Source};
+use cairn_build::request::{Changes, DockerfileRecipe, ImageRequest, Named, Recipe};
+use cairn_diagnostic::Diagnostic;
 use cairn_dockerfile::ast::Dockerfile;
 use cairn_oci::Platform;
 use cairn_registry::FetchError;
@@ -16,9 +16,9 @@ use cairn_registry::git::{AddressError, GitError};
 use cairn_store::StoreError;
 
 use crate::contexts::{Fetched, NamedContext, Opener};
+use crate::dockerfile_place::{dockerfile_at, dockerfile_beside, dockerfile_within};
 use crate::epoch::settle_epoch;
 use crate::git;
-use crate::load::read_dockerfile;
 use crate::request::DEFAULT_EPOCH;
 use crate::unused_args::{UnusedArg, unused_args};
 
@@ -53,6 +53,12 @@ pub struct SingleBuild {
     pub no_cache_stages: Vec<String>,
     /// Whether steps see no network unless they ask.
     pub network_none: bool,
+    /// The base of the first stage, whatever the Dockerfile says.
+    pub base: Option<String>,
+    /// What of the context is not part of it, in place of its own ignore file.
+    pub ignore_file: Option<PathBuf>,
+    /// What is changed of the image beside what the Dockerfile says.
+    pub changes: Changes,
 }
 
 /// Where the files of a build come from.
@@ -98,6 +104,20 @@ pub enum SingleError {
     /// There is no Dockerfile.
     #[error("no Dockerfile at {}", .0.display())]
     NoDockerfile(PathBuf),
+    /// The Dockerfile is a directory.
+    #[error("{} is a directory, and no Dockerfile", .0.display())]
+    DockerfileIsDirectory(PathBuf),
+    /// The Dockerfile is a link to something that its directory does not hold.
+    #[error("{} is a link to `{}`, which is not in its directory", path.display(), target.display())]
+    DockerfileOutside {
+        /// The link.
+        path: PathBuf,
+        /// What it says.
+        target: PathBuf,
+    },
+    /// The Dockerfile would have to be made by the C preprocessor first.
+    #[error("{0} is a template for the C preprocessor, which is not run here")]
+    Template(String),
     /// The Dockerfile is part of a context that must be fetched or unpacked.
     #[error("the Dockerfile lies in the context: only one of this machine can be checked")]
     InContext,
@@ -162,7 +182,13 @@ impl SingleError {
 
 /// Makes the request for a lone Dockerfile.
 pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest, SingleError> {
-    let opened = open(build, opener)?;
+    let mut opened = open(build, opener)?;
+    if let Some(base) = &build.base {
+        replace_base(&mut opened.dockerfile, base);
+    }
+    if let Some(ignore_file) = &build.ignore_file {
+        opened.context = opened.context.ignoring(ignore_file)?;
+    }
     let unused_args = unused_args(&opened.dockerfile, &build.args);
     let mut contexts = vec![opened.context];
     let epoch = build.epoch.or(opened.time).unwrap_or(DEFAULT_EPOCH);
@@ -196,6 +222,13 @@ pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest
         contexts,
         unused_args,
     })
+}
+
+/// Has the first stage begin on another image.
+fn replace_base(dockerfile: &mut Arc<Dockerfile>, base: &str) {
+    if let Some(first) = Arc::make_mut(dockerfile).stages.first_mut() {
+        first.from.kind.image.value = base.to_owned();
+    }
 }
 
 /// What the named contexts are for a platform. Files are the same for all, and opened once.
@@ -252,6 +285,7 @@ fn image_request(
         platform: platform.clone(),
         labels: build.labels.clone(),
         annotations: build.annotations.clone(),
+        changes: build.changes.clone(),
         epoch,
     }
 }
@@ -321,62 +355,4 @@ fn keeps_git_dir(args: &BuildArgs) -> bool {
         .get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
         .map(String::as_str);
     matches!(value, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
-}
-
-/// Finds the Dockerfile of a directory: the one named, or `Dockerfile` in any case.
-fn dockerfile_beside(directory: &Path, source: &DockerfileSource) -> Result<PathBuf, SingleError> {
-    if !directory.is_dir() {
-        return Err(SingleError::NoContext(directory.to_owned()));
-    }
-    let path = match source {
-        DockerfileSource::File(path) => return Ok(path.clone()),
-        DockerfileSource::Named(path) => path.clone(),
-        DockerfileSource::Default => directory.join("Dockerfile"),
-    };
-    if path.is_file() {
-        return Ok(path);
-    }
-    if path.file_name().is_some_and(|name| name == "Dockerfile") {
-        // What docker takes instead, and what podman and buildah do.
-        for name in ["dockerfile", "Containerfile"] {
-            let other = path.with_file_name(name);
-            if other.is_file() && (name == "dockerfile" || *source == DockerfileSource::Default) {
-                return Ok(other);
-            }
-        }
-    }
-    // Docker takes `-f` from the working directory; people expect the context to be tried too.
-    let inside = directory.join(&path);
-    if *source != DockerfileSource::Default && inside.is_file() {
-        return Ok(inside);
-    }
-    Err(SingleError::NoDockerfile(path))
-}
-
-fn dockerfile_at(path: &Path) -> Result<Arc<Dockerfile>, SingleError> {
-    match read_dockerfile(path) {
-        Ok(parsed) => parsed.map_err(SingleError::Findings),
-        Err(source) => Err(SingleError::Read {
-            path: path.to_owned(),
-            source,
-        }),
-    }
-}
-
-/// Reads a Dockerfile out of a context that is no directory of the host.
-fn dockerfile_within(context: &Context, name: &str) -> Result<Arc<Dockerfile>, SingleError> {
-    let read = |name: &str| {
-        context.read(name).map_err(|source| SingleError::Read {
-            path: name.into(),
-            source,
-        })
-    };
-    let mut found = read(name)?;
-    if found.is_none() && name == "Dockerfile" {
-        found = read("dockerfile")?;
-    }
-    let bytes = found.ok_or_else(|| SingleError::NoDockerfile(name.into()))?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let parsed = cairn_dockerfile::parse(&Source::new(name, text));
-    parsed.map(Arc::new).map_err(SingleError::Findings)
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use cairn_dockerfile::ignore::{IgnoreError, Patterns};
 
+use super::read_inside;
+
 /// An ignore file, read and understood.
 #[derive(Debug, Clone)]
 pub struct IgnoreFile {
@@ -41,35 +43,44 @@ pub enum IgnoreFileError {
 impl IgnoreFile {
     /// Finds the ignore file of a build: `<Dockerfile>.dockerignore` beside the Dockerfile, else
     /// `.dockerignore` at the top of the context. A named context has no Dockerfile.
+    ///
+    /// One that is a link out of its directory is not there, as in BuildKit, which sees no more
+    /// than the directory.
     pub fn find(
         context: &Path,
         dockerfile: Option<&Path>,
     ) -> Result<Option<Self>, IgnoreFileError> {
-        let own = dockerfile.map(|dockerfile| {
-            let mut name = dockerfile.as_os_str().to_owned();
+        let own = dockerfile.and_then(|dockerfile| {
+            let mut name = dockerfile.file_name()?.to_owned();
             name.push(".dockerignore");
-            PathBuf::from(name)
+            Some((dockerfile.parent()?, PathBuf::from(name)))
         });
-        for path in own.into_iter().chain([context.join(".dockerignore")]) {
-            if let Some(found) = Self::read(&path)? {
-                return Ok(Some(found));
+        let shared = (context, PathBuf::from(".dockerignore"));
+        for (directory, name) in own.into_iter().chain([shared]) {
+            let path = directory.join(&name);
+            match read_inside(directory, &name) {
+                Ok(Some(bytes)) => return Self::parse(&path, &bytes).map(Some),
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(IgnoreFileError::Read { path, source }),
             }
         }
         Ok(None)
     }
 
-    fn read(path: &Path) -> Result<Option<Self>, IgnoreFileError> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
-                return Err(IgnoreFileError::Read {
-                    path: path.to_owned(),
-                    source,
-                });
-            }
-        };
-        let patterns = Patterns::parse(&String::from_utf8_lossy(&bytes)).map_err(|source| {
+    /// Reads an ignore file that was named.
+    pub fn at(path: &Path) -> Result<Self, IgnoreFileError> {
+        match fs::read(path) {
+            Ok(bytes) => Self::parse(path, &bytes),
+            Err(source) => Err(IgnoreFileError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, IgnoreFileError> {
+        let patterns = Patterns::parse(&String::from_utf8_lossy(bytes)).map_err(|source| {
             let line = match &source {
                 IgnoreError::LoneExclamation { line } | IgnoreError::Syntax { line, .. } => *line,
             };
@@ -84,6 +95,6 @@ impl IgnoreFile {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        Ok(Some(Self { name, patterns }))
+        Ok(Self { name, patterns })
     }
 }

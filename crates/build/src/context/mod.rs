@@ -68,6 +68,23 @@ impl Files {
     }
 }
 
+/// Reads a file of a directory as a build would find it there: links are followed as if the
+/// directory were the root, and what lies outside is not there. `None` if there is no such file.
+pub fn read_inside(directory: &Path, name: &Path) -> io::Result<Option<Vec<u8>>> {
+    let directory = match directory.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => directory,
+    };
+    let root = std::path::absolute(directory)?;
+    let bare = Context {
+        files: Files::Directory(Directory::open(&root)?),
+        root,
+        ignore: None,
+        digests: None,
+    };
+    bare.read_at(name)
+}
+
 impl Context {
     /// A directory beside a Dockerfile, whose ignore file may be `<Dockerfile>.dockerignore`.
     pub fn directory(path: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
@@ -150,7 +167,11 @@ impl Context {
 
     /// Reads a file of the context, links followed inside it; `None` if there is no such file.
     pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        let found = resolve(self, &clean(path)).map_err(|error| match error {
+        self.read_at(&clean(path))
+    }
+
+    fn read_at(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        let found = resolve(self, path).map_err(|error| match error {
             ResolveError::Loop => io::Error::other("too many levels of symbolic links"),
             ResolveError::Io(_, error) => error,
         })?;
@@ -191,6 +212,12 @@ impl Context {
             ignore: self.ignore,
             digests: None,
         })
+    }
+
+    /// Has another ignore file count in place of its own.
+    pub fn ignoring(mut self, ignore_file: &Path) -> Result<Self, ContextError> {
+        self.ignore = Some(IgnoreFile::at(ignore_file)?);
+        Ok(self)
     }
 
     /// No files.

@@ -10,6 +10,7 @@
 //! - `pack`: an [`ImageRecord`] to config + manifest blobs.
 //! - [`push`]: an image to a registry; [`shelf`]: the store as one, with `stock`, what was
 //!   pushed to it.
+//! - [`squash`]: what a build put on its base, as one layer.
 //! - `pull`, [`external`]: images from registries, and what names from outside a run mean.
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
@@ -31,6 +32,7 @@ pub mod record;
 mod root_fs;
 pub mod shelf;
 pub mod source;
+pub mod squash;
 mod stock;
 
 pub use record::ImageRecord;

@@ -93,6 +93,7 @@ fn exec() -> ExecOp {
         insecure: false,
         ignore_cache: false,
         proxies: Vec::new(),
+        surroundings: Vec::new(),
         hostname: None,
     }
 }
@@ -120,6 +121,9 @@ fn what_a_step_sees_is_in_its_key() {
         ("user", |exec, _| exec.user = "1".into()),
         ("network", |exec, _| exec.network = ExecNetwork::None),
         ("security", |exec, _| exec.insecure = true),
+        ("surroundings", |exec, _| {
+            exec.surroundings.push(("group".into(), "7".into()));
+        }),
         ("base", |_, taken| taken.base = Some(digest(9))),
         ("mounted files", |_, taken| {
             taken.mounts[0] = Some(digest(9))

@@ -62,6 +62,7 @@ pub(super) fn lower(
         author: state.author,
         history: state.history,
         annotations: std::collections::BTreeMap::new(),
+        squash: false,
         epoch,
     })
 }
@@ -137,6 +138,7 @@ impl FileLowering<'_, '_> {
         let stage = &file.stages[index];
         if let Some(name) = self.replaced(stage) {
             let mut state = self.image_state(&name, self.request.platform.clone(), stage)?;
+            state.change(&self.request.changes);
             state.enter(stage, file.stages.len());
             return Ok(state);
         }
@@ -174,10 +176,12 @@ impl FileLowering<'_, '_> {
             return Ok(state);
         }
         let platform = platform.unwrap_or_else(|| self.request.platform.clone());
-        if name == "scratch" {
-            return Ok(StageState::scratch(platform));
-        }
-        self.image_state(&name, platform, stage)
+        let mut state = match name.as_str() {
+            "scratch" => StageState::scratch(platform),
+            _ => self.image_state(&name, platform, stage)?,
+        };
+        state.change(&self.request.changes);
+        Ok(state)
     }
 
     /// The state that a name from outside stands for.

@@ -68,6 +68,7 @@ impl FileLowering<'_, '_> {
             insecure,
             ignore_cache: self.runs_anyway(place.stage),
             proxies: proxies(&self.recipe.args),
+            surroundings: self.request.changes.surroundings.clone(),
             hostname: self.recipe.args.get(HOSTNAME_ARG).cloned(),
         };
         self.push(state, place, Op::Exec(Box::new(op)), created_by);

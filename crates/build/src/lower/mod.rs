@@ -54,6 +54,8 @@ pub struct LoweredImage {
     pub history: Vec<HistoryStep>,
     /// Annotations of its manifest.
     pub annotations: std::collections::BTreeMap<String, String>,
+    /// Whether its layers above the base's become one.
+    pub squash: bool,
     /// Seconds since 1970 that its times are clamped to.
     pub epoch: i64,
 }
@@ -115,7 +117,16 @@ impl Run<'_> {
             Recipe::Dockerfile(recipe) => dockerfile::lower(self, request, recipe)?,
             Recipe::Debian(base) => self.debian(request, base),
         };
-        image.config.labels.extend(request.labels.clone());
+        let changes = &request.changes;
+        let is_kept = |line: &String| {
+            let name = line.split('=').next().unwrap_or_default();
+            !changes.unset_env.iter().any(|unset| unset == name)
+        };
+        image.config.env.retain(is_kept);
+        let labels = &mut image.config.labels;
+        labels.retain(|name, _| !changes.unset_labels.contains(name));
+        labels.extend(request.labels.clone());
+        image.squash = changes.squash;
         image.annotations.extend(request.annotations.clone());
         Ok(image)
     }
@@ -152,6 +163,7 @@ impl Run<'_> {
                 vertex: Some(vertex),
             }],
             annotations: std::collections::BTreeMap::new(),
+            squash: false,
             epoch: request.epoch,
         }
     }

@@ -11,6 +11,7 @@ use super::env::EnvList;
 use super::{DEFAULT_PATH, HistoryStep, LoweredImage};
 use crate::event::VertexId;
 use crate::graph::{Fs, Op, Origin, Vertex};
+use crate::request::Changes;
 use crate::resolve::BaseImage;
 
 /// The system that has neither `/bin/sh` nor the usual `PATH`.
@@ -86,6 +87,21 @@ impl StageState {
     /// Turns the end of one stage into the start of another. Variables and arguments stay.
     pub(super) fn become_base(&mut self) {
         self.cmd_set = false;
+    }
+
+    /// Changes what an image from outside brings along, before anything is done on it.
+    pub(super) fn change(&mut self, changes: &Changes) {
+        if changes.drop_base_labels {
+            self.config.labels.clear();
+        }
+        if changes.env.is_empty() {
+            return;
+        }
+        let mut env = EnvList::from_config(&self.config.env);
+        for (name, value) in &changes.env {
+            env.set(name, value);
+        }
+        self.config.env = env.to_config();
     }
 
     /// Begins a stage: `PATH` is there on every system that has the usual one, and the image's

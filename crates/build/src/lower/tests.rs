@@ -9,7 +9,7 @@ use cairn_oci::{Platform, RunConfig};
 use super::{HistoryStep, Lowered, LoweredImage, lower};
 use crate::filesystem::Filesystem;
 use crate::graph::{ContextId, FileSource, Fs, Op};
-use crate::request::{DockerfileRecipe, ImageRequest, Named, Recipe};
+use crate::request::{Changes, DockerfileRecipe, ImageRequest, Named, Recipe};
 use crate::resolve::{BaseImage, ImageSource, ResolveError};
 
 /// Knows `base` (with the given triggers), nothing else.
@@ -61,6 +61,7 @@ fn request(name: &str, text: &str) -> ImageRequest {
         platform,
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        changes: Changes::default(),
         epoch: 0,
     }
 }
@@ -378,4 +379,36 @@ fn a_step_does_without_a_device_that_it_does_not_require() {
     assert_eq!(lowered.graph.len(), 1);
     let refused = error("FROM base\nRUN --device=vendor.com/gpu=all,required true\n");
     assert!(refused.contains("--device is not supported"), "{refused}");
+}
+
+#[test]
+fn what_the_command_line_changes_is_seen_by_stages_and_left_by_the_image() {
+    let text = "FROM base AS one\nRUN true\nENV E=own\nLABEL a=1 b=2\nFROM one\nRUN true\n";
+    let mut request = request("i", text);
+    request.changes = Changes {
+        env: vec![("E".into(), "given".into()), ("G".into(), "given".into())],
+        unset_env: vec!["PATH".into(), "NOT".into()],
+        unset_labels: vec!["a".into()],
+        ..Changes::default()
+    };
+    request.labels.insert("a".into(), "flag".into());
+    let lowered = run(&[request]);
+    let seen = lowered
+        .graph
+        .iter()
+        .filter_map(|(_, vertex)| match &vertex.op {
+            Op::Exec(exec) => exec.env.iter().find(|(name, _)| name == "E").cloned(),
+            _ => None,
+        });
+    let seen: Vec<_> = seen.map(|(_, value)| value).collect();
+    // A stage on a stage keeps what that one set.
+    assert_eq!(seen, ["given", "own"]);
+    let image = &lowered.images[0];
+    assert_eq!(env(image, "E").as_deref(), Some("own"));
+    assert_eq!(env(image, "G").as_deref(), Some("given"));
+    assert_eq!(env(image, "PATH"), None);
+    // A label of the command line is meant.
+    let labels: Vec<_> = image.config.labels.iter().collect();
+    assert_eq!(labels.len(), 2, "{labels:?}");
+    assert_eq!(image.config.labels["a"], "flag");
 }

@@ -56,12 +56,15 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
     sandbox.uid = identity.uid;
     sandbox.gid = identity.gid;
     sandbox.groups = identity.groups;
+    sandbox.groups.extend(&settings.groups);
     sandbox.network = match exec.network {
         ExecNetwork::Host => Network::Host,
         ExecNetwork::None => Network::None,
     };
     sandbox.hostname = Some(exec.hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned()));
     sandbox.hosts.clone_from(&settings.hosts);
+    sandbox.resolver.clone_from(&settings.resolver);
+    sandbox.no_new_privileges = settings.no_new_privileges;
     sandbox.security = if exec.insecure {
         Security::Insecure
     } else {
@@ -72,7 +75,9 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
     sandbox.limits.ulimits.clone_from(&settings.ulimits);
     sandbox.limits.memory_bytes_max = settings.memory_max;
     sandbox.ca.clone_from(&settings.ca);
-    sandbox.mounts = mounts.to_sandbox();
+    // What the Dockerfile asks for lies over what the command line gives.
+    sandbox.mounts.clone_from(&settings.volumes);
+    sandbox.mounts.extend(mounts.to_sandbox());
 
     let secrets = Secrets::new(settings.secrets.values().map(Vec::as_slice));
     let (exit, last_lines) = run_logged(step, &sandbox, &secrets)?;

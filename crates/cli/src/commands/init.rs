@@ -112,7 +112,7 @@ fn image(args: &ImageArgs, session: &Session) -> Result<(), CommandError> {
             let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
             Ok(Source::new(path.display().to_string(), text))
         },
-        overlay: args.stack.overlay.as_deref(),
+        overlay: args.stack.overlay.last().map(String::as_str),
         variables: &args.stack.variables.iter().cloned().collect(),
         environment: &session.settings.environment.texts(),
     };

@@ -1,6 +1,6 @@
 //! The commands: one file each, its arguments first, then `run`.
 
-mod build;
+pub mod build;
 mod cache;
 mod completions;
 mod doctor;

@@ -1,13 +1,13 @@
 //! Flags that several commands share, and the small languages of their values.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use cairn_oci::Platform;
 use cairn_sandbox::{Ulimit, UlimitName};
 use cairn_stack::event::{Event, EventOptions, TriggerWord, detect};
 use cairn_stack::load::{Choices, LoadError, LoadedStack, load};
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use crate::caches::CacheOptions;
 use crate::session::Session;
@@ -20,8 +20,8 @@ pub struct StackOption {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub stack: PathBuf,
     /// Lay an environment of the spec, `[env.NAME]`, over the rest of it
-    #[arg(long = "env", value_name = "NAME")]
-    pub overlay: Option<String>,
+    #[arg(long = "env", value_name = "NAME", action = ArgAction::Set)]
+    pub overlay: Vec<String>,
     /// Give a variable of the spec a value (can be repeated)
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
     pub variables: Vec<(String, String)>,
@@ -42,7 +42,7 @@ impl StackOption {
     ) -> T {
         act(&Choices {
             platform,
-            overlay: self.overlay.as_deref(),
+            overlay: self.overlay.last().map(String::as_str),
             variables: &self.variables.iter().cloned().collect(),
             environment: &session.settings.environment.texts(),
         })
@@ -207,6 +207,15 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Splits `NAME[=VALUE]`: without a value it is empty.
+pub fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    match name {
+        "" => Err(format!("`{text}` is not NAME or NAME=VALUE")),
+        name => Ok((name.to_owned(), value.to_owned())),
+    }
+}
+
 /// Splits `NAME[=VALUE]`: without a value it is taken from the environment.
 pub fn variable(text: &str) -> Result<(String, Option<String>), String> {
     let (name, value) = match text.split_once('=') {
@@ -219,7 +228,8 @@ pub fn variable(text: &str) -> Result<(String, Option<String>), String> {
     Ok((name.to_owned(), value))
 }
 
-/// Splits `HOST:IP` or `HOST=IP`. An IPv6 address may stand in brackets.
+/// Splits `HOST:IP` or `HOST=IP`. An IPv6 address may stand in brackets; `host-gateway` is how
+/// docker calls the way to the host, whose network is this one.
 pub fn host_line(text: &str) -> Result<(String, IpAddr), String> {
     let wrong = || format!("`{text}` is not HOST:IP");
     let split = text.split_once('=').or_else(|| text.split_once(':'));
@@ -228,7 +238,10 @@ pub fn host_line(text: &str) -> Result<(String, IpAddr), String> {
         .strip_prefix('[')
         .and_then(|address| address.strip_suffix(']'))
         .unwrap_or(address);
-    let address = bare.parse().map_err(|_| wrong())?;
+    let address = match bare {
+        "host-gateway" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        bare => bare.parse().map_err(|_| wrong())?,
+    };
     if host.is_empty() || host.contains(char::is_whitespace) {
         return Err(wrong());
     }
@@ -311,6 +324,7 @@ mod tests {
         assert_eq!(ip("a:10.0.0.1"), Ok(("a".into(), "10.0.0.1".into())));
         assert_eq!(ip("a=::1"), Ok(("a".into(), "::1".into())));
         assert_eq!(ip("a:[::1]"), Ok(("a".into(), "::1".into())));
+        assert_eq!(ip("a:host-gateway"), Ok(("a".into(), "127.0.0.1".into())));
         for wrong in ["a", "a:b", ":10.0.0.1", "a b:10.0.0.1", "a:10.0.0.300"] {
             assert!(ip(wrong).is_err(), "{wrong}");
         }
@@ -341,5 +355,8 @@ mod tests {
         assert!(variable("=b").is_err() && variable("").is_err());
         assert_eq!(pair("A=b"), Ok(("A".into(), "b".into())));
         assert!(pair("A").is_err() && pair("=b").is_err());
+        assert_eq!(label("A"), Ok(("A".into(), String::new())));
+        assert_eq!(label("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert!(label("=b").is_err() && label("").is_err());
     }
 }

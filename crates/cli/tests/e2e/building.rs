@@ -1,6 +1,11 @@
 //! `cairn build` of a lone Dockerfile.
 
-use crate::workshop::Workshop;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+
+use crate::workshop::{Workshop, said};
 
 #[test]
 fn a_dockerfile_becomes_an_image_that_runs() {
@@ -319,4 +324,122 @@ fn links_of_a_context_lead_nowhere_outside() {
         workshop.cairn(&build).code(1);
     }
     assert_eq!(workshop.store_holds(b"not part of the context"), None);
+}
+
+#[test]
+fn flags_of_other_builders_reach_steps_and_images() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("shared/note", "from this machine\n");
+    workshop.write("app/kept", "kept\n");
+    workshop.write("app/left-out", "left out\n");
+    workshop.write("ignored", "left-out\n");
+    workshop.write("args", "# a comment\nFROM_FILE=yes\n");
+    workshop.write(
+        "app/Dockerfile",
+        "FROM nobody/has/this\nARG FROM_FILE SOURCE_DATE_EPOCH\nLABEL away=1 stays=1\nCOPY . /app\n\
+         RUN cat /mnt/note; ! touch /mnt/x 2>/dev/null; cat /etc/resolv.conf; echo nnp=$(grep -c NoNewPrivs:.1 /proc/self/status); \
+         echo \"[$FROM_FILE $GIVEN $SOURCE_DATE_EPOCH]\"; id -G\nRUN rm /app/kept; echo 1 > /one\n",
+    );
+    let build = workshop.cairn(&[
+        "build",
+        "--progress",
+        "plain",
+        "--no-cache=true",
+        "--from",
+        "base",
+        "--build-arg-file",
+        "args",
+        "--ignorefile",
+        "ignored",
+        "--volume",
+        "shared:/mnt:ro",
+        "--dns",
+        "192.0.2.7",
+        "--security-opt",
+        "no-new-privileges",
+        "--group-add",
+        "0",
+        "--env",
+        "GIVEN=hello",
+        "--unsetenv",
+        "PATH",
+        "--unsetlabel",
+        "away",
+        "--label",
+        "empty",
+        "--source-date-epoch",
+        "86400",
+        "--squash",
+        "--iidfile-raw",
+        "id",
+        "--layers",
+        "-t",
+        "app",
+        "./app",
+    ]);
+    build
+        .success()
+        .err_has("from this machine")
+        .err_has("nameserver 192.0.2.7")
+        .err_has("[yes hello 86400]")
+        .err_has("nnp=1");
+    assert_eq!(workshop.read("id").len(), 64);
+    let told = workshop.cairn(&["inspect", "app"]).success().out;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let image = &told[0];
+    assert_eq!(image["layers"].as_array().unwrap().len(), 2, "{image}");
+    let config = &image["config"];
+    assert_eq!(config["Env"], serde_json::json!(["GIVEN=hello"]));
+    assert_eq!(
+        config["Labels"],
+        serde_json::json!({ "stays": "1", "empty": "" })
+    );
+    assert_eq!(image["created"], "1970-01-02T00:00:00Z");
+    workshop
+        .cairn(&["export", "--format", "local", "app", "out"])
+        .success();
+    for (path, there) in [
+        ("out/one", true),
+        ("out/app/kept", false),
+        ("out/app/left-out", false),
+        ("out/mnt", false),
+        ("out/app/Dockerfile", true),
+    ] {
+        assert_eq!(workshop.path().join(path).exists(), there, "{path}");
+    }
+}
+
+#[test]
+fn a_dockerfile_may_come_through_a_pipe_and_a_link_of_it_stays_inside() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("secret", "FROM base\nRUN echo read-from-outside\n");
+    workshop.write("app/sub/real", "FROM base\nRUN echo read-from-inside\n");
+    let dockerfile = workshop.path().join("app/Dockerfile");
+    symlink("../secret", &dockerfile).unwrap();
+    let build = ["build", "--progress", "plain", "./app"];
+    workshop
+        .cairn(&build)
+        .code(2)
+        .err_has("is a link to `../secret`, which is not in its directory")
+        .err_lacks("read-from-outside");
+    fs::remove_file(&dockerfile).unwrap();
+    symlink("/sub/real", &dockerfile).unwrap();
+    workshop.cairn(&build).success().err_has("read-from-inside");
+    let mut piped =
+        workshop.command(&["build", "--progress", "plain", "-f", "/dev/stdin", "./app"]);
+    let mut child = piped
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let text = b"FROM base\nRUN echo read-from-a-pipe\n";
+    child.stdin.take().unwrap().write_all(text).unwrap();
+    said(child.wait_with_output().unwrap())
+        .success()
+        .err_has("read-from-a-pipe");
 }

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use cairn_sandbox::Ulimit;
 use cairn_stack::contexts::is_remote;
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
+use super::borrowed::BorrowedArgs;
 use super::call::Call;
+use super::foreign::ForeignArgs;
 use super::outputs::BuildOutput;
 use super::secrets::Secret;
 use crate::commands::options::{
-    BuildOptions, JsonOption, ProgressOption, StackOption, host_line, memory, pair, ulimit,
+    BuildOptions, JsonOption, ProgressOption, StackOption, host_line, label, memory, pair, ulimit,
     variable,
 };
 use crate::commands::up::SinceOption;
@@ -22,6 +24,7 @@ use crate::error::CommandError;
 /// An argument with a slash, `.` or `..` is the context of a Dockerfile, as for `docker build`.
 /// Bare words are images of the stack. Without arguments the whole stack is built.
 #[derive(Debug, Clone, Args)]
+#[command(mut_arg("overlay", |env| env.action(ArgAction::Append)))]
 #[command(after_help = "\
 Examples:
   cairn build                      all images of the stack here
@@ -40,6 +43,10 @@ pub struct BuildArgs {
     pub since: SinceOption,
     #[command(flatten)]
     pub lone: LoneArgs,
+    #[command(flatten)]
+    pub borrowed: BorrowedArgs,
+    #[command(flatten)]
+    pub foreign: ForeignArgs,
     /// Print only the image's id
     #[arg(long, short)]
     pub quiet: bool,
@@ -55,7 +62,7 @@ pub struct BuildArgs {
 pub struct LoneArgs {
     /// The Dockerfile, or `-` for standard input [default: CONTEXT/Dockerfile]
     #[arg(long, short, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    pub file: Vec<PathBuf>,
     /// Name the image (can be repeated)
     #[arg(long, short, value_name = "NAME")]
     pub tag: Vec<String>,
@@ -68,8 +75,8 @@ pub struct LoneArgs {
     /// Set a build argument; without a value, from the environment (can be repeated)
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
     pub build_arg: Vec<(String, Option<String>)>,
-    /// Set a label (can be repeated)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    /// Set a label; without a value it is empty (can be repeated)
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = label)]
     pub label: Vec<(String, String)>,
     /// Set an annotation of the image's manifest (can be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
@@ -87,7 +94,7 @@ pub struct LoneArgs {
     #[arg(long, value_name = "AGENT")]
     pub ssh: Vec<String>,
     /// Let steps reach the network
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, alias = "net")]
     pub network: NetworkChoice,
     /// Add a line to the steps' /etc/hosts (can be repeated)
     #[arg(long, value_name = "HOST:IP", value_parser = host_line)]
@@ -123,12 +130,6 @@ pub struct LoneArgs {
     /// As `--provenance`
     #[arg(long, value_name = "false", value_parser = no_attestation, hide = true)]
     pub sbom: Option<()>,
-    /// Taken for the habit: no step leaves a container behind, whatever this says
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true")]
-    pub rm: Option<bool>,
-    /// As `--rm`
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true")]
-    pub force_rm: Option<bool>,
     /// Write the image's id to a file; `cairn run` and others take it for a name
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -142,7 +143,7 @@ pub struct LoneArgs {
 pub enum NetworkChoice {
     /// The host's network
     #[default]
-    #[value(alias = "host")]
+    #[value(aliases = ["host", "bridge", "private", "slirp4netns", "pasta"])]
     Default,
     /// Nothing but themselves
     None,
@@ -160,21 +161,31 @@ pub enum Wanted {
 impl BuildArgs {
     /// Decides what the arguments ask for.
     pub fn wanted(&self) -> Result<Wanted, CommandError> {
-        let (contexts, images): (Vec<&String>, Vec<&String>) = match self.lone.file {
-            Some(_) => (self.targets.iter().collect(), Vec::new()),
-            None => self.targets.iter().partition(|target| is_context(target)),
+        if let [first, second, ..] = self.lone.file.as_slice() {
+            let (first, second) = (first.display(), second.display());
+            return Err(CommandError::usage("an image is built by one Dockerfile").hint(format!(
+                "Buildah reads several as one: `cat {first} {second} | cairn build -f - CONTEXT`"
+            )));
+        }
+        let has_file = !self.lone.file.is_empty();
+        let (contexts, images): (Vec<&String>, Vec<&String>) = match has_file {
+            true => (self.targets.iter().collect(), Vec::new()),
+            false => self.targets.iter().partition(|target| is_context(target)),
         };
         match (contexts.as_slice(), images.as_slice()) {
             ([context], []) => Ok(Wanted::Context((*context).clone())),
-            ([], _) if self.lone.file.is_some() => Err(CommandError::usage(
+            ([], _) if has_file => Err(CommandError::usage(
                 "`--file` needs a context: the directory that the Dockerfile copies from",
             )
             .hint("for the directory you are in, add `.`")),
             // With a flag of docker's, a directory's plain name is what it is for docker.
-            ([], [directory]) if self.lone.first_flag().is_some() && is_directory(directory) => {
+            ([], [directory]) if self.first_flag().is_some() && is_directory(directory) => {
                 Ok(Wanted::Context((*directory).clone()))
             }
-            ([], images) => match self.lone.first_flag() {
+            ([], _) if self.stack.overlay.len() > 1 => Err(CommandError::usage(
+                "a stack is built in one environment: `--env` can be said once",
+            )),
+            ([], images) => match self.first_flag() {
                 None => Ok(Wanted::Images(images.iter().copied().cloned().collect())),
                 Some(flag) => Err(not_for_a_stack(flag, images)),
             },
@@ -186,6 +197,15 @@ impl BuildArgs {
             ))
             .hint(format!("if `{image}` is a directory, write `./{image}`"))),
         }
+    }
+}
+
+impl BuildArgs {
+    /// A flag for a lone Dockerfile that was given, if one was.
+    fn first_flag(&self) -> Option<&'static str> {
+        self.lone
+            .first_flag()
+            .or_else(|| self.borrowed.first_flag())
     }
 }
 
@@ -210,7 +230,7 @@ impl LoneArgs {
     /// A flag that was given, if one was.
     fn first_flag(&self) -> Option<&'static str> {
         [
-            (self.file.is_some(), "--file"),
+            (!self.file.is_empty(), "--file"),
             (!self.tag.is_empty(), "--tag"),
             (self.target.is_some(), "--target"),
             (!self.no_cache_filter.is_empty(), "--no-cache-filter"),
@@ -294,6 +314,9 @@ mod tests {
         assert!(refused("-f Dockerfile").contains("add `.`"));
         assert!(refused("-t app").contains("`--tag` is for a lone Dockerfile"));
         assert!(refused("-t app base").contains("./base"));
+        assert!(refused("--squash app").contains("`--squash` is for a lone Dockerfile"));
+        assert!(refused("-f A -f B .").contains("cat A B | cairn build -f -"));
+        assert!(refused("--env a --env b").contains("one environment"));
         assert_eq!(wanted("-t app src"), context("src"), "a directory of ours");
     }
 
@@ -304,13 +327,6 @@ mod tests {
         assert!(parse("--sbom=0").is_ok());
         let refused = parse("--provenance=mode=max").unwrap_err().to_string();
         assert!(refused.contains("writes no attestations"), "{refused}");
-    }
-
-    #[test]
-    fn containers_of_steps_never_stay() {
-        for flag in ["--rm", "--rm=false", "--force-rm=true"] {
-            assert_eq!(wanted(&format!("{flag} ./app")), context("./app"), "{flag}");
-        }
     }
 
     #[test]

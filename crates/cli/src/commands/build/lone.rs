@@ -1,27 +1,23 @@
 //! `cairn build CONTEXT`: one Dockerfile, with docker's habits.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cairn_build::engine::Engine;
 use cairn_build::image::external::Settled;
 use cairn_build::run::prepare;
-use cairn_oci::Reference;
+use cairn_oci::{Platform, Reference};
 use cairn_sandbox::interrupt;
-use cairn_stack::contexts::{Opener, is_remote, looks_like_archive};
+use cairn_stack::contexts::Opener;
 use cairn_stack::external::external;
 use cairn_stack::run::{RunReport, run};
-use cairn_stack::single::{
-    ContextSource, DockerfileSource, SingleBuild, SingleError, SingleRequest, dockerfile_path,
-    request,
-};
+use cairn_stack::single::{SingleBuild, SingleError, SingleRequest, dockerfile_path, request};
 use cairn_stack::unused_args::UnusedArg;
-use tempfile::NamedTempFile;
 
 use super::agents::Agents;
 use super::args::{BuildArgs, NetworkChoice};
 use super::call::{Call, Targets};
+use super::input::Input;
 use super::outputs::truth;
 use super::results::{self, Built};
 use super::secrets;
@@ -41,15 +37,12 @@ use crate::warnings;
 
 /// Builds a Dockerfile.
 pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(), CommandError> {
-    let tags = args
-        .lone
-        .tag
-        .iter()
-        .map(|tag| reference(tag))
-        .collect::<Result<Vec<_>, _>>()?;
+    let tags = args.lone.tag.iter().chain(&args.borrowed.manifest);
+    let tags = tags.map(|tag| name(tag)).collect::<Result<Vec<_>, _>>()?;
     let names = results::all_names(args, &tags)?;
     let pushes = results::pushes(args, &tags)?;
-    let input = Input::new(context, args.lone.file.as_deref(), session)?;
+    let file = args.lone.file.first().map(PathBuf::as_path);
+    let input = Input::new(context, file, session)?;
     let call = match args.lone.check {
         true => Call::Check,
         false => args.lone.call.unwrap_or_default(),
@@ -65,7 +58,9 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     means.settings.memory_max = args.lone.memory;
     means.settings.hosts.clone_from(&args.lone.add_host);
     means.settings.ulimits.clone_from(&args.lone.ulimit);
-    let platforms = session.platforms(args.options.platform.as_deref())?;
+    let network_none = args.lone.network == NetworkChoice::None;
+    args.borrowed.settle(&mut means.settings, network_none)?;
+    let platforms = platforms(args, session)?;
     let caches = &args.options.caches;
     caches::open(caches, &mut means, &platforms, &session.printer)?;
     if let Some(bytes) = args.lone.shm_size {
@@ -276,6 +271,21 @@ fn single(
         };
         Some((name.clone(), value))
     });
+    let epoch = match args.borrowed.source_date_epoch {
+        Some(seconds) => Some(seconds),
+        None => session.settings.source_date_epoch()?,
+    };
+    let mut all: BTreeMap<_, _> = args
+        .borrowed
+        .args_of_files(environment)?
+        .into_iter()
+        .collect();
+    all.extend(build_args);
+    // Docker hands the variable on, too: a Dockerfile may declare it.
+    if let Some(seconds) = epoch {
+        let name = "SOURCE_DATE_EPOCH".to_owned();
+        all.entry(name).or_insert_with(|| seconds.to_string());
+    }
     Ok(SingleBuild {
         context: input.context.clone(),
         dockerfile: input.dockerfile.clone(),
@@ -283,16 +293,43 @@ fn single(
             .first()
             .map_or_else(|| name_of(context), Reference::familiar),
         target: lone.target.clone(),
-        args: build_args.collect(),
+        args: all,
         labels: lone.label.iter().cloned().collect(),
         annotations: lone.annotation.iter().cloned().collect(),
         contexts: lone.build_context.clone(),
-        platforms: session.platforms(args.options.platform.as_deref())?,
+        platforms: platforms(args, session)?,
         build_platform: host_platform(),
-        epoch: session.settings.source_date_epoch()?,
+        epoch,
         no_cache: args.options.no_cache,
         no_cache_stages: lone.no_cache_filter.clone(),
         network_none: lone.network == NetworkChoice::None,
+        base: args.borrowed.from.clone(),
+        ignore_file: args.borrowed.ignorefile.clone(),
+        changes: args.borrowed.changes(&args.stack.overlay, environment)?,
+    })
+}
+
+/// The platforms asked for, as a whole or by their parts.
+fn platforms(args: &BuildArgs, session: &Session) -> Result<Vec<Platform>, CommandError> {
+    let parts = args.borrowed.platform();
+    session.platforms(args.options.platform.as_deref().or(parts.as_deref()))
+}
+
+/// Reads a name for the image; Buildah's destinations are outputs here.
+fn name(text: &str) -> Result<Reference, CommandError> {
+    const DESTINATIONS: [(&str, &str); 5] = [
+        ("oci:", "type=oci,tar=false,dest="),
+        ("oci-archive:", "type=oci,dest="),
+        ("docker-archive:", "type=docker,dest="),
+        ("dir:", "type=oci,tar=false,dest="),
+        ("docker://", "type=registry,name="),
+    ];
+    reference(text).map_err(|error| {
+        let mut known = DESTINATIONS.iter();
+        match known.find_map(|(prefix, output)| Some((output, text.strip_prefix(prefix)?))) {
+            Some((output, to)) => error.hint(format!("write it by `--output {output}{to}`")),
+            None => error,
+        }
     })
 }
 
@@ -306,75 +343,6 @@ fn name_of(context: &str) -> String {
     )
 }
 
-/// Context and Dockerfile; what came by standard input lies in a file for the while.
-struct Input {
-    context: ContextSource,
-    dockerfile: DockerfileSource,
-    /// Removed with this value.
-    _spooled: Option<NamedTempFile>,
-}
-
-impl Input {
-    fn new(context: &str, file: Option<&Path>, session: &Session) -> Result<Self, CommandError> {
-        let file_is_stdin = file == Some(Path::new("-"));
-        if context == "-" && file_is_stdin {
-            return Err(CommandError::usage(
-                "standard input cannot be both the context and the Dockerfile",
-            ));
-        }
-        let named = match file {
-            Some(path) => DockerfileSource::Named(path.to_owned()),
-            None => DockerfileSource::Default,
-        };
-        if context == "-" {
-            let (spooled, is_archive) = spool(session)?;
-            let path = spooled.path().to_owned();
-            let (context, dockerfile) = match is_archive {
-                true => (ContextSource::Archive(path), named),
-                false => (ContextSource::Empty, DockerfileSource::File(path)),
-            };
-            return Ok(Self {
-                context,
-                dockerfile,
-                _spooled: Some(spooled),
-            });
-        }
-        let context = match is_remote(context) {
-            true => ContextSource::Remote(context.to_owned()),
-            false => ContextSource::Directory(context.into()),
-        };
-        let (dockerfile, spooled) = match file_is_stdin {
-            true => {
-                let (spooled, _) = spool(session)?;
-                (
-                    DockerfileSource::File(spooled.path().to_owned()),
-                    Some(spooled),
-                )
-            }
-            false => (named, None),
-        };
-        Ok(Self {
-            context,
-            dockerfile,
-            _spooled: spooled,
-        })
-    }
-}
-
-/// Writes standard input to a file; tells whether it looks like an archive: a Dockerfile is text.
-fn spool(session: &Session) -> Result<(NamedTempFile, bool), CommandError> {
-    let failed = |error: io::Error| {
-        CommandError::from_error(Kind::Environment, &error)
-            .while_doing("cannot keep standard input")
-    };
-    let directory = session.settings.temporary_dir();
-    let mut file = NamedTempFile::new_in(directory).map_err(failed)?;
-    io::copy(&mut io::stdin().lock(), &mut file).map_err(failed)?;
-    file.flush().map_err(failed)?;
-    let is_archive = looks_like_archive(file.path())?;
-    Ok((file, is_archive))
-}
-
 impl From<SingleError> for CommandError {
     fn from(error: SingleError) -> Self {
         let kind = match error.is_usage() {
@@ -384,8 +352,18 @@ impl From<SingleError> for CommandError {
         match error {
             SingleError::Findings(findings) => Self::from_findings(Kind::Usage, findings),
             SingleError::Store(error) => error.into(),
-            SingleError::NoDockerfile(_) => Self::from_error(kind, &error)
-                .hint("name it with `--file` if it is called otherwise or lies elsewhere"),
+            SingleError::NoDockerfile(_) | SingleError::DockerfileIsDirectory(_) => {
+                Self::from_error(kind, &error)
+                    .hint("name it with `--file` if it is called otherwise or lies elsewhere")
+            }
+            SingleError::DockerfileOutside { .. } => {
+                Self::from_error(kind, &error).hint("name the file itself with `--file`")
+            }
+            SingleError::NoContext(ref path) if path.is_file() => Self::from_error(kind, &error)
+                .hint("a Dockerfile is named with `--file`, its context is a directory"),
+            SingleError::Template(ref name) => Self::from_error(kind, &error).hint(format!(
+                "do it yourself: `cpp -E -P {name} | cairn build -f - CONTEXT`"
+            )),
             error => {
                 let hint = match &error {
                     SingleError::Git(inner) => inner.hint(),

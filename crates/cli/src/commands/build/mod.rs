@@ -2,11 +2,15 @@
 
 mod agents;
 mod args;
+mod borrowed;
 mod call;
+mod foreign;
+mod input;
 mod lone;
 mod outputs;
 mod results;
 mod secrets;
+pub mod spelling;
 
 pub use args::BuildArgs;
 use args::Wanted;
@@ -15,6 +19,7 @@ use crate::error::CommandError;
 use crate::session::Session;
 
 pub fn run(args: &BuildArgs, session: &mut Session) -> Result<(), CommandError> {
+    args.foreign.check()?;
     match args.wanted()? {
         Wanted::Context(_) if args.since.since.is_some() => Err(CommandError::usage(
             "`--since` is about the images of a stack",

@@ -154,6 +154,9 @@ pub fn write_files(
     if let Some(path) = &args.lone.iidfile {
         write(path, id.as_str())?;
     }
+    if let Some(path) = &args.borrowed.iidfile_raw {
+        write(path, id.hex())?;
+    }
     if let Some(path) = &args.lone.metadata_file {
         // What docker writes there are digests of packed bytes.
         let compression = files(args).next().map(|output| output.compression);

@@ -296,7 +296,7 @@ fn package_files(context: &Path) -> BTreeMap<String, String> {
 fn load(directory: &Path, args: &LintArgs, session: &Session) -> Result<LoadedStack, LoadError> {
     let stack = StackOption {
         stack: directory.to_owned(),
-        overlay: args.overlay.clone(),
+        overlay: args.overlay.iter().cloned().collect(),
         variables: args.variables.clone(),
     };
     stack.load(session, &host_platform())
