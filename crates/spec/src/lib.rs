@@ -18,6 +18,7 @@
 pub mod glob;
 pub mod graph;
 pub mod import;
+pub mod info;
 #[cfg(test)]
 mod page_tests;
 pub mod promote;

@@ -13,6 +13,7 @@ use cairn_diagnostic::Span;
 use cairn_dockerfile::lint::Level;
 use cairn_oci::{Platform, Reference};
 
+use crate::info::InfoCommand;
 use crate::promote::PromotionRule;
 use crate::retention::Retention;
 use crate::settings::{CaPolicy, EventKind, LockPolicy, NetworkPolicy, PackageSet, Rebuild};
@@ -92,6 +93,8 @@ pub struct Image {
     pub labels: BTreeMap<String, String>,
     /// Tests that it must pass.
     pub tests: Tests,
+    /// Commands that tell what it holds, in order; no name twice.
+    pub info: Vec<InfoCommand>,
     /// Whether it is only there for other images.
     pub internal: bool,
     /// What holds on single platforms.

@@ -66,7 +66,6 @@ fn triggers(file: &str, workflow: &Value, builds: &[&Value], draft: &mut Draft) 
         .filter_map(text)
         .any(|it| it.contains("pull_request"));
     if spares_pulls {
-        draft.tags.insert(crate::EventKind::PullRequest, Vec::new());
         draft.note(
             Verdict::Equal,
             file,
@@ -294,13 +293,39 @@ fn build(
         made.args
             .extend(pairs.map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned())));
     }
-    if step.pointer("/with/cache-from").is_some() {
-        draft.note(
-            Verdict::Differs,
-            file,
-            "cache-from, cache-to",
-            "not needed: what was built is found in the store, by content",
+    caches(file, step, &made, draft);
+    draft.builds.push(made);
+}
+
+/// Where steps' results were carried from one runner to the next.
+fn caches(file: &str, step: &Value, made: &Build, draft: &mut Draft) {
+    let written = |key: &str| texts(step.pointer(&format!("/with/{key}")));
+    let (from, to) = (written("cache-from"), written("cache-to"));
+    if from.is_empty() && to.is_empty() {
+        return;
+    }
+    for line in &from {
+        let reference = line.split(',').find_map(|it| it.strip_prefix("ref="));
+        if let (true, Some(reference)) = (line.starts_with("type=registry"), reference)
+            && !reference.contains('$')
+        {
+            draft.cache_from.push(reference.to_owned());
+        }
+    }
+    let home = made.names.first().map_or("REGISTRY/NAME", String::as_str);
+    let mut why = match draft.cache_from.is_empty() {
+        true => format!(
+            "a store that stays needs none. A runner that starts empty takes results from a registry: `--cache-from {home}:cache --cache-to type=registry,ref={home}:cache,mode=min`"
+        ),
+        false => {
+            "read from there by `build.cache-from`; `--cache-to` writes, on the command line of CI"
+                .to_owned()
+        }
+    };
+    if to.iter().any(|line| line.contains("mode=max")) {
+        why.push_str(
+            "; `mode=max` keeps stages that no image consists of, and often costs more than it saves",
         );
     }
-    draft.builds.push(made);
+    draft.note(Verdict::Differs, file, "cache-from, cache-to", why);
 }

@@ -30,7 +30,7 @@ pub(super) fn assemble(tree: &Tree, draft: &mut Draft) -> Vec<DraftImage> {
     let mut taken = BTreeSet::new();
     let images = groups
         .into_iter()
-        .map(|group| image(group, &mut taken, draft));
+        .map(|group| image(tree, group, &mut taken, draft));
     let mut images: Vec<DraftImage> = images.collect();
     attach_tests(tree, &mut images, draft);
     images
@@ -52,10 +52,12 @@ fn is_same(one: &Build, other: &Build) -> bool {
         }
 }
 
-/// Whether two builds are variants of one image: made by one Dockerfile, called by one name.
+/// Whether two builds are variants of one image: made by one Dockerfile, or by the one that a tag
+/// names, and called by one name.
 fn is_family(one: &Build, other: &Build) -> bool {
+    let by_choice = one.choice.is_some() && other.choice.is_some();
     one.context == other.context
-        && one.dockerfile == other.dockerfile
+        && (one.dockerfile == other.dockerfile || by_choice)
         && match (one.names.first(), other.names.first()) {
             (Some(one), Some(other)) => file_name(one) == file_name(other),
             _ => one.key == other.key || one.track.is_some(),
@@ -63,11 +65,16 @@ fn is_family(one: &Build, other: &Build) -> bool {
 }
 
 /// A name without a registry is for this machine only.
-fn is_published(name: &str) -> bool {
+pub(super) fn is_published(name: &str) -> bool {
     name.contains('/')
 }
 
-fn image(group: Vec<Build>, taken: &mut BTreeSet<String>, draft: &mut Draft) -> DraftImage {
+fn image(
+    tree: &Tree,
+    group: Vec<Build>,
+    taken: &mut BTreeSet<String>,
+    draft: &mut Draft,
+) -> DraftImage {
     let first = &group[0];
     let wanted = match group.len() {
         1 => first.key.as_str(),
@@ -90,8 +97,10 @@ fn image(group: Vec<Build>, taken: &mut BTreeSet<String>, draft: &mut Draft) -> 
             names.push(name.clone());
         }
     }
+    let group = with_targets(tree, group);
+    let first = &group[0];
     let members = match group.len() {
-        1 if first.track.is_none() => vec![(None, group[0].clone())],
+        1 if first.track.is_none() && first.choice.is_none() => vec![(None, group[0].clone())],
         _ => variants(group, &key, draft),
     };
     DraftImage {
@@ -100,6 +109,17 @@ fn image(group: Vec<Build>, taken: &mut BTreeSet<String>, draft: &mut Draft) -> 
         tests: Vec::new(),
         members,
     }
+}
+
+/// Where builds of one Dockerfile are told apart by their stage, the one that asks for none has the
+/// last.
+fn with_targets(tree: &Tree, mut group: Vec<Build>) -> Vec<Build> {
+    if group.iter().any(|build| build.target.is_some()) {
+        for build in group.iter_mut().filter(|build| build.target.is_none()) {
+            build.target = super::layout::last_stage(tree, &build.dockerfile);
+        }
+    }
+    group
 }
 
 /// Names for variants: the track, the target, the tag, else what it is called.
@@ -115,6 +135,7 @@ fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<Stri
     for build in group {
         let name = match &build.track {
             Some((track, _)) => track.clone(),
+            None if build.choice.is_some() => build.choice.clone().unwrap_or_default(),
             None if by_target => build.target.clone().unwrap_or_default(),
             None if by_tag => build.fixed_tags.first().cloned().unwrap_or_default(),
             None => build.key.clone(),
@@ -134,11 +155,45 @@ fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<Stri
         draft.note(
             Verdict::Equal,
             &first.file.clone(),
-            format!("{key}: one Dockerfile, several images"),
+            match first.choice {
+                Some(_) => format!("{key}: one name, a Dockerfile for each tag"),
+                None => format!("{key}: one Dockerfile, several images"),
+            },
             format!("variants {}", names.join(", ")),
         );
     }
     made
+}
+
+/// Where a stack is published, what nobody publishes stays home: it is internal. One that is the
+/// only variant to be published has its tags to itself.
+pub(super) fn keep_home(images: &mut [DraftImage], draft: &mut Draft) {
+    if images.iter().all(|image| image.names.is_empty()) {
+        return;
+    }
+    for image in images {
+        let is_alone = image.members.len() == 1;
+        let has_home = !image.names.is_empty();
+        let goes_out =
+            |build: &Build| has_home && (is_alone || build.names.iter().any(|it| is_published(it)));
+        let published = image.members.iter().filter(|(_, it)| goes_out(it)).count();
+        let mut home = Vec::new();
+        for (name, build) in &mut image.members {
+            build.is_internal = !goes_out(build);
+            build.is_only_published = !is_alone && published == 1 && !build.is_internal;
+            if build.is_internal {
+                home.push(name.clone().unwrap_or_else(|| image.key.clone()));
+            }
+        }
+        if let (Some(name), Some((_, first))) = (home.first(), image.members.first()) {
+            draft.note(
+                Verdict::Equal,
+                &first.file.clone(),
+                format!("{}: where it goes", image.key),
+                format!("nothing publishes `{name}`, so it is `internal`: built and tested, never published"),
+            );
+        }
+    }
 }
 
 /// Structure tests belong to the images of their folder, or to the only image.

@@ -22,7 +22,9 @@ pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
             for words in commands(step) {
                 if let Some(command) = DockerBuild::read(&words) {
                     draft.from.push(file.to_owned());
-                    build(tree, file, command, &substitutions, draft);
+                    for (choice, substitutions) in choices(tree, &command, &substitutions) {
+                        build(tree, file, &command, choice, &substitutions, draft);
+                    }
                 }
             }
         }
@@ -133,10 +135,52 @@ impl DockerBuild {
     }
 }
 
+/// `-f docker/${_TAG}.Dockerfile` without a default builds whatever somebody asks for: one image
+/// for each Dockerfile that is there. Anything else is built once.
+fn choices(
+    tree: &Tree,
+    command: &DockerBuild,
+    substitutions: &BTreeMap<String, String>,
+) -> Vec<(Option<String>, BTreeMap<String, String>)> {
+    let mut open = Vec::new();
+    let marked = substituted(command.dockerfile.as_deref().unwrap_or_default(), |name| {
+        let known = substitutions.get(name).cloned();
+        known.or_else(|| {
+            open.push(name.to_owned());
+            Some(OPEN.to_string())
+        })
+    });
+    let marked = join("", &marked);
+    let made = match (open.as_slice(), marked.split_once(OPEN)) {
+        ([name], Some((before, behind))) => {
+            let files = tree.files.keys().filter_map(|path| {
+                let value = path.strip_prefix(before)?.strip_suffix(behind)?;
+                let is_value = !value.is_empty() && !value.contains('/');
+                is_value.then(|| value.to_owned())
+            });
+            let with = |value: String| {
+                let mut all = substitutions.clone();
+                all.insert(name.clone(), value.clone());
+                (Some(value), all)
+            };
+            files.map(with).collect()
+        }
+        _ => Vec::new(),
+    };
+    match made.is_empty() {
+        true => vec![(None, substitutions.clone())],
+        false => made,
+    }
+}
+
+/// Stands for a substitution that has no default; in no path.
+const OPEN: char = '\0';
+
 fn build(
     tree: &Tree,
     file: &str,
-    command: DockerBuild,
+    command: &DockerBuild,
+    choice: Option<String>,
     substitutions: &BTreeMap<String, String>,
     draft: &mut Draft,
 ) {
@@ -165,6 +209,7 @@ fn build(
             .iter()
             .flat_map(|it| plain(it).split(',').map(str::to_owned).collect::<Vec<_>>())
             .collect(),
+        choice,
         file: file.to_owned(),
         ..Build::default()
     };
@@ -199,12 +244,14 @@ fn build(
         });
         made.args.insert(name.to_owned(), value);
     }
-    draft.note(
-        Verdict::Differs,
-        file,
-        "tags",
+    if made.choice.is_none() {
+        draft.note(
+            Verdict::Differs,
+            file,
+            "tags",
         "a build is published under the tags of its event, see `cairn tags`; here it was one substitution",
-    );
+        );
+    }
     draft.builds.push(made);
 }
 
@@ -220,7 +267,7 @@ fn named(file: &str, name: &str, draft: &mut Draft) -> String {
     }
     substituted(name, |substitution| {
         let default = substitution.to_ascii_lowercase().replace('_', "-");
-        Some(draft.variable(substitution, &default))
+        Some(draft.unknown_variable(substitution, &default))
     })
 }
 

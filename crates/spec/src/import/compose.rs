@@ -52,6 +52,7 @@ fn service_build(
         target: text_at(build, "target"),
         labels: pairs(build.get("labels")),
         platforms: texts(build.get("platforms")),
+        is_of_compose: true,
         file: file.to_owned(),
         ..Build::default()
     };

@@ -58,6 +58,7 @@ fn images(tree: &Tree, file: &str, spec: &Value, draft: &mut Draft) {
             context,
             args: pairs(image.get("build_args")),
             parent: text_at(image, "depend_on"),
+            info: texts(image.get("info_cmds")),
             file: file.to_owned(),
             ..Build::default()
         };
@@ -107,14 +108,48 @@ fn images(tree: &Tree, file: &str, spec: &Value, draft: &mut Draft) {
         "rebuilding",
         "an image is rebuilt when what reaches it changed, on main too; `rebuild = \"on-main\"` in `[defaults]` runs every step there",
     );
-    if spec.get("all_info_cmds").is_some() {
-        draft.note(
-            Verdict::Missing,
-            file,
-            "info_cmds",
-            "pages about an image's contents are not there yet",
-        );
+    info(file, spec, draft);
+    promotion(file, draft);
+}
+
+/// Commands about an image's contents, under the names that they have there.
+fn info(file: &str, spec: &Value, draft: &mut Draft) {
+    let commands: Vec<(&str, &Value)> = entries(spec.get("all_info_cmds")).collect();
+    if commands.is_empty() {
+        return;
     }
+    for (name, settings) in commands {
+        if let Some(command) = text_at(settings, "command") {
+            let title = text_at(settings, "description");
+            draft.info.insert(name.to_owned(), (title, command));
+        }
+    }
+    draft.note(
+        Verdict::Equal,
+        file,
+        "info_cmds, all_info_cmds",
+        "`info` and `[info]`: sections of the images' pages that `--records` writes",
+    );
+}
+
+/// The two steps to `stable`, which workflows of theirs take by hand.
+fn promotion(file: &str, draft: &mut Draft) {
+    if draft.prefix.is_none() {
+        return;
+    }
+    draft.promote.extend(
+        [
+            "\"{prefix}-stable\" = { from = \"{prefix}-{branch}\" }",
+            "stable = { from = \"{prefix}-stable\" }",
+        ]
+        .map(str::to_owned),
+    );
+    draft.note(
+        Verdict::Equal,
+        file,
+        "stable tags",
+        "`cairn promote 2026.3-main 2026.3-stable` and `cairn promote stable` give them; `tests = true` in `[promote]` demands that every test passed, those that need a GPU among them",
+    );
 }
 
 /// What an image says that has no place in a spec, or none yet.

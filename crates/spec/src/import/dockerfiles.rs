@@ -1,8 +1,9 @@
-//! A plain tree of Dockerfiles: each is an image, its folder the context.
+//! Dockerfiles of a tree that nothing describes: each is an image.
 
 use super::draft::{Build, Draft};
+use super::layout::context_of;
 use super::paths::{file_name, folder};
-use super::{Tree, Verdict};
+use super::{Tree, Verdict, parents};
 
 /// Whether a file is a Dockerfile by its name.
 pub(super) fn is_dockerfile(path: &str) -> bool {
@@ -17,39 +18,44 @@ pub(super) fn is_dockerfile(path: &str) -> bool {
     is_named && !ignore
 }
 
+/// Takes the Dockerfiles that nothing describes: all of them where there is no pipeline - Compose
+/// files tell how a few images run, not which there are -, else those that belong to its images.
 pub(super) fn read(tree: &Tree, name: &str, draft: &mut Draft) {
     let files: Vec<&str> = tree
         .texts()
         .map(|(path, _)| path)
-        .filter(|path| is_dockerfile(path))
+        .filter(|path| is_dockerfile(path) && !is_hidden(path))
         .collect();
-    for path in &files {
-        let home = folder(path);
-        let of_folder = match file_name(home) {
-            "" => name,
-            // A folder that only holds Dockerfiles says nothing of the image.
-            "docker" => match file_name(folder(home)) {
-                "" => name,
-                above => above,
-            },
-            folder => folder,
-        };
-        let beside = files.iter().filter(|other| folder(other) == home).count();
-        let key = match (beside, own_part(file_name(path))) {
-            (1, _) | (_, None) => of_folder.to_owned(),
-            (_, Some(part)) if home.is_empty() => part.to_owned(),
-            (_, Some(part)) => format!("{of_folder}-{part}"),
-        };
-        draft.from.push((*path).to_owned());
-        draft.builds.push(Build {
-            key,
-            context: home.to_owned(),
-            dockerfile: (*path).to_owned(),
-            file: (*path).to_owned(),
-            ..Build::default()
-        });
+    let is_described = |path: &str| draft.builds.iter().any(|it| it.dockerfile == path);
+    let mut open: Vec<&str> = files
+        .iter()
+        .copied()
+        .filter(|it| !is_described(it))
+        .collect();
+    let has_pipeline = draft.builds.iter().any(|it| !it.is_of_compose);
+    let describes_none = draft.builds.is_empty();
+    let mut taken = Vec::new();
+    if has_pipeline {
+        // A grandchild may come before the child that makes it one of the family.
+        while let Some(at) = open
+            .iter()
+            .position(|path| parents::is_relative(tree, path, draft, &taken))
+        {
+            let path = open.remove(at);
+            taken.push(build_of(path, name, &files, tree));
+        }
+        left_out(&open, draft);
+    } else {
+        taken = open
+            .iter()
+            .map(|path| build_of(path, name, &files, tree))
+            .collect();
     }
-    if let Some(first) = files.first() {
+    draft
+        .from
+        .extend(taken.iter().map(|it| it.dockerfile.clone()));
+    draft.builds.append(&mut taken);
+    if let (Some(first), true) = (files.first(), describes_none) {
         draft.note(
             Verdict::Differs,
             first,
@@ -57,6 +63,56 @@ pub(super) fn read(tree: &Tree, name: &str, draft: &mut Draft) {
             "Dockerfiles say nothing of where images go: add `registries` and `[tags]`",
         );
     }
+}
+
+fn build_of(path: &str, name: &str, files: &[&str], tree: &Tree) -> Build {
+    let home = folder(path);
+    let of_folder = match file_name(home) {
+        "" => name,
+        // A folder that only holds Dockerfiles says nothing of the image.
+        "docker" => match file_name(folder(home)) {
+            "" => name,
+            above => above,
+        },
+        folder => folder,
+    };
+    let beside = files.iter().filter(|other| folder(other) == home).count();
+    // `pytorch/cuda12` beside `pytorch/Dockerfile` is `pytorch-cuda12`.
+    let above = folder(home);
+    let is_image = !matches!(file_name(above), "" | "docker");
+    let is_below = is_image && files.iter().any(|other| folder(other) == above);
+    let of_folder = match is_below {
+        true => format!("{}-{of_folder}", file_name(above)),
+        false => of_folder.to_owned(),
+    };
+    let key = match (beside, own_part(file_name(path))) {
+        (1, _) | (_, None) => of_folder,
+        (_, Some(part)) if home.is_empty() => part.to_owned(),
+        (_, Some(part)) => format!("{of_folder}-{part}"),
+    };
+    Build {
+        key,
+        context: context_of(tree, path),
+        dockerfile: path.to_owned(),
+        file: path.to_owned(),
+        ..Build::default()
+    }
+}
+
+fn left_out(paths: &[&str], draft: &mut Draft) {
+    for path in paths {
+        draft.note(
+            Verdict::Missing,
+            path,
+            "this Dockerfile",
+            "left out: nothing here builds it; if it is an image of the stack, `[image.NAME]` with `context` adds it",
+        );
+    }
+}
+
+/// `.devcontainer` and the like are tools, not images.
+fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with('.'))
 }
 
 /// `gpu` of `gpu.Dockerfile` and of `Dockerfile.gpu`.

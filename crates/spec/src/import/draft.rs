@@ -16,6 +16,12 @@ pub(super) struct Draft {
     pub(super) tags: BTreeMap<EventKind, Vec<String>>,
     pub(super) ignore: Vec<String>,
     pub(super) build_all: Vec<String>,
+    /// Caches in registries that results of steps are taken from.
+    pub(super) cache_from: Vec<String>,
+    /// Commands about images by name, each with its heading and its line.
+    pub(super) info: BTreeMap<String, (Option<String>, String)>,
+    /// Which tag may come from which, as the spec has it.
+    pub(super) promote: Vec<String>,
     /// Basic suites of every image, as the spec has them.
     pub(super) common_suites: Vec<String>,
     pub(super) from: Vec<String>,
@@ -27,6 +33,8 @@ pub(super) struct Draft {
 pub(super) struct Variable {
     pub(super) env: String,
     pub(super) default: String,
+    /// Whether nobody said the default.
+    pub(super) is_guessed: bool,
 }
 
 /// One image that somebody builds.
@@ -52,6 +60,16 @@ pub(super) struct Build {
     pub(super) track: Option<(String, Option<String>)>,
     /// Its suites of tests, as the spec has them, by their kind's key.
     pub(super) suites: BTreeMap<&'static str, Vec<String>>,
+    /// The value of a substitution that names its Dockerfile: `latest` of `${_TAG}.Dockerfile`.
+    pub(super) choice: Option<String>,
+    /// Whether it is a service of Compose: how somebody runs it, not how it is published.
+    pub(super) is_of_compose: bool,
+    /// Whether it is published nowhere in a stack that is.
+    pub(super) is_internal: bool,
+    /// Whether no other variant of its image is published.
+    pub(super) is_only_published: bool,
+    /// Names of the commands that tell what it holds.
+    pub(super) info: Vec<String>,
     /// The file that describes it.
     pub(super) file: String,
 }
@@ -85,13 +103,32 @@ impl Draft {
 
     /// The way a variable is written in the spec; it is declared from now on.
     pub(super) fn variable(&mut self, env: &str, default: &str) -> String {
+        self.declare(env, default, false)
+    }
+
+    /// The same for a value that somebody fills in, with a default that stands in for it.
+    pub(super) fn unknown_variable(&mut self, env: &str, stand_in: &str) -> String {
+        self.declare(env, stand_in, true)
+    }
+
+    fn declare(&mut self, env: &str, default: &str, is_guessed: bool) -> String {
         let name = env.trim_start_matches('_').to_ascii_lowercase();
         let variable = Variable {
             env: env.to_owned(),
             default: default.to_owned(),
+            is_guessed,
         };
         self.variables.entry(name.clone()).or_insert(variable);
         format!("${{{name}}}")
+    }
+
+    /// A text with the defaults of the variables in it.
+    pub(super) fn by_default(&self, text: &str) -> String {
+        let mut made = text.to_owned();
+        for (name, variable) in &self.variables {
+            made = made.replace(&format!("${{{name}}}"), &variable.default);
+        }
+        made
     }
 
     /// Adds a rule to the tags of an event, once.

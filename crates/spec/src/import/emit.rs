@@ -22,12 +22,27 @@ pub(super) fn emit(name: &str, images: &[DraftImage], draft: &Draft) -> String {
     if !platforms.is_empty() {
         let _ = writeln!(out, "platforms = {}", list(&platforms));
     }
-    if !draft.variables.is_empty() {
+    let is_used = |name: &str| {
+        let written = format!("${{{name}}}");
+        let builds = images.iter().flat_map(|image| &image.members);
+        let mut values = builds.flat_map(|(_, it)| it.args.values().chain(it.labels.values()));
+        let mut names = images.iter().flat_map(|image| &image.names);
+        values.any(|it| it.contains(&written)) || names.any(|it| it.contains(&written))
+    };
+    let variables: Vec<_> = draft
+        .variables
+        .iter()
+        .filter(|(it, _)| is_used(it))
+        .collect();
+    if !variables.is_empty() {
         out.push_str("\n[variables]\n");
-        for (name, variable) in &draft.variables {
+        for (name, variable) in variables {
             let (env, default) = (quoted(&variable.env), quoted(&variable.default));
             let _ = writeln!(out, "{name} = {{ env = {env}, default = {default} }}");
         }
+    }
+    if !draft.cache_from.is_empty() {
+        let _ = writeln!(out, "\n[build]\ncache-from = {}", list(&draft.cache_from));
     }
     tags(&mut out, draft);
     if !draft.ignore.is_empty() || !draft.build_all.is_empty() {
@@ -41,6 +56,19 @@ pub(super) fn emit(name: &str, images: &[DraftImage], draft: &Draft) -> String {
     if !draft.common_suites.is_empty() {
         out.push_str("\n[defaults]\n");
         let _ = writeln!(out, "tests.pytest = [{}]", draft.common_suites.join(", "));
+    }
+    if !draft.promote.is_empty() {
+        let _ = writeln!(out, "\n[promote]\n{}", draft.promote.join("\n"));
+    }
+    if !draft.info.is_empty() {
+        out.push_str("\n[info]\n");
+        for (name, (title, command)) in &draft.info {
+            let command = quoted(&literal(command, draft));
+            let title = title.as_ref().map_or(String::new(), |title| {
+                format!("title = {}, ", quoted(&literal(title, draft)))
+            });
+            let _ = writeln!(out, "{} = {{ {title}command = {command} }}", key(name));
+        }
     }
     for image in images {
         emit_image(&mut out, image, &registries, &platforms, draft);
@@ -81,8 +109,15 @@ fn emit_image(
     };
     let _ = writeln!(out, "context = {}", quoted(context));
     let dockerfile = relative(&first.context, &first.dockerfile);
-    if dockerfile != "Dockerfile" {
+    let one_dockerfile = builds.iter().all(|it| it.dockerfile == first.dockerfile);
+    if one_dockerfile && dockerfile != "Dockerfile" {
         let _ = writeln!(out, "dockerfile = {}", quoted(&dockerfile));
+    }
+    if first.choice.is_some() {
+        out.push_str("tags = { main = [\"{variant}\"] }\n");
+    }
+    if builds.iter().all(|it| it.is_internal) {
+        out.push_str("internal = true\n");
     }
     let shared = |of: fn(&Build) -> &BTreeMap<String, String>| -> BTreeMap<String, String> {
         let pairs = of(first).iter();
@@ -109,6 +144,9 @@ fn emit_image(
     if !own_platforms.is_empty() && own_platforms != platforms {
         let _ = writeln!(out, "platforms = {}", list(own_platforms));
     }
+    if !first.info.is_empty() {
+        let _ = writeln!(out, "info = {}", list(&first.info));
+    }
     match (image.tests.is_empty(), first.suites.is_empty()) {
         (true, true) => {}
         (false, true) => {
@@ -124,6 +162,15 @@ fn emit_image(
             if let Some(prefix) = prefix {
                 let _ = writeln!(out, "tags = {{ prefix = {} }}", quoted(prefix));
             }
+        }
+        if build.is_only_published {
+            out.push_str("suffix = \"\"\n");
+        } else if build.is_internal && !builds.iter().all(|it| it.is_internal) {
+            out.push_str("internal = true\n");
+        }
+        if !one_dockerfile {
+            let dockerfile = relative(&build.context, &build.dockerfile);
+            let _ = writeln!(out, "dockerfile = {}", quoted(&dockerfile));
         }
         if let Some(target) = &build.target {
             let _ = writeln!(out, "target = {}", quoted(target));

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `type=ref,event=branch` | `{branch}` of `branch` and `main` |
 //! | `type=ref,event=tag` | `{tag}` of `release` and `prerelease` |
-//! | `type=ref,event=pr` | `pr-{number}` of `pull-request` |
+//! | `type=ref,event=pr` | nothing: a pull request publishes nothing, and that is said |
 //! | `type=semver`, `type=pep440` | the pattern of `release`; `{version}` of `prerelease`, as the action does |
 //! | `type=sha` | `sha-{commit}` of every push |
 //! | `type=schedule` | the pattern of `schedule` |
@@ -38,7 +38,7 @@ pub(super) fn read(file: &str, tags: &[String], flavor: &[String], draft: &mut D
         false => tags.to_vec(),
     };
     // A list that is there replaces what holds without one: an event without a rule publishes nothing.
-    for kind in PUSHES.into_iter().chain([EventKind::PullRequest]) {
+    for kind in PUSHES {
         draft.tags.entry(kind).or_default();
     }
     let flavor: BTreeMap<String, String> = flavor.iter().filter_map(|line| pair(line)).collect();
@@ -49,6 +49,12 @@ pub(super) fn read(file: &str, tags: &[String], flavor: &[String], draft: &mut D
         has_versions |= matches!(kind, "semver" | "pep440")
             || (kind == "ref" && rule.get("event").is_some_and(|it| it == "tag"));
         match made(kind, &rule) {
+            Some(made) if made.is_empty() && is_pull(&rule) => draft.note(
+                Verdict::Differs,
+                file,
+                line.clone(),
+                "a pull request is built and tested, and publishes nothing: its author may be anybody",
+            ),
             Some(made) => {
                 for (event, template) in made {
                     let prefix = affix(&rule, &flavor, "prefix");
@@ -95,6 +101,10 @@ pub(super) fn read(file: &str, tags: &[String], flavor: &[String], draft: &mut D
     }
 }
 
+fn is_pull(rule: &BTreeMap<String, String>) -> bool {
+    rule.get("event").is_some_and(|event| event == "pr")
+}
+
 fn pair(line: &str) -> Option<(String, String)> {
     let (key, value) = line.split_once('=')?;
     Some((key.trim().to_owned(), value.trim().to_owned()))
@@ -128,11 +138,9 @@ fn fields(line: &str) -> BTreeMap<String, String> {
 
 fn affix(rule: &BTreeMap<String, String>, flavor: &BTreeMap<String, String>, name: &str) -> String {
     let is_sha = rule.get("type").is_some_and(|kind| kind == "sha");
-    let is_pull = rule.get("event").is_some_and(|event| event == "pr");
     let own = rule.get(name).cloned();
-    own.unwrap_or_else(|| match (name, is_sha, is_pull) {
-        ("prefix", true, _) => "sha-".to_owned(),
-        ("prefix", _, true) => "pr-".to_owned(),
+    own.unwrap_or_else(|| match (name, is_sha) {
+        ("prefix", true) => "sha-".to_owned(),
         _ => flavor.get(name).cloned().unwrap_or_default(),
     })
 }
@@ -149,7 +157,7 @@ fn made(kind: &str, rule: &BTreeMap<String, String>) -> Option<Vec<(EventKind, S
         "ref" => match value("event")? {
             "branch" => at(&[EventKind::Branch, EventKind::Main], "{branch}"),
             "tag" => at(&[EventKind::Release, EventKind::Prerelease], "{tag}"),
-            "pr" => at(&[EventKind::PullRequest], "{number}"),
+            "pr" => Some(Vec::new()),
             _ => None,
         },
         "semver" | "pep440" => {
@@ -187,11 +195,7 @@ fn made(kind: &str, rule: &BTreeMap<String, String>) -> Option<Vec<(EventKind, S
 /// The events that a condition allows; `None` if that cannot be told.
 fn allowed(condition: &str) -> Option<Vec<EventKind>> {
     let all = || {
-        let rest = [
-            EventKind::PullRequest,
-            EventKind::Schedule,
-            EventKind::Manual,
-        ];
+        let rest = [EventKind::Schedule, EventKind::Manual];
         PUSHES.into_iter().chain(rest).collect::<Vec<_>>()
     };
     let bare = condition.trim_start_matches("${{").trim_end_matches("}}");
@@ -213,12 +217,7 @@ fn allowed(condition: &str) -> Option<Vec<EventKind>> {
         | "startsWith(github.ref,refs/tags/v)"
         | "github.ref_type==tag" => Some(vec![EventKind::Release, EventKind::Prerelease]),
         "github.event_name==schedule" => Some(vec![EventKind::Schedule]),
-        "github.event_name!=pull_request" => Some(
-            all()
-                .into_iter()
-                .filter(|kind| *kind != EventKind::PullRequest)
-                .collect(),
-        ),
+        "github.event_name!=pull_request" => Some(all()),
         _ => None,
     }
 }
@@ -280,8 +279,7 @@ mod tests {
         );
         assert_eq!(
             rules(&[], &["latest=false"]),
-            "branch: {branch}; main: {branch}; release: {tag}; prerelease: {tag}; \
-             pull-request: pr-{number}; schedule: nightly"
+            "branch: {branch}; main: {branch}; release: {tag}; prerelease: {tag}; schedule: nightly"
         );
         assert_eq!(
             rules(

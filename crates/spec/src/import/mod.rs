@@ -2,8 +2,8 @@
 //!
 //! What is recognised, each by a module of its own, all of them together where a tree has
 //! several: DataHub's `spec.yml` with `change_ignore.json`, docker-bake files (HCL and JSON),
-//! GitHub Actions workflows that build images, Cloud Build, Compose, and - where there is none of
-//! these - a plain tree of Dockerfiles.
+//! GitHub Actions workflows that build images, Cloud Build, Compose, and the Dockerfiles of a tree
+//! that no pipeline describes.
 //!
 //! Pure: a [`Tree`] of names and texts goes in, the text of a spec comes out. Each reader adds
 //! what it finds to one [`draft::Draft`]; `assemble` makes images of it, `emit` writes them. No
@@ -18,6 +18,7 @@ mod datahub;
 mod dockerfiles;
 mod draft;
 mod emit;
+mod layout;
 mod metadata;
 mod parents;
 mod paths;
@@ -125,14 +126,13 @@ pub fn import(tree: &Tree, name: &str) -> Result<Imported, ImportError> {
     actions::read(tree, &mut draft)?;
     cloudbuild::read(tree, &mut draft)?;
     compose::read(tree, &mut draft)?;
-    if draft.builds.is_empty() {
-        dockerfiles::read(tree, name, &mut draft);
-    }
+    dockerfiles::read(tree, name, &mut draft);
     if draft.builds.is_empty() {
         return Err(ImportError::Nothing);
     }
     let mut stack = assemble::assemble(tree, &mut draft);
     parents::connect(tree, &mut stack, &mut draft);
+    assemble::keep_home(&mut stack, &mut draft);
     let spec = emit::emit(name, &stack, &draft);
     let mut notes = draft.notes;
     notes.sort_by(|one, other| (one.verdict, &one.file).cmp(&(other.verdict, &other.file)));

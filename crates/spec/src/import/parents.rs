@@ -12,19 +12,120 @@ use super::{Tree, Verdict};
 
 pub(super) fn connect(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft) {
     find_home(tree, images, draft);
-    let published: Vec<(String, Vec<String>, Vec<String>)> = images
+    find_owner(tree, images, draft);
+    let published: Vec<Published> = images
         .iter()
-        .map(|image| {
-            let called = image.members.iter().map(|(_, build)| build.key.clone());
-            (image.key.clone(), image.names.clone(), called.collect())
+        .map(|image| Published {
+            key: image.key.clone(),
+            names: image.names.iter().map(|it| draft.by_default(it)).collect(),
+            called: image.members.iter().map(|(_, it)| it.key.clone()).collect(),
+            choices: image
+                .members
+                .iter()
+                .filter_map(|(name, build)| build.choice.as_ref().and(name.clone()))
+                .collect(),
         })
         .collect();
     for image in images {
-        for (_, build) in &mut image.members {
+        for (variant, build) in &mut image.members {
             let text = tree.text(&build.dockerfile).unwrap_or_default().to_owned();
             for line in Lines::of(&text) {
-                line.connect(&image.key, build, &published, draft);
+                let child = (image.key.as_str(), variant.as_deref());
+                line.connect(child, build, &published, draft);
             }
+        }
+    }
+}
+
+/// An image as a `FROM` may name it.
+struct Published {
+    key: String,
+    /// Where it is published, with the defaults of variables.
+    names: Vec<String>,
+    /// What its builds are called where they are described.
+    called: Vec<String>,
+    /// Its variants that are told apart by their tag.
+    choices: Vec<String>,
+}
+
+/// Whether a Dockerfile that nothing describes belongs to what is described: it builds on an
+/// image of that, or such an image builds on it.
+pub(super) fn is_relative(tree: &Tree, path: &str, draft: &Draft, taken: &[Build]) -> bool {
+    let text = tree.text(path).unwrap_or_default();
+    let own = Build::default();
+    let builds = || draft.builds.iter().chain(taken);
+    let is_child = Lines::of(text).iter().any(|line| {
+        let name = line.meant(&own);
+        let (repository, _) = name_and_tag(&name);
+        builds().any(|build| build.names.iter().any(|it| is_like(it, repository)))
+    });
+    let called = file_name(super::paths::folder(path));
+    is_child
+        || builds().any(|build| {
+            let text = tree.text(&build.dockerfile).unwrap_or_default();
+            Lines::of(text).iter().any(|line| {
+                let name = draft.by_default(&line.meant(build));
+                let (repository, _) = name_and_tag(&name);
+                let is_beside = build.names.iter().any(|own| {
+                    let (home, other) =
+                        (super::paths::folder(own), super::paths::folder(repository));
+                    !home.is_empty() && is_like(home, other)
+                });
+                file_name(repository) == called && is_beside
+            })
+        })
+}
+
+/// Whether a name may be a repository whose variables are not known: `gcr.io/${project_id}/base`
+/// is like `gcr.io/panoptes-exp/base`.
+fn is_like(name: &str, repository: &str) -> bool {
+    let (mut parts, mut others) = (name.split('/'), repository.split('/'));
+    loop {
+        match (parts.next(), others.next()) {
+            (None, None) => return true,
+            (Some(part), Some(other)) if part == other => {}
+            (Some(part), Some(other)) if part.starts_with("${") && !other.is_empty() => {}
+            _ => return false,
+        }
+    }
+}
+
+/// What a pipeline's account fills in - a project's name - is what Dockerfiles say in its place:
+/// `FROM gcr.io/panoptes-exp/base` in a stack that is published to `gcr.io/${project_id}`.
+fn find_owner(tree: &Tree, images: &[DraftImage], draft: &mut Draft) {
+    let mut found = Vec::new();
+    for (_, build) in images.iter().flat_map(|image| &image.members) {
+        let text = tree.text(&build.dockerfile).unwrap_or_default();
+        let own = Build::default();
+        for line in Lines::of(text) {
+            let name = line.meant(&own);
+            let (repository, _) = name_and_tag(&name);
+            let published = images.iter().flat_map(|image| &image.names);
+            for name in published.filter(|name| is_like(name, repository)) {
+                let pairs = name.split('/').zip(repository.split('/'));
+                let variable = |part: &str| {
+                    let inside = part.strip_prefix("${")?.strip_suffix('}')?;
+                    Some(inside.to_owned())
+                };
+                found.extend(pairs.filter_map(|(part, value)| {
+                    Some((variable(part)?, value.to_owned(), build.dockerfile.clone()))
+                }));
+            }
+        }
+    }
+    for (name, value, file) in found {
+        let Some(variable) = draft.variables.get_mut(&name) else {
+            continue;
+        };
+        if variable.is_guessed {
+            variable.is_guessed = false;
+            variable.default.clone_from(&value);
+            draft.note(
+                Verdict::Equal,
+                &file,
+                format!("FROM .../{value}/..."),
+                format!("`{value}` is the default of the variable `{name}`"),
+            );
         }
     }
 }
@@ -55,7 +156,8 @@ fn find_home(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft) {
     let Some((home, file)) = homes.pop_first().filter(|_| homes.is_empty()) else {
         return;
     };
-    for image in images {
+    let is_run_only = |image: &DraftImage| image.members.iter().all(|(_, it)| it.is_of_compose);
+    for image in images.iter_mut().filter(|image| !is_run_only(image)) {
         image.names.push(format!("{home}/{}", image.key));
     }
     draft.note(
@@ -111,31 +213,53 @@ impl Lines {
 
     fn connect(
         &self,
-        key: &str,
+        child: (&str, Option<&str>),
         build: &mut Build,
-        published: &[(String, Vec<String>, Vec<String>)],
+        published: &[Published],
         draft: &mut Draft,
     ) {
-        let expanded = self.meant(build);
+        let (key, variant) = child;
+        let expanded = draft.by_default(&self.meant(build));
         let (repository, tag) = name_and_tag(expanded.trim_end_matches(':'));
-        let meant = published.iter().find(|(other, names, called)| {
-            let is_named = names.iter().any(|name| same_repository(name, repository));
+        let is_named = |it: &Published| {
+            it.names
+                .iter()
+                .any(|name| same_repository(name, repository))
+        };
+        // One name, and tags that tell its images apart: the tag is the variant.
+        let of_tag = published.iter().filter(|it| is_named(it)).find_map(|it| {
+            let choice = it.choices.iter().find(|name| Some(name.as_str()) == tag)?;
+            let is_other = it.key != key || Some(choice.as_str()) != variant;
+            is_other.then(|| format!("{}:{choice}", it.key))
+        });
+        let meant = published.iter().find(|it| {
             let is_parent = build
                 .parent
                 .as_ref()
-                .is_some_and(|parent| called.contains(parent));
+                .is_some_and(|parent| it.called.contains(parent));
             let is_whole = whole_argument(&self.name).is_some();
             // A parent that is said, under another name than it is published by now.
             let is_said = is_parent
-                && (file_name(repository) == other || (is_whole && repository.is_empty()));
-            other != key && (is_named || is_said)
+                && (file_name(repository) == it.key || (is_whole && repository.is_empty()));
+            // A bare name for this machine, as `docker build -t wcm-runtime` gives it.
+            let is_local = is_whole
+                && !repository.contains('/')
+                && repository
+                    .strip_suffix(&it.key)
+                    .is_some_and(|it| it.ends_with('-'));
+            it.key != key && (is_named(it) || is_said || is_local)
         });
-        let Some((parent, names, _)) = meant else {
-            return;
+        let parent = match (of_tag, meant) {
+            (Some(variant), _) => variant,
+            (None, Some(meant)) => meant.key.clone(),
+            (None, None) => return,
         };
-        let is_there =
-            repository == parent || names.iter().any(|name| same_repository(name, repository));
-        if is_there && matches!(tag, None | Some("latest")) && !expanded.ends_with(':') {
+        let is_there = repository == parent || meant.is_some_and(is_named);
+        let is_newest = matches!(tag, None | Some("latest")) && !expanded.ends_with(':');
+        let argument = whole_argument(&self.name);
+        // What a pipeline fills in may be something else tomorrow; a sibling stays one.
+        let is_filled_in = argument.is_some_and(|it| build.args.contains_key(it));
+        if is_there && is_newest && !is_filled_in && !parent.contains(':') {
             draft.note(
                 Verdict::Equal,
                 &build.dockerfile,
@@ -144,7 +268,7 @@ impl Lines {
             );
             return;
         }
-        let (argument, value) = match (whole_argument(&self.name), tag_argument(&self.name)) {
+        let (argument, value) = match (argument, tag_argument(&self.name)) {
             (Some(argument), _) => (argument, parent.as_str()),
             (None, Some(argument)) if is_there => (argument, "latest"),
             _ => {

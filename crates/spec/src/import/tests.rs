@@ -6,6 +6,8 @@ use super::*;
 use crate::tags::{Facts, GitRef, ImageTags, Instead, Trigger, publication};
 use crate::{ImageSource, Stack, Surroundings};
 
+mod seeds;
+
 fn tree(files: &[(&str, &str)]) -> Tree {
     let files = files
         .iter()
@@ -189,6 +191,14 @@ fn datahubs_layout_is_imported() {
         ]
     );
     assert_eq!(why(&made, "scipy-ml:$BASE_TAG").0, Verdict::Equal);
+    // DH-66, DH-67: commands about the contents keep their names.
+    let info = &stack.images[0].info[0];
+    assert_eq!((&*info.name, &*info.title), ("PY_VER", "Python"));
+    assert_eq!(
+        info.command.as_deref(),
+        Some(&["/bin/sh", "-c", "python --version"].map(str::to_owned)[..])
+    );
+    assert_eq!(stack.promote.len(), 2);
 }
 
 /// DH-12 to DH-15: plans are variants with a prefix of their own.

@@ -33,6 +33,8 @@ pub(super) struct Merged<'f> {
     pub(super) platforms: Option<&'f Vec<Spanned<PlatformEntry>>>,
     pub(super) on: Vec<&'f Overrides>,
     pub(super) rebuild: Option<&'f Spanned<String>>,
+    /// Names of commands, outermost first.
+    pub(super) info: Vec<&'f Vec<Spanned<String>>>,
     /// Outermost first; those of the stack are the first.
     pub(super) tags: Vec<&'f TagsSection>,
 }
@@ -60,6 +62,7 @@ impl<'f> Merged<'f> {
             merged.default_debian = defaults.debian.as_ref();
             merged.labels.extend(&defaults.labels);
             merged.tests.extend(&defaults.tests);
+            merged.info.extend(&defaults.info);
             merged.registries = merged.registries.or(defaults.registries.as_ref());
             merged.platforms = merged.platforms.or(defaults.platforms.as_ref());
             merged.rebuild = merged.rebuild.or(defaults.rebuild.as_ref());
@@ -70,6 +73,7 @@ impl<'f> Merged<'f> {
         merged.debian.extend(&image.debian);
         merged.labels.extend(&image.labels);
         merged.tests.extend(&image.tests);
+        merged.info.extend(&image.info);
         merged.on.extend(&image.on);
         merged
     }
@@ -91,6 +95,7 @@ impl<'f> Merged<'f> {
         self.debian.extend(&variant.debian);
         self.labels.extend(&variant.labels);
         self.tests.extend(&variant.tests);
+        self.info.extend(&variant.info);
         self.on.extend(&variant.on);
         self
     }

@@ -7,6 +7,7 @@
 //! What cannot be used where it is written is an error, not a value that is dropped.
 
 mod checks;
+mod info;
 mod lint;
 mod matrix;
 mod merge;
@@ -67,7 +68,10 @@ impl Resolver<'_> {
             promote: self.promote(file),
             retention: self.retention(file),
             changes: self.changes(file),
-            images: self.images(file),
+            images: {
+                self.info_has_commands(file);
+                self.images(file)
+            },
         }
     }
 
@@ -243,6 +247,7 @@ impl Resolver<'_> {
             source,
             labels: self.labels(&merged),
             tests: self.tests(&merged),
+            info: self.info(file, &merged),
             internal: merged.internal,
             platforms,
             only_listed,

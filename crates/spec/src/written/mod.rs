@@ -9,6 +9,7 @@
 
 mod document;
 mod include;
+mod info;
 mod overlay;
 mod parse;
 mod reader;
@@ -24,6 +25,7 @@ use cairn_diagnostic::Source;
 use schemars::JsonSchema;
 
 pub(crate) use include::join;
+pub use info::InfoSection;
 pub use parse::{Parsed, parse};
 #[cfg(test)]
 pub(crate) use shape::ALL as SHAPES;
@@ -85,6 +87,8 @@ pub struct SpecFile {
     pub retention: Option<RetentionSection>,
     /// How changed files decide what a run is about.
     pub changes: Option<ChangesSection>,
+    /// Commands that images may name in `info`, besides those that are built in.
+    pub info: Option<BTreeMap<String, Spanned<InfoSection>>>,
     /// The images, by name.
     pub image: Option<BTreeMap<String, Spanned<ImageSection>>>,
     /// What is different in an environment that `--env NAME` chooses: laid over all the rest,
@@ -283,6 +287,8 @@ pub struct Defaults {
     /// When steps run again: `changed` without.
     #[schemars(with = "Option<crate::Rebuild>")]
     pub rebuild: Option<Spanned<String>>,
+    /// Commands that tell what every image holds, by name.
+    pub info: Option<Vec<Spanned<String>>>,
 }
 
 /// One image: made by a Dockerfile (`context`) or assembled from Debian packages (`debian`).
@@ -321,6 +327,9 @@ pub struct ImageSection {
     pub rebuild: Option<Spanned<String>>,
     /// The tags that an event publishes; a list given here replaces that of `[tags]`.
     pub tags: Option<TagsSection>,
+    /// Commands that tell what the image holds, by name: `python`, `pip`, `apt`, `conda` and more,
+    /// or one of `[info]`. What they print is in the image's page (`--records`).
+    pub info: Option<Vec<Spanned<String>>>,
     /// The image's variants, by name. An image with variants is exactly its variants, each called
     /// `image:variant`; what a variant says wins over what the image says, and its tables and
     /// lists are added to the image's.
@@ -369,6 +378,8 @@ pub struct VariantSection {
     pub rebuild: Option<Spanned<String>>,
     /// The tags that an event publishes; a list given here replaces that of `[tags]`.
     pub tags: Option<TagsSection>,
+    /// Further commands that tell what the variant holds.
+    pub info: Option<Vec<Spanned<String>>>,
 }
 
 /// What is different on one platform.

@@ -69,6 +69,9 @@ impl Reader<'_> {
             variables: fields
                 .get("variables")
                 .and_then(|entry| self.named(entry, "", Self::variable)),
+            info: fields
+                .get("info")
+                .and_then(|entry| self.named(entry, "", Self::info)),
             image: self.images(&fields, ""),
             env: fields.get("env").and_then(|entry| {
                 self.named(entry, "", |reader, entry, at| {
@@ -162,6 +165,7 @@ impl Reader<'_> {
             registries: self.strings(&fields, "registries"),
             platforms: self.platforms(&fields, at),
             rebuild: self.string(&fields, "rebuild"),
+            info: self.strings(&fields, "info"),
         }
     }
 
@@ -257,6 +261,7 @@ impl Reader<'_> {
                 .and_then(|entry| self.named(entry, at, Self::on)),
             rebuild: self.string(&fields, "rebuild"),
             tags: self.section(&fields, "tags", at, Self::tags),
+            info: self.strings(&fields, "info"),
             variant: fields
                 .get("variant")
                 .and_then(|entry| self.named(entry, at, Self::variant)),
@@ -287,6 +292,7 @@ impl Reader<'_> {
                 .and_then(|entry| self.named(entry, at, Self::on)),
             rebuild: self.string(&fields, "rebuild"),
             tags: self.section(&fields, "tags", at, Self::tags),
+            info: self.strings(&fields, "info"),
         })
     }
 

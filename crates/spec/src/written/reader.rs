@@ -45,21 +45,11 @@ impl Reader<'_> {
         for entry in entries(table) {
             if shape.keys.contains(&entry.key) {
                 good.push(entry);
-            } else if shape.later.contains(&entry.key) {
-                self.not_yet(entry, at);
             } else {
                 self.unknown_key(entry, shape, at);
             }
         }
         Fields(good)
-    }
-
-    fn not_yet(&mut self, entry: Entry<'_>, at: &str) {
-        let path = join(at, entry.key);
-        self.error(entry.key_span, format!("`{path}` is not supported yet")).push(
-            "this version of cairn knows the key but cannot act on it; remove it to go on without"
-                .to_owned(),
-        );
     }
 
     fn unknown_key(&mut self, entry: Entry<'_>, shape: &Shape, at: &str) {

@@ -1,4 +1,4 @@
-//! The keys of each table: those that work, and those that are designed but do not work yet.
+//! The keys of each table.
 //!
 //! A test holds the lists equal to the properties of the JSON Schema, which is made from the
 //! types; so a key cannot be added in one place only.
@@ -11,10 +11,8 @@ pub(crate) struct Shape {
     /// The definition in the JSON Schema, if not the root.
     #[cfg_attr(not(test), expect(dead_code, reason = "holds the schema to the lists"))]
     pub(crate) definition: Option<&'static str>,
-    /// The keys that work.
+    /// The keys that it may have.
     pub(crate) keys: &'static [&'static str],
-    /// The keys that are designed but have no effect yet.
-    pub(crate) later: &'static [&'static str],
 }
 
 pub(crate) const FILE: Shape = Shape {
@@ -32,31 +30,28 @@ pub(crate) const FILE: Shape = Shape {
         "promote",
         "retention",
         "changes",
+        "info",
         "image",
         "env",
     ],
-    later: &[],
 };
 
 pub(crate) const STACK: Shape = Shape {
     name: "`[stack]`",
     definition: Some("StackSection"),
     keys: &["name", "registries", "platforms", "epoch"],
-    later: &[],
 };
 
 pub(crate) const BUILD: Shape = Shape {
     name: "`[build]`",
     definition: Some("BuildSection"),
     keys: &["ca", "network", "jobs", "secrets", "cache-from"],
-    later: &[],
 };
 
 pub(crate) const LOCK: Shape = Shape {
     name: "`[lock]`",
     definition: None,
     keys: &["policy"],
-    later: &[],
 };
 
 pub(crate) const DEFAULTS: Shape = Shape {
@@ -71,8 +66,8 @@ pub(crate) const DEFAULTS: Shape = Shape {
         "registries",
         "platforms",
         "rebuild",
+        "info",
     ],
-    later: &["info"],
 };
 
 pub(crate) const IMAGE: Shape = Shape {
@@ -93,10 +88,10 @@ pub(crate) const IMAGE: Shape = Shape {
         "on",
         "rebuild",
         "tags",
+        "info",
         "variant",
         "matrix",
     ],
-    later: &["info"],
 };
 
 pub(crate) const VARIANT: Shape = Shape {
@@ -118,22 +113,20 @@ pub(crate) const VARIANT: Shape = Shape {
         "on",
         "rebuild",
         "tags",
+        "info",
     ],
-    later: &["info"],
 };
 
 pub(crate) const ON: Shape = Shape {
     name: "`[image.*.on.*]`",
     definition: Some("OnSection"),
     keys: &["when", "dockerfile", "target", "args", "debian"],
-    later: &[],
 };
 
 pub(crate) const PLATFORM: Shape = Shape {
     name: "a platform",
     definition: Some("PlatformTable"),
     keys: &["platform", "when"],
-    later: &[],
 };
 
 pub(crate) const TAGS: Shape = Shape {
@@ -150,35 +143,36 @@ pub(crate) const TAGS: Shape = Shape {
         "schedule",
         "manual",
     ],
-    later: &[],
 };
 
 pub(crate) const PROMOTE: Shape = Shape {
     name: "`[promote.*]`",
     definition: Some("PromoteSection"),
     keys: &["from", "tests"],
-    later: &[],
 };
 
 pub(crate) const RETENTION: Shape = Shape {
     name: "`[retention]`",
     definition: Some("RetentionSection"),
     keys: &["keep", "generations", "days", "branches", "delay-days"],
-    later: &[],
 };
 
 pub(crate) const CHANGES: Shape = Shape {
     name: "`[changes]`",
     definition: Some("ChangesSection"),
     keys: &["ignore", "build-all", "rebuild-words", "skip-words"],
-    later: &[],
+};
+
+pub(crate) const INFO: Shape = Shape {
+    name: "`[info.*]`",
+    definition: Some("InfoSection"),
+    keys: &["title", "command"],
 };
 
 pub(crate) const VARIABLE: Shape = Shape {
     name: "`[variables.*]`",
     definition: Some("VariableTable"),
     keys: &["env", "default"],
-    later: &[],
 };
 
 pub(crate) const ENV: Shape = Shape {
@@ -194,7 +188,6 @@ pub(crate) const ENV: Shape = Shape {
         "changes",
         "image",
     ],
-    later: &[],
 };
 
 pub(crate) const DEBIAN: Shape = Shape {
@@ -210,7 +203,6 @@ pub(crate) const DEBIAN: Shape = Shape {
         "keyring",
         "components",
     ],
-    later: &[],
 };
 
 pub(crate) const TESTS: Shape = Shape {
@@ -225,7 +217,6 @@ pub(crate) const TESTS: Shape = Shape {
         "services",
         "timeout",
     ],
-    later: &[],
 };
 
 pub(crate) const SUITE: Shape = Shape {
@@ -245,18 +236,16 @@ pub(crate) const SUITE: Shape = Shape {
         "gpu",
         "timeout",
     ],
-    later: &[],
 };
 
 pub(crate) const SERVICE: Shape = Shape {
     name: "`tests.services.*`",
     definition: Some("ServiceSection"),
     keys: &["image", "command", "env", "port", "log", "ready", "timeout"],
-    later: &[],
 };
 
 /// Every kind of table.
 pub(crate) const ALL: &[Shape] = &[
     FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, ON, PLATFORM, TAGS, PROMOTE, RETENTION,
-    CHANGES, VARIABLE, ENV, DEBIAN, TESTS, SUITE, SERVICE,
+    CHANGES, INFO, VARIABLE, ENV, DEBIAN, TESTS, SUITE, SERVICE,
 ];

@@ -180,7 +180,7 @@ impl Reader<'_> {
     }
 
     /// A command: a list of words, or a line that a shell gets.
-    fn words(&mut self, fields: &Fields<'_>, key: &str) -> Option<StringOrList> {
+    pub(super) fn words(&mut self, fields: &Fields<'_>, key: &str) -> Option<StringOrList> {
         let is_line = matches!(fields.get(key)?.value.kind, Kind::String(_));
         let mut words = self.string_or_list(fields, key)?;
         if is_line && let Some(line) = words.0.first() {

@@ -91,7 +91,7 @@ wibble = 1
          cairn.toml:5:1: unknown key `contxt` in `image.base`\n  did you mean `context`?\n\
          cairn.toml:6:1: unknown key `wibble` in `image.base`\n  the keys here are `context`, \
          `dockerfile`, `target`, `args`, `debian`, `labels`, `tests`, `internal`, `names`, \
-         `registries`, `platforms`, `on`, `rebuild`, `tags`, `variant`, `matrix`\n\
+         `registries`, `platforms`, `on`, `rebuild`, `tags`, `info`, `variant`, `matrix`\n\
          cairn.toml:7:2: unknown key `images` in the file\n  did you mean `image`?\n"
     );
 }
@@ -127,7 +127,7 @@ debian = { packages = ["git", 1] }
     );
 }
 
-/// The example of the design names keys that have no effect yet: each is refused by its place.
+/// The example of the design is read as it stands.
 #[test]
 fn the_design_example_is_refused_only_for_what_does_not_work_yet() {
     let text = r#"[stack]
@@ -156,12 +156,9 @@ context = "images/ml"                              # FROM notebook
 [image.ml.variant.gpu]
 args = { CUDA_VERSION = "12.6" }
 "#;
-    let hint = "  this version of cairn knows the key but cannot act on it; \
-                remove it to go on without\n";
-    assert_eq!(
-        wrong(text),
-        format!("cairn.toml:19:1: `image.notebook.info` is not supported yet\n{hint}")
-    );
+    let file = good(text);
+    let notebook = &file.image.expect("images")["notebook"].value;
+    assert_eq!(notebook.info.as_ref().map(Vec::len), Some(3));
 }
 
 #[test]
