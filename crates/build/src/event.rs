@@ -138,6 +138,17 @@ pub enum Event {
         /// One line that says why.
         reason: String,
     },
+    /// A suite of tests of an image began, does something, or is over.
+    Suite {
+        /// The image.
+        image: String,
+        /// What the suite is called.
+        suite: String,
+        /// The test that runs, or the last line that was printed; empty before the first.
+        doing: String,
+        /// Whether it has ended.
+        is_over: bool,
+    },
     /// A test of an image ended.
     Test {
         /// The image.

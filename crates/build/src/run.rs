@@ -16,6 +16,7 @@ use crate::filesystem::Filesystem;
 use crate::graph::{Fs, Graph, Op, Vertex};
 use crate::image::record::ImageRecord;
 use crate::image::squash::squash;
+use crate::key::KeyInputs;
 use crate::lint::{self, Warnings};
 use crate::lower::{HistoryStep, Lowered, LoweredImage, lower};
 use crate::plan::{Decision, GraphPlan, plan, position};
@@ -33,6 +34,17 @@ pub struct Prepared<'a> {
     /// What the checker says of the Dockerfiles.
     pub warnings: Vec<Warnings>,
     taker: Taker<'a>,
+}
+
+/// What one vertex of an image is made of.
+#[derive(Debug, Clone)]
+pub struct StepInputs {
+    /// Which.
+    pub vertex: VertexId,
+    /// What enters its key; `None` while something it needs is not known.
+    pub inputs: Option<KeyInputs>,
+    /// The files that it takes from a context, by name and digest, where they are few.
+    pub files: Vec<(String, String)>,
 }
 
 /// Lowers all images into one graph and decides what must run.
@@ -179,6 +191,35 @@ impl Prepared<'_> {
                 _ => None,
             })
             .collect()
+    }
+
+    /// What an image is made of, as far as `results` tell: its bases and its steps in order, each
+    /// with its inputs.
+    pub fn inputs_of(
+        &self,
+        engine: &Engine<'_>,
+        image: &LoweredImage,
+        results: &HashMap<VertexId, Arc<Filesystem>>,
+    ) -> Vec<StepInputs> {
+        let result_of = |input: VertexId| results[&input].clone();
+        let steps = self.vertices_of(image).into_iter().map(|id| {
+            let vertex = self.lowered.graph.vertex(id);
+            let is_known = vertex.inputs().iter().all(|it| results.contains_key(it));
+            let inputs = match is_known {
+                true => self.taker.inputs(engine, id, vertex, &result_of).ok(),
+                false => None,
+            };
+            let files = match (&vertex.op, &inputs) {
+                (Op::Copy(copy), Some(_)) => self.taker.files(engine, id, copy, &result_of),
+                _ => Vec::new(),
+            };
+            StepInputs {
+                vertex: id,
+                inputs,
+                files,
+            }
+        });
+        steps.collect()
     }
 
     /// The key of each step that has a result, by its vertex; `steps` are those that were looked

@@ -26,7 +26,7 @@ use sha2::{Digest as _, Sha512};
 use crate::cache;
 use crate::context::{Context, LayerTree, SourceTree};
 use crate::copy::{
-    CopyOptions, CopySet, CopySources, CopyTarget, Selection, apply, changed_files, select,
+    CopyOptions, CopySet, CopySources, CopyTarget, Selection, apply, changed_files, listed, select,
 };
 use crate::engine::Engine;
 use crate::event::VertexId;
@@ -153,6 +153,27 @@ impl<'a> Taker<'a> {
             Ok(changed_files(tree, &selection, &copy.dest, earlier))
         })
         .unwrap_or_default()
+    }
+
+    /// The files of a `COPY` from a context by name and digest; nothing where they are too many, or
+    /// come from another stage or image.
+    pub(crate) fn files(
+        &self,
+        engine: &Engine<'_>,
+        id: VertexId,
+        copy: &CopyOp,
+        result_of: &ResultOf<'_>,
+    ) -> Vec<(String, String)> {
+        if !matches!(copy.from, FileSource::Context(_)) {
+            return Vec::new();
+        }
+        let Ok(selection) = self.selection(engine, id, copy, result_of) else {
+            return Vec::new();
+        };
+        let list = with_tree(engine, copy.from, result_of, |tree| {
+            Ok(listed(tree, &selection).unwrap_or_default())
+        });
+        list.unwrap_or_default()
     }
 
     /// Gets a file that `ADD` names, once in a run.

@@ -5,6 +5,7 @@
 //! - [`printer`], [`sanitize`], [`style`], [`table`], [`quantity`]: how words get out.
 //! - [`registries`]: logins, certificates and mirrors of the surroundings.
 //! - [`means`]: what a run needs; [`stack_run`]: a run over a stack; [`progress`]: a run as it is shown while it lasts;
+//!   [`published`]: what registries have of a stack;
 //!   [`failures`], [`warnings`]: what is shown of failed steps, and of Dockerfiles, afterwards; [`bookkeeping`]: what is
 //!   kept of it.
 //! - [`error`], [`exit`]: why a command stopped, and the exit code that follows.
@@ -26,6 +27,7 @@ mod means;
 mod policy;
 mod printer;
 mod progress;
+mod published;
 mod quantity;
 mod registries;
 mod sanitize;

@@ -1,7 +1,8 @@
 //! A run over images of a stack, the part that `plan`, `build`, `up` and `test` share.
 
+mod testing;
+
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,19 +15,16 @@ use cairn_build::image::record::canonical;
 use cairn_build::plan::Decision;
 use cairn_build::run::{Prepared, prepare};
 use cairn_debian::{DebianError, ResolveProgress};
-use cairn_sandbox::{CaTrust, Network, Pem};
-use cairn_spec::{CaPolicy, ImageId, LockPolicy, NetworkPolicy};
-use cairn_stack::check::{Checker, ImageCheck, TestError};
+use cairn_sandbox::{CaTrust, Pem};
+use cairn_spec::{CaPolicy, ImageId, LockPolicy};
 use cairn_stack::decide::{Range, Reason, ReasonKind, since};
-use cairn_stack::history::{RunNote, record_tests};
 use cairn_stack::load::{LoadError, LoadedStack};
 use cairn_stack::lockfile::{
     ExternalChange, LockFile, LockFileError, LockMode, Locker, Locking, bases,
 };
+use cairn_stack::made_of::MadeOf;
 use cairn_stack::request::{RequestOptions, Requests, requests};
 use cairn_stack::run::{RunReport, run};
-use cairn_stack::structure::{CheckError, Conditions};
-use cairn_stack::suite::SuiteError;
 use cairn_store::Store;
 use tempfile::TempDir;
 
@@ -51,6 +49,12 @@ pub struct StackRun {
     pub selected: Vec<ImageId>,
     /// The images whose steps all run, whatever the store holds.
     pub again: BTreeMap<ImageId, Reason>,
+    /// Whether a run is to tell what its images were made of.
+    pub tells_made_of: bool,
+    /// The room on the store's disk when this began.
+    pub room_before: Option<u64>,
+    /// The event, as far as the command line names it.
+    event: EventOption,
     /// When this run began, in milliseconds since 1970.
     started_ms: i64,
     /// Locks must not change.
@@ -189,6 +193,7 @@ impl StackRun {
         let platform = session.platform(options.platform.as_deref())?;
         let loaded = stack.load(session, &platform)?;
         let (store, no_store_yet) = open()?;
+        let room_before = store.room().ok().map(|room| room.free_bytes);
         let mut means = Means::over(store, session, options)?;
         let platforms = std::slice::from_ref(&platform);
         let mut caches = options.caches.clone();
@@ -222,6 +227,9 @@ impl StackRun {
             loaded,
             selected,
             again,
+            tells_made_of: false,
+            room_before,
+            event: event.clone(),
             started_ms: milliseconds_now(),
             is_locked: options.locked,
             caches,
@@ -406,66 +414,15 @@ impl StackRun {
         prepared: &Prepared<'_>,
         engine: &Engine<'_>,
     ) -> Result<RunReport, CommandError> {
-        let report = run(prepared, engine, &self.names(requests))?;
+        let mut report = run(prepared, engine, &self.names(requests))?;
+        if self.tells_made_of {
+            report.made_of = made_of(prepared, engine, &report);
+        }
         let stack = Some(self.loaded.stack.name.as_str());
         write_down(command, stack, self.started_ms, prepared, &report, engine);
         self.means.make_durable()?;
         caches::keep(&self.caches, &self.means, prepared, engine, &report.steps)?;
         Ok(report)
-    }
-
-    /// Runs the tests of the images that were asked for and are there, and writes down what came
-    /// of them.
-    pub fn check(
-        &self,
-        command: &str,
-        report: &RunReport,
-        session: &Session,
-        events: &dyn EventSink,
-        testing: &Testing,
-    ) -> Result<Vec<ImageCheck>, CommandError> {
-        let conditions = self.conditions(session);
-        let environment = &session.settings.environment;
-        let index = environment.text("PIP_INDEX_URL").unwrap_or(PACKAGE_INDEX);
-        let record_of = |name: &str| self.record_of(name, report);
-        let checker = Checker {
-            store: &self.means.store,
-            loaded: &self.loaded,
-            conditions: &conditions,
-            fetcher: &self.means.fetcher,
-            package_index: index,
-            run: &self.means.settings.run,
-            program: std::env::current_exe().unwrap_or_else(|_| "cairn".into()),
-            record_of: &record_of,
-            workflows: &testing.workflows,
-            events,
-            cancel: &self.means.cancel,
-            use_evidence: !testing.again,
-            fail_fast: self.means.settings.fail_fast,
-        };
-        // In graph order: a parent's tests come before those of what builds on it.
-        let order = self.loaded.graph.with_ancestors(&self.selected);
-        let asked = order.into_iter().filter(|id| self.selected.contains(id));
-        let images: Vec<(ImageId, &ImageRecord)> = asked
-            .filter_map(|id| {
-                let name = self.loaded.stack[id].name.to_string();
-                Some((id, report.record(&name)?))
-            })
-            .collect();
-        let checks = checker.check(&images)?;
-        let note = RunNote {
-            run: self.means.settings.run.clone(),
-            command: command.to_owned(),
-            stack: Some(self.loaded.stack.name.clone()),
-            started_ms: self.started_ms,
-        };
-        let is_success = report.is_success() && checks.iter().all(ImageCheck::passed);
-        let now = milliseconds_now();
-        if let Err(error) = record_tests(&self.means.store, &note, now, is_success, &checks) {
-            let lost = "these tests are missing from the history";
-            crate::bookkeeping::tell(events, lost, error);
-        }
-        Ok(checks)
     }
 
     /// An image of the stack: of this run, or as the store has it.
@@ -482,24 +439,6 @@ impl StackRun {
         open_image(&self.means.store, name).ok()
     }
 
-    fn conditions(&self, session: &Session) -> Conditions {
-        let settings = &self.means.settings;
-        Conditions {
-            exe: "/proc/self/exe".into(),
-            scratch: settings.scratch.clone(),
-            folder: self.loaded.directory.clone(),
-            variables: session.settings.environment.texts(),
-            proxies: settings.proxies.clone(),
-            network: match self.loaded.stack.build.network {
-                NetworkPolicy::Host => Network::Host,
-                NetworkPolicy::None => Network::None,
-            },
-            ca: settings.ca.clone(),
-            timeout: None,
-            jobs: NonZeroUsize::new(settings.jobs).unwrap_or(NonZeroUsize::MIN),
-        }
-    }
-
     /// The references of each image: its name in the stack, as `cairn run` takes it.
     fn names(&self, requests: &Requests) -> BTreeMap<String, Vec<String>> {
         requests
@@ -508,6 +447,20 @@ impl StackRun {
             .map(|image| (image.name.clone(), vec![canonical(&image.name)]))
             .collect()
     }
+}
+
+/// What the images of a run were made of.
+fn made_of(
+    prepared: &Prepared<'_>,
+    engine: &Engine<'_>,
+    report: &RunReport,
+) -> BTreeMap<String, MadeOf> {
+    let images = prepared.lowered.images.iter().map(|image| {
+        let record = report.record(&image.name);
+        let made_of = MadeOf::of(prepared, engine, image, &report.results, record);
+        (image.name.clone(), made_of)
+    });
+    images.collect()
 }
 
 fn by_flag() -> Reason {
@@ -582,9 +535,6 @@ pub fn milliseconds_now() -> i64 {
     i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Python's own index of packages.
-const PACKAGE_INDEX: &str = "https://pypi.org/simple";
-
 impl From<LoadError> for CommandError {
     fn from(error: LoadError) -> Self {
         match error {
@@ -627,26 +577,6 @@ impl From<LockFileError> for CommandError {
                 }
             }
             LockFileError::Io { .. } => Self::from_error(Kind::Environment, &error),
-        }
-    }
-}
-
-impl From<TestError> for CommandError {
-    fn from(error: TestError) -> Self {
-        match error {
-            TestError::Findings(findings) => Self::from_findings(Kind::Usage, findings),
-            TestError::Store(error) => error.into(),
-            TestError::Check(CheckError::Cancelled)
-            | TestError::Suite(SuiteError::Check(CheckError::Cancelled)) => {
-                CommandError::interrupted()
-            }
-            TestError::Suite(SuiteError::Packages(error)) => {
-                Self::from_error(Kind::Environment, &error)
-                    .hint("an image that has pytest itself needs nothing")
-                    .hint("`PIP_INDEX_URL` names another package index")
-            }
-            TestError::Read { .. } => Self::from_error(Kind::Usage, &error),
-            error => Self::from_error(Kind::Environment, &error),
         }
     }
 }

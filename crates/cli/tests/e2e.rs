@@ -34,6 +34,8 @@ mod registries;
 mod registry_caches;
 #[path = "e2e/retaining.rs"]
 mod retaining;
+#[path = "e2e/seeds.rs"]
+mod seeds;
 #[path = "e2e/serving.rs"]
 mod serving;
 #[path = "e2e/sources.rs"]

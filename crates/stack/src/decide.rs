@@ -199,7 +199,8 @@ fn concerned(
     reasons
 }
 
-pub(crate) fn reason(kind: ReasonKind, because: String, place: Option<(String, usize)>) -> Reason {
+/// Puts a reason together.
+pub fn reason(kind: ReasonKind, because: String, place: Option<(String, usize)>) -> Reason {
     Reason {
         kind,
         because,

@@ -193,7 +193,11 @@ fn read_dockerfiles(
         let ImageSource::Dockerfile(spec) = stack[id].source_on(platform) else {
             continue;
         };
-        let context = directory.join(&spec.context.value);
+        // `./.` reads badly in messages.
+        let context = match spec.context.value.as_str() {
+            "." => directory.to_owned(),
+            path => directory.join(path),
+        };
         if !context.is_dir() {
             let text = format!("context `{}` is no directory", spec.context.value);
             findings.push(

@@ -43,11 +43,30 @@ pub struct ImagePlan {
     /// Why it is looked at or forced, beyond what its steps say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
+    /// What is published of it, where somebody could be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<PublishedPlan>,
     /// Its steps that do not simply come from the store.
     pub steps: Vec<StepPlan>,
     /// What would become of its tests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<TestPlan>,
+}
+
+/// How an image compares with what is published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PublishedPlan {
+    /// The tag that this event would move.
+    pub tag: String,
+    /// The generation that it means now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
+    /// Whether the image there is this one; absent while that cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same: Option<bool>,
+    /// The first thing that is different.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// What happens to an image.
@@ -166,6 +185,7 @@ fn image_plan(
         image: image.name.clone(),
         decision,
         reasons: Vec::new(),
+        published: None,
         steps,
         tests: Vec::new(),
     }

@@ -7,21 +7,34 @@
 //! logs/<image>.build.log               its steps that ran, with all that they printed
 //! logs/<image>.basic-tests.log         verdicts, and what suites printed; as well for
 //!                                      `integration-tests` and `workflow-tests`
-//! manifests/<image>.md                 what the image is: settings and history
+//! manifests/<image>.md                 what the image is: layers, and what its `info` commands said
+//! manifests/<reference>.md             the same under each name that it is published by
+//! manifests/Home.md                    a row for each run, the newest first; older rows stay
+//! manifests/Stable.md                  what the last promotion gave, and where it came from
 //! ```
 //!
 //! Everything is written for images that failed, too. Older files of a folder stay.
 
+mod index;
+mod page;
+mod promoted;
+
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cairn_build::event::Outcome;
-use cairn_build::image::ImageRecord;
 use cairn_store::Store;
 
+use index::{Entry, file_name, home};
+use page::{Page, bytes, seconds};
+pub use promoted::{Promoted, without_page, write_promoted};
+
 use crate::check::{FileCheck, ImageCheck};
+use crate::info::InfoSection;
 use crate::run::{ImageResult, ImageState, RunReport};
 
 /// A file of the records could not be written.
@@ -35,22 +48,41 @@ pub struct RecordsError {
     pub source: io::Error,
 }
 
+/// What there is to write down about a run.
+pub struct Records<'a> {
+    /// Where images and logs are.
+    pub store: &'a Store,
+    /// The run.
+    pub run: &'a str,
+    /// What it came to.
+    pub report: &'a RunReport,
+    /// What came of tests.
+    pub checks: &'a [ImageCheck],
+    /// What commands said about images, by the images' names in the stack.
+    pub info: &'a BTreeMap<String, Vec<InfoSection>>,
+    /// Where images are published by the rules of the spec, by their names in the stack.
+    pub references: &'a BTreeMap<String, Vec<String>>,
+    /// The commit.
+    pub commit: Option<&'a str>,
+    /// What took how long (DH-44).
+    pub phases: &'a [(&'a str, Duration)],
+    /// The room on the store's disk before the run (DH-52).
+    pub room_before: Option<u64>,
+}
+
 /// Writes the records of a run below a folder.
-pub fn write(
-    folder: &Path,
-    store: &Store,
-    run: &str,
-    report: &RunReport,
-    checks: &[ImageCheck],
-) -> Result<(), RecordsError> {
-    let put = |name: String, text: &str| {
-        let path = folder.join(name);
-        let parent = path.parent().unwrap_or(folder);
-        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, text));
-        written.map_err(|source| RecordsError { path, source })
-    };
+pub fn write(folder: &Path, records: &Records<'_>) -> Result<(), RecordsError> {
+    let Records {
+        store,
+        run,
+        report,
+        checks,
+        ..
+    } = *records;
+    let put = |name: String, text: &str| put(folder, &name, text);
     let mut changed = String::new();
     let mut run_log = format!("run {run}\n");
+    let mut pages = Vec::new();
     for image in &report.images {
         let name = image.name.replace([':', '/'], "-");
         let check = checks.iter().find(|check| check.image == image.name);
@@ -67,18 +99,74 @@ pub fn write(
             }
         }
         if let ImageState::Ready { record, ran, .. } = &image.state {
-            put(
-                format!("manifests/{name}.md"),
-                &manifest(&image.name, record),
-            )?;
+            let of = |all: &'_ BTreeMap<String, Vec<String>>| {
+                all.get(&image.name).cloned().unwrap_or_default()
+            };
+            let references = of(records.references);
+            let info = records.info.get(&image.name);
+            let page = Page {
+                name: &image.name,
+                references: &references,
+                record,
+                steps: &image.steps,
+                info: info.map_or(&[], Vec::as_slice),
+            };
+            // Under its own name, and under each that it is published by.
+            for title in std::iter::once(&image.name).chain(&references) {
+                let file = file_name(title);
+                put(format!("manifests/{file}"), &page.text(title, store))?;
+                if references.is_empty() || *title != image.name {
+                    pages.push(Entry {
+                        image: image.name.clone(),
+                        title: title.clone(),
+                        file,
+                    });
+                }
+            }
             if *ran > 0 {
                 let _ = writeln!(changed, "{}", image.name);
             }
         }
         let _ = writeln!(run_log, "{}", one_line(image, check));
     }
+    run_log.push_str(&figures(records));
+    let home_file = folder.join("manifests/Home.md");
+    let old = fs::read_to_string(&home_file).ok();
+    let home = home(old.as_deref(), records.commit, &pages);
+    put("manifests/Home.md".to_owned(), &home)?;
     put("artifacts/IMAGES_CHANGED".to_owned(), &changed)?;
     put("logs/run.log".to_owned(), &run_log)
+}
+
+fn put(folder: &Path, name: &str, text: &str) -> Result<(), RecordsError> {
+    let path = folder.join(name);
+    let parent = path.parent().unwrap_or(folder);
+    let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, text));
+    written.map_err(|source| RecordsError { path, source })
+}
+
+/// What the run took, and what it would have taken with nothing known (DH-43).
+fn figures(records: &Records<'_>) -> String {
+    let mut text = String::new();
+    for (phase, time) in records.phases {
+        let _ = writeln!(text, "{phase}: {}", seconds(*time));
+    }
+    let (ran, known) = records.report.cost(records.store);
+    let _ = writeln!(
+        text,
+        "steps: {} ran in {}; {} were there, which took {} when they ran: from nothing {}",
+        records.report.ran,
+        seconds(ran),
+        records.report.cached,
+        seconds(known),
+        seconds(ran + known)
+    );
+    let after = records.store.room().ok().map(|room| room.free_bytes);
+    if let (Some(before), Some(after)) = (records.room_before, after) {
+        let (before, after) = (bytes(before), bytes(after));
+        let _ = writeln!(text, "free on disk: {before} before, {after} after");
+    }
+    text
 }
 
 /// Kinds of tests, and the log that they go to.
@@ -260,26 +348,4 @@ fn test_log(files: &[&FileCheck]) -> String {
         }
     }
     log
-}
-
-/// A page about an image, from what is known without running it.
-fn manifest(name: &str, record: &ImageRecord) -> String {
-    let mut page = format!("# {name}\n\n");
-    let _ = writeln!(page, "- id: `{}`", record.id());
-    let _ = writeln!(page, "- content: `{}`", record.content());
-    let _ = writeln!(page, "- platform: `{}`", record.platform);
-    for (name, value) in &record.config.labels {
-        let _ = writeln!(page, "- label `{name}`: {value}");
-    }
-    page.push_str("\n| layer | made by |\n| --- | --- |\n");
-    for entry in &record.history {
-        let layer = match entry.empty_layer {
-            true => "",
-            false => "yes",
-        };
-        let made_by = entry.created_by.as_deref().unwrap_or_default();
-        let made_by = made_by.replace('|', "\\|").replace('\n', " ");
-        let _ = writeln!(page, "| {layer} | `{made_by}` |");
-    }
-    page
 }

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use cairn_build::image::ImageRecord;
-use cairn_oci::annotation;
+use cairn_oci::{RunConfig, annotation};
 use cairn_store::Store;
 use serde_json::Value;
 
@@ -57,13 +57,18 @@ fn difference(old: &ImageRecord, new: &ImageRecord, store: &Store) -> String {
             names => format!("{text}: {}", names.join(", ")),
         };
     }
-    let settings = |record: &ImageRecord| {
-        let mut config = record.config.clone();
+    let difference = setting_of(&old.config, &new.config);
+    difference.unwrap_or_else(|| "it is for another platform".to_owned())
+}
+
+/// The first setting that tells two images apart, in words.
+pub(crate) fn setting_of(old: &RunConfig, new: &RunConfig) -> Option<String> {
+    let settings = |config: &RunConfig| {
+        let mut config = config.clone();
         config.labels.retain(|name, _| name != annotation::REVISION);
         serde_json::to_value(config).unwrap_or_default()
     };
-    let difference = setting(&settings(old), &settings(new));
-    difference.unwrap_or_else(|| "it is for another platform".to_owned())
+    setting(&settings(old), &settings(new))
 }
 
 /// Some of the files in the first layer that differs.

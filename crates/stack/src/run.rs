@@ -1,18 +1,23 @@
 //! A run over a stack: what was asked for is built, named, and written to the history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_build::engine::Engine;
 use cairn_build::event::{Event, Outcome, VertexId};
 use cairn_build::failure::Failure;
+use cairn_build::filesystem::Filesystem;
 use cairn_build::image::ImageRecord;
 use cairn_build::image::source::StoreImages;
+use cairn_build::key::KeyInputs;
 use cairn_build::lint::Warnings;
 use cairn_build::lower::LoweredImage;
 use cairn_build::run::Prepared;
 use cairn_build::solve::{Solved, SolvedStep};
-use cairn_store::StoreError;
+use cairn_store::{CacheKey, Store, StoreError};
+
+use crate::made_of::MadeOf;
 
 /// One image of a run.
 #[derive(Debug, Clone)]
@@ -74,6 +79,10 @@ pub struct RunReport {
     pub warnings: Vec<Warnings>,
     /// How long it took.
     pub elapsed: Duration,
+    /// The filesystem of each vertex that has one.
+    pub results: HashMap<VertexId, Arc<Filesystem>>,
+    /// What images were made of, by their names; empty unless somebody asked.
+    pub made_of: BTreeMap<String, MadeOf>,
 }
 
 impl RunReport {
@@ -82,6 +91,26 @@ impl RunReport {
         self.images
             .iter()
             .all(|image| matches!(image.state, ImageState::Ready { .. }))
+    }
+
+    /// What the steps took that ran, and what those took that were there when they ran. Steps are
+    /// those of [`RunReport::made_of`].
+    pub fn cost(&self, store: &Store) -> (Duration, Duration) {
+        let has_run = |step: &&SolvedStep| matches!(step.outcome, Outcome::Done { .. });
+        let ran = self.steps.iter().filter(has_run);
+        let mut seen: BTreeSet<CacheKey> = BTreeSet::new();
+        let mut sum = Duration::ZERO;
+        for step in ran {
+            seen.extend(step.inputs.as_ref().map(KeyInputs::key));
+            sum += step.elapsed;
+        }
+        let steps = self.made_of.values().flat_map(|it| &it.steps);
+        let known = steps.filter_map(|step| {
+            let key = KeyInputs(step.inputs.clone()).key();
+            let record = seen.insert(key).then(|| store.get_record(&key)).flatten()?;
+            Some(Duration::from_millis(record.cost_ms))
+        });
+        (sum, known.sum())
     }
 
     /// The image of that name, if it is there.
@@ -126,6 +155,8 @@ pub fn run(
         steps: solved.steps,
         warnings: prepared.warnings.clone(),
         elapsed: started.elapsed(),
+        results: solved.results,
+        made_of: BTreeMap::new(),
     };
     Ok(report)
 }

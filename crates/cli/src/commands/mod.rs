@@ -6,7 +6,7 @@ mod completions;
 mod doctor;
 mod export;
 mod gc;
-mod generations;
+pub mod generations;
 pub mod images;
 mod import;
 mod init;

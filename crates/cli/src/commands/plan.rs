@@ -7,7 +7,7 @@ use cairn_build::image::ImageRecord;
 use cairn_stack::check::{TestAction, TestPlan, forecast};
 use cairn_stack::decide::decide;
 use cairn_stack::plan::{
-    ImageDecision, ImagePlan, PlanReport, StepAction, StepPlan, records, report,
+    ImageDecision, ImagePlan, PlanReport, PublishedPlan, StepAction, StepPlan, records, report,
 };
 use cairn_stack::retag::compare;
 use clap::Args;
@@ -17,6 +17,7 @@ use super::options::{BuildOptions, JsonOption, StackOption};
 use crate::bookkeeping::keep_digests;
 use crate::error::CommandError;
 use crate::progress::count;
+use crate::published;
 use crate::quantity;
 use crate::sanitize;
 use crate::session::Session;
@@ -67,6 +68,8 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     let records = records(&prepared);
     let last = |name: &str| stack.last_built(name);
     compare(&mut plan, &records, &last, &stack.means.store);
+    let made_of = || published::made_of(&prepared, &engine, &records);
+    published::compare(&mut plan, &made_of, &stack, args.options.offline, session)?;
     tests(&mut plan, &stack, &records)?;
     let range = match &args.since {
         Some(revision) => Some(stack.range(session, &args.stack, revision)?),
@@ -180,10 +183,29 @@ fn image_lines(image: &ImagePlan) -> Vec<Line> {
     }
     let mut lines = vec![line];
     if image.decision != ImageDecision::Skip {
+        lines.extend(image.published.as_ref().and_then(published_line));
         lines.extend(image.steps.iter().map(step_line));
         lines.extend(image.tests.iter().map(test_line));
     }
     lines
+}
+
+/// How it compares with what is published, where its decision does not say so.
+fn published_line(published: &PublishedPlan) -> Option<Line> {
+    let tag = sanitize::name(&published.tag);
+    let generation = published.generation.as_ref()?;
+    let told = match published.same {
+        Some(true) => format!("{tag} is this image, in generation {generation}"),
+        Some(false) => format!("{tag} is another image, in generation {generation}"),
+        None => format!(
+            "{tag} is in generation {generation}; whether as this will be shows when it is built"
+        ),
+    };
+    let line = Line::new(Tone::Dim, format!("       {:<6} {told}", "there"));
+    Some(match &published.because {
+        Some(because) => line.with(Tone::Dim, format!("  because {}", sanitize::name(because))),
+        None => line,
+    })
 }
 
 fn test_line(test: &TestPlan) -> Line {

@@ -1,11 +1,16 @@
 //! `cairn promote`: another tag for a generation that is published.
 
-use cairn_stack::publish::{LogEntry, plan_promotion};
+use std::cell::RefCell;
+use std::path::Path;
+
+use cairn_stack::publish::{LogEntry, PublishError, Switch, plan_promotion};
+use cairn_stack::records::{Promoted, without_page, write_promoted};
 use clap::Args;
 
 use super::generations::{RegistryOption, Workplace};
 use super::options::{JsonOption, StackOption};
-use crate::error::CommandError;
+use super::up::RecordsOption;
+use crate::error::{CommandError, Kind};
 use crate::session::Session;
 
 /// Make a tag mean what another tag means, for all images of the stack at once
@@ -31,6 +36,8 @@ pub struct PromoteArgs {
     #[command(flatten)]
     stack: StackOption,
     #[command(flatten)]
+    records: RecordsOption,
+    #[command(flatten)]
     json: JsonOption,
 }
 
@@ -43,8 +50,52 @@ pub fn run(args: &PromoteArgs, session: &Session) -> Result<(), CommandError> {
     let place = Workplace::open_unless(args.dry_run, session, &args.stack, &args.registry)?;
     // Promoting again what was promoted changes nothing: there is no need to know.
     let is_it = |_: &LogEntry| false;
+    let folder = args.records.records.as_deref();
+    let pages = RefCell::new(Vec::new());
     place.carry_out(session, args.dry_run, args.json.json, is_it, |means| {
         let (stack, registries) = (&place.stack, &place.registries);
-        Ok(plan_promotion(means, stack, registries, from, to)?)
-    })
+        let promotion = plan_promotion(means, stack, registries, from, to)?;
+        if let Some(folder) = folder {
+            *pages.borrow_mut() = with_pages(folder, &promotion.switch)?;
+        }
+        Ok(promotion)
+    })?;
+    match folder.filter(|_| !args.dry_run) {
+        Some(folder) => write_promoted(folder, &pages.into_inner())
+            .map_err(|error| CommandError::from_error(Kind::Environment, &error)),
+        None => Ok(()),
+    }
+}
+
+/// What is promoted, each with its page.
+fn with_pages(folder: &Path, switch: &Switch) -> Result<Vec<Promoted>, CommandError> {
+    let mut promoted = Vec::new();
+    for tagged in switch.tagged()? {
+        let entry = switch.entries.iter().find(|it| it.tag == tagged.stem);
+        let name = tagged.image.name();
+        let from = entry.and_then(|entry| {
+            Some(format!(
+                "{}{}",
+                entry.from.as_ref()?,
+                entry.images.get(&name)?
+            ))
+        });
+        let Some(from) = from else { continue };
+        let source = tagged
+            .reference
+            .with_tag(&from)
+            .map_err(PublishError::from)?;
+        promoted.push(Promoted {
+            to: tagged.reference.to_string(),
+            from: source.to_string(),
+        });
+    }
+    match without_page(folder, &promoted) {
+        Some(image) => Err(CommandError::usage(format!(
+            "{} has no page about `{image}`",
+            folder.display()
+        ))
+        .hint("`cairn publish --records DIR` writes the pages of what it publishes")),
+        None => Ok(promoted),
+    }
 }

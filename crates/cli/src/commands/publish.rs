@@ -1,13 +1,17 @@
 //! `cairn publish`: all images of a stack into its registries, their tags moved together.
 
+use std::collections::BTreeMap;
+
 use cairn_build::image::push::Parcel;
+use cairn_build::resolve::whole;
 use cairn_oci::{Compression, Reference};
 use cairn_registry::Watch;
 use cairn_spec::tags::{Facts, GitRef, ImageTags, Instead, Trigger, publication};
 use cairn_stack::git;
+use cairn_stack::made_of::MadeOf;
 use cairn_stack::publish::{
     Action, Evidence, Item, LogEntry, Made, Means, Naming, Other, Place, PublishError, Sending,
-    Stem, Switch, Tested, send,
+    Stem, Switch, Tested, keep_made_of, send,
 };
 use clap::Args;
 
@@ -17,7 +21,7 @@ use super::generations::{
 };
 use super::options::{BuildOptions, EventOption, JsonOption, ProgressOption, StackOption};
 use super::tags::clashes;
-use super::up::{Done, Tests};
+use super::up::{Done, RecordsOption, Tests};
 use crate::error::{CommandError, Kind};
 use crate::progress::count;
 use crate::session::Session;
@@ -63,6 +67,8 @@ pub struct PublishArgs {
     #[command(flatten)]
     options: BuildOptions,
     #[command(flatten)]
+    records: RecordsOption,
+    #[command(flatten)]
     progress: ProgressOption,
     #[command(flatten)]
     json: JsonOption,
@@ -75,7 +81,9 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
         tags: args.tag.clone(),
     };
     let (images, options) = (&args.images, &args.options);
-    let stack = StackRun::open_for(session, &args.stack, options, images, &args.event)?;
+    let mut stack = StackRun::open_for(session, &args.stack, options, images, &args.event)?;
+    // Whoever asks later what is different needs to know what these were made of.
+    stack.tells_made_of = true;
     let event = args.event.detect(session, &stack.loaded);
     // What can be wrong with the names is said before anything is built.
     let first = publication(&stack.loaded.stack, &event.facts, &instead, &|_| None);
@@ -83,13 +91,18 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     check_names(&stack, &first.images, &event.facts, &instead)?;
     let choice = args.progress.progress;
     let done = Done::of(&stack, "publish", Tests::Run, choice, session)?;
-    done.verdict(session, choice)?;
     let content = |id| {
         let name = stack.loaded.stack[id].name.to_string();
         let record = done.run.record(&name)?;
         Some(record.content().to_string())
     };
     let named = publication(&stack.loaded.stack, &event.facts, &instead, &content);
+    let references = named.images.iter().map(|it| {
+        let name = stack.loaded.stack[it.image].name.to_string();
+        (name, it.names().collect())
+    });
+    done.keep_records(&args.records, &stack, session, &references.collect())?;
+    done.verdict(session, choice)?;
     clashes(&stack.loaded, &named)?;
     let mut named = named.images;
     let others = others(&stack, &named);
@@ -129,6 +142,17 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     let carried = carry(&mut made, &others, means, &stack, session)?;
     let sending = send(means, &items, &made.places)?;
     made.places = complete(sending, args.best_effort, session)?;
+    // Of images that are carried along it is known since they were sent.
+    let made_of: BTreeMap<String, MadeOf> = items
+        .iter()
+        .filter_map(|item| Some((item.name(), done.run.made_of.get(&item.name())?.clone())))
+        .collect();
+    for error in keep_made_of(means, &made.places, &made_of) {
+        let text = whole(&error);
+        session
+            .printer
+            .warning(&format!("`cairn why --against` will know nothing: {text}"));
+    }
     made.fetch_carried(means, &carried)?;
     let switch = Switch::plan(means, name, made.places, made.entries, made.evidence)?;
     let switched = switch.run(means)?;

@@ -1,13 +1,13 @@
 //! `cairn up`, `cairn test` and `cairn build` for a stack: plan, build, test, report.
 
-use std::path::PathBuf;
-
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use cairn_sandbox::interrupt;
 use cairn_stack::check::{ImageCheck, junit};
 use cairn_stack::publish::Tested;
-use cairn_stack::records;
+use cairn_stack::records::{self, Records};
 use cairn_stack::run::{ImageState, RunReport};
 use clap::Args;
 use serde::Serialize;
@@ -58,10 +58,17 @@ pub struct SinceOption {
 pub struct ResultsOption {
     /// Write the tests' results as JUnit XML, also when something failed
     #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
+    pub junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub records: RecordsOption,
+}
+
+/// Where what CI keeps goes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RecordsOption {
     /// Write artifacts/, logs/ and manifests/ below this directory, also when something failed
     #[arg(long, value_name = "DIR")]
-    records: Option<PathBuf>,
+    pub records: Option<PathBuf>,
 }
 
 /// Test images of a stack, building first what is not up to date
@@ -129,8 +136,9 @@ pub fn up(args: &UpArgs, session: &mut Session) -> Result<(), CommandError> {
         return Ok(());
     }
     let choice = args.progress.progress;
+    stack.tells_made_of = args.results.records.records.is_some();
     let done = Done::of(&stack, "up", Tests::Run, choice, session)?;
-    done.keep(&args.results, &stack)?;
+    done.keep(&args.results, &stack, session)?;
     match args.json.json {
         true => session.printer.json(&done.report())?,
         false => session.printer.lines(&done.table().lines())?,
@@ -152,8 +160,9 @@ pub fn test(args: &TestArgs, session: &mut Session) -> Result<(), CommandError> 
         again: args.again,
         workflows: args.workflow.clone(),
     });
+    stack.tells_made_of = args.results.records.records.is_some();
     let done = Done::of(&stack, "test", tests, choice, session)?;
-    done.keep(&args.results, &stack)?;
+    done.keep(&args.results, &stack, session)?;
     if args.json.json {
         session.printer.json(&done.checks)?;
     }
@@ -180,7 +189,9 @@ pub fn build(
         true => ProgressChoice::Quiet,
         false => args.progress.progress,
     };
+    stack.tells_made_of = args.records.records.is_some();
     let done = Done::of(&stack, "build", Tests::Skip, choice, session)?;
+    done.keep_records(&args.records, &stack, session, &BTreeMap::new())?;
     if args.json.json {
         session.printer.json(&done.report())?;
     } else {
@@ -208,6 +219,8 @@ pub struct Done {
     /// The images.
     pub run: RunReport,
     checks: Option<Vec<ImageCheck>>,
+    /// How long tests took.
+    testing: Duration,
 }
 
 impl Done {
@@ -265,6 +278,7 @@ impl Done {
         progress: &Progress,
         session: &Session,
     ) -> Result<Self, CommandError> {
+        let started = Instant::now();
         let checks = match tests {
             _ if stack.means.cancel.is_cancelled() => None,
             Tests::Skip => None,
@@ -275,11 +289,20 @@ impl Done {
                 Some(stack.check(command, &run, session, progress, &testing)?)
             }
         };
-        Ok(Self { run, checks })
+        Ok(Self {
+            run,
+            checks,
+            testing: started.elapsed(),
+        })
     }
 
     /// Writes results where they were asked for.
-    fn keep(&self, option: &ResultsOption, stack: &StackRun) -> Result<(), CommandError> {
+    fn keep(
+        &self,
+        option: &ResultsOption,
+        stack: &StackRun,
+        session: &Session,
+    ) -> Result<(), CommandError> {
         let checks = self.checks.as_deref().unwrap_or_default();
         if let Some(path) = &option.junit {
             std::fs::write(path, junit(checks)).map_err(|error| {
@@ -287,13 +310,49 @@ impl Done {
                     .while_doing(format!("cannot write {}", path.display()))
             })?;
         }
-        if let Some(folder) = &option.records {
-            let means = &stack.means;
-            let written =
-                records::write(folder, &means.store, &means.settings.run, &self.run, checks);
-            written.map_err(|error| CommandError::from_error(Kind::Environment, &error))?;
-        }
-        Ok(())
+        self.keep_records(&option.records, stack, session, &BTreeMap::new())
+    }
+
+    /// Writes what CI keeps, if that was asked for. Images have the names that `named` gives, else
+    /// those that the rules of the spec give for the event.
+    pub fn keep_records(
+        &self,
+        option: &RecordsOption,
+        stack: &StackRun,
+        session: &Session,
+        named: &BTreeMap<String, Vec<String>>,
+    ) -> Result<(), CommandError> {
+        let Some(folder) = &option.records else {
+            return Ok(());
+        };
+        let started = Instant::now();
+        let info = stack.about(&self.run, session)?;
+        let references = match named.is_empty() {
+            true => stack.references(&self.run, session),
+            false => named.clone(),
+        };
+        let checks = self.checks.as_deref().unwrap_or_default();
+        let phases = [
+            ("build", self.run.elapsed),
+            ("tests", self.testing),
+            ("pages", started.elapsed()),
+        ];
+        let commit = stack.loaded.commit.as_ref();
+        let written = records::write(
+            folder,
+            &Records {
+                store: &stack.means.store,
+                run: &stack.means.settings.run,
+                report: &self.run,
+                checks,
+                info: &info,
+                references: &references,
+                commit: commit.map(|it| it.hash.as_str()),
+                phases: &phases,
+                room_before: stack.room_before,
+            },
+        );
+        written.map_err(|error| CommandError::from_error(Kind::Environment, &error))
     }
 
     /// Says what failed, and with which code to end.

@@ -1,25 +1,46 @@
 //! `cairn why`: why an image was last rebuilt.
 
+use std::slice;
 use std::time::Duration;
 
+use cairn_build::event::NoEvents;
 use cairn_oci::Reference;
 use cairn_stack::history::{WhyReport, WhyStep, WhyTest, why};
 use cairn_stack::load::LoadError;
+use cairn_stack::made_of::{MadeOf, Unlike};
+use cairn_stack::plan::records;
+use cairn_stack::publish::Found;
 use clap::Args;
+use serde::Serialize;
 
-use super::options::{JsonOption, StackOption};
+use super::generations::RegistryOption;
+use super::options::{BuildOptions, JsonOption, StackOption};
 use crate::error::CommandError;
+use crate::published;
 use crate::quantity;
 use crate::sanitize;
 use crate::session::{Session, host_platform};
+use crate::stack_run::{Keep, StackRun};
 use crate::style::{Line, Tone};
 
-/// Say why an image was last rebuilt
+/// Say why an image was last rebuilt, or what is different about it than what is published
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  cairn why notebook
+  cairn why notebook --against 2026.3-main
+  cairn why notebook --against ghcr.io/lab/notebook:2026.3-main
+  cairn why notebook --against 1f0c22a9b7de        a generation, as `cairn log` lists them")]
 pub struct WhyArgs {
     /// The image; without its variant, all variants
     #[arg(value_name = "IMAGE")]
     image: String,
+    /// Name the first input that is not as in this generation: a tag, a reference, or a
+    /// generation
+    #[arg(long, value_name = "GENERATION")]
+    against: Option<String>,
+    #[command(flatten)]
+    registry: RegistryOption,
     #[command(flatten)]
     stack: StackOption,
     #[command(flatten)]
@@ -27,6 +48,9 @@ pub struct WhyArgs {
 }
 
 pub fn run(args: &WhyArgs, session: &Session) -> Result<(), CommandError> {
+    if let Some(generation) = &args.against {
+        return against(args, generation, session);
+    }
     let names = names(args, session)?;
     let store = session.open_existing_store()?;
     let mut reports = Vec::new();
@@ -49,6 +73,110 @@ pub fn run(args: &WhyArgs, session: &Session) -> Result<(), CommandError> {
         }
     }
     Ok(())
+}
+
+/// What is different about an image than in a generation, as JSON.
+#[derive(Debug, Serialize)]
+struct Compared {
+    image: String,
+    registry: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    generation: String,
+    /// Whether it is the same; absent while that cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same: Option<bool>,
+    #[serde(flatten)]
+    unlike: Option<Unlike>,
+    /// Why nothing can be said, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<&'static str>,
+}
+
+fn against(args: &WhyArgs, generation: &str, session: &Session) -> Result<(), CommandError> {
+    let options = BuildOptions::default();
+    let stack = StackRun::look(session, &args.stack, &options, slice::from_ref(&args.image))?;
+    let registries = args.registry.or_of(&stack.loaded.stack)?;
+    let locks = stack.locked(Keep::Forget, &session.printer)?;
+    let requests = stack.requests(&locks)?;
+    let engine = stack.engine(&requests, &NoEvents);
+    let prepared = stack.prepare(&requests, &engine)?;
+    let here = published::made_of(&prepared, &engine, &records(&prepared));
+    let images = stack.selected.iter();
+    let wanted: Vec<String> = images
+        .map(|id| stack.loaded.stack[*id].name.to_string())
+        .collect();
+    let client = &stack.means.registry;
+    let Some(found) = published::find(&stack, client, &registries, generation, &wanted)? else {
+        return Err(CommandError::usage(format!(
+            "there is no generation `{generation}`, and no tag that means one"
+        ))
+        .hint("`cairn log TAG` lists the generations that a tag meant"));
+    };
+    let compared = wanted
+        .iter()
+        .map(|image| compared(image, &found, here.get(image)));
+    let compared: Vec<Compared> = compared.collect();
+    if args.json.json {
+        return Ok(session.printer.json(&compared)?);
+    }
+    let lines: Vec<Line> = compared
+        .iter()
+        .map(|it| compared_line(it, &found))
+        .collect();
+    Ok(session.printer.lines(&lines)?)
+}
+
+fn compared(image: &str, found: &Found, here: Option<&MadeOf>) -> Compared {
+    let there = found.images.get(image);
+    let mut made = Compared {
+        image: image.to_owned(),
+        registry: found.registry.clone(),
+        tag: found.tag.clone(),
+        generation: found.generation.clone(),
+        same: None,
+        unlike: None,
+        unknown: None,
+    };
+    match (there, here) {
+        (None, _) => made.unknown = Some("it is not in that generation"),
+        (Some(None), _) => {
+            made.unknown = Some("nobody wrote down what it was made of when it was published");
+        }
+        (Some(Some(there)), Some(here)) => {
+            made.unlike = here.first_difference(there);
+            made.same = match (&made.unlike, here.is_known()) {
+                (Some(_), _) => Some(false),
+                (None, true) => Some(true),
+                (None, false) => None,
+            };
+            if made.same.is_none() {
+                made.unknown = Some("as far as its steps have run here, nothing is different");
+            }
+        }
+        (Some(Some(_)), None) => made.unknown = Some("it cannot be planned here"),
+    }
+    made
+}
+
+fn compared_line(compared: &Compared, found: &Found) -> Line {
+    let line = Line::new(Tone::Strong, sanitize::name(&compared.image));
+    let title = found.title();
+    let title = sanitize::name(&title);
+    match (&compared.unlike, compared.unknown) {
+        (Some(unlike), _) => {
+            let place = unlike.place.as_ref();
+            let place = place.map_or(String::new(), |(file, line)| format!(" ({file}:{line})"));
+            let because = format!("{}{place}", published::in_words(unlike));
+            line.with(Tone::Busy, format!("  differs from {title}"))
+                .with(
+                    Tone::Plain,
+                    format!("  because {}", sanitize::name(&because)),
+                )
+        }
+        (None, Some(unknown)) => line.with(Tone::Dim, format!("  {title}: {unknown}")),
+        (None, None) => line.with(Tone::Good, format!("  is as in {title}")),
+    }
 }
 
 /// The images that are meant: those of the stack by that name, or the name as it is where there

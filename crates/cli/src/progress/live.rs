@@ -9,6 +9,9 @@
 //! Building  14.2s 12 of 31 steps, 7 cached, 2 running
 //! ```
 //!
+//! A suite of tests that runs stands below the steps, with the test that runs or the line that it
+//! printed last.
+//!
 //! Steps stand in graph order and keep their place while they run. What does not fit is left out
 //! in this order: last lines, waiting images, running steps (counted as `+2 more`).
 
@@ -77,6 +80,17 @@ fn body(model: &Model, now: Duration, rows: usize) -> Vec<Line> {
             Tone::Dim,
             format!("{INDENT}+{more} more running"),
         ));
+    }
+    for suite in model.suites().iter().take(details_left.div_ceil(2)) {
+        let elapsed = Some(now.saturating_sub(suite.since));
+        let line = headed("Testing", Tone::Busy, elapsed, &suite.image);
+        lines.push(line.with(Tone::Plain, format!("  {}", suite.title)));
+        if details_left > 1 && !suite.doing.is_empty() {
+            details_left -= 1;
+            let doing = &suite.doing;
+            lines.push(Line::new(Tone::Dim, format!("{INDENT}| {doing}")));
+        }
+        details_left = details_left.saturating_sub(1);
     }
     lines.extend(waiting);
     lines

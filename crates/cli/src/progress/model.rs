@@ -67,6 +67,19 @@ pub struct Image {
     pub tests_reused: usize,
 }
 
+/// A suite of tests that runs. All text in it is clean.
+#[derive(Debug, Clone)]
+pub struct RunningSuite {
+    /// The image.
+    pub image: String,
+    /// What it is called.
+    pub title: String,
+    /// When it began.
+    pub since: Duration,
+    /// The test that runs, or the line that came last; empty before the first.
+    pub doing: String,
+}
+
 /// What happened in the whole run, in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -109,6 +122,7 @@ pub struct Model {
     images: Vec<Image>,
     image_index: HashMap<String, usize>,
     totals: Totals,
+    suites: Vec<RunningSuite>,
 }
 
 impl Model {
@@ -137,6 +151,11 @@ impl Model {
         self.steps
             .iter()
             .filter(|step| matches!(step.state, StepState::Running { .. }))
+    }
+
+    /// The suites of tests that run now, the oldest first.
+    pub fn suites(&self) -> &[RunningSuite] {
+        &self.suites
     }
 
     /// Takes an event in.
@@ -189,7 +208,35 @@ impl Model {
                     self.image_named(image).tests_reused += 1;
                 }
             },
+            Event::Suite {
+                image,
+                suite,
+                doing,
+                is_over,
+            } => self.suite(image, suite, doing, *is_over, now),
             Event::Notice { .. } => {}
+        }
+    }
+
+    fn suite(&mut self, image: &str, suite: &str, doing: &str, is_over: bool, now: Duration) {
+        let (image, title) = (sanitize::name(image), sanitize::name(suite));
+        let at = self
+            .suites
+            .iter()
+            .position(|it| it.image == image && it.title == title);
+        match (at, is_over) {
+            (Some(at), true) => drop(self.suites.remove(at)),
+            (Some(at), false) => {
+                let line = sanitize::output_line(doing);
+                line.trim().clone_into(&mut self.suites[at].doing);
+            }
+            (None, true) => {}
+            (None, false) => self.suites.push(RunningSuite {
+                image: image.into_owned(),
+                title: title.into_owned(),
+                since: now,
+                doing: String::new(),
+            }),
         }
     }
 

@@ -60,6 +60,18 @@ impl Narration {
                 detail,
                 elapsed,
             } => tested(image, test, *verdict, detail, *elapsed),
+            Event::Suite {
+                image,
+                suite,
+                doing,
+                is_over,
+            } => match doing.is_empty() && !is_over {
+                true => vec![
+                    headed("Testing", Tone::Busy, None, &sanitize::name(image))
+                        .with(Tone::Plain, format!("  {}", sanitize::name(suite))),
+                ],
+                false => Vec::new(),
+            },
             Event::Notice { warning, text } => notice(*warning, text),
             Event::Started { vertex } => match model.step(*vertex) {
                 Some(step) => self.tell_cached(step.image, model).into_iter().collect(),

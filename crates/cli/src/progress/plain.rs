@@ -315,6 +315,14 @@ impl Lines {
                 let time = quantity::duration(now.saturating_sub(block.started));
                 Some(format!("#{} {} ({time})", vertex.0, step.label))
             })
+            .chain(self.model.suites().iter().map(|suite| {
+                let time = quantity::duration(now.saturating_sub(suite.since));
+                let doing = match suite.doing.as_str() {
+                    "" => String::new(),
+                    doing => format!(": {doing}"),
+                };
+                format!("{} {} ({time}{doing})", suite.image, suite.title)
+            }))
             .collect();
         self.printed_at = now;
         if running.is_empty() {

@@ -438,3 +438,35 @@ fn a_stopped_run_still_prints_what_its_steps_said() {
          #2 0.010 half\n"
     );
 }
+
+/// A long suite says what it does: below the steps, and on a pipe when nothing else is said.
+#[test]
+fn a_suite_that_runs_is_seen() {
+    let suite = |doing: &str, is_over: bool| Event::Suite {
+        image: "model".into(),
+        suite: "basic tests test".into(),
+        doing: doing.into(),
+        is_over,
+    };
+    let events = [
+        (0, suite("", false)),
+        (1_000, suite("test_model.py::test_r0", false)),
+    ];
+    let (scrolled, changing) = live(&events, 12_300, (60, 24));
+    assert_eq!(scrolled, ["  Testing        model  basic tests test"]);
+    assert_eq!(
+        changing[..2],
+        [
+            "  Testing  12.3s model  basic tests test",
+            "                 | test_model.py::test_r0"
+        ]
+    );
+    let over = [&events[..], &[(2_000, suite("", true))]].concat();
+    let (_, changing) = live(&over, 12_300, (60, 24));
+    assert_eq!(changing.len(), 1, "{changing:?}");
+    let lines = plain(&events, &[31_500]);
+    assert!(
+        lines.contains("running model basic tests test (31.5s: test_model.py::test_r0)"),
+        "{lines}"
+    );
+}

@@ -390,3 +390,102 @@ fn a_rollback_that_nobody_was_told_of_goes_no_further() {
     rollback(true).success().err_lacks("nothing more is done");
     assert_eq!(entries(), 4 * once);
 }
+
+/// DH-29, DH-36, DH-37, D9: another machine, whose store knows nothing, can say what is different
+/// about its images than what is published; and a plan says whether a tag would move.
+#[test]
+fn what_is_published_can_be_asked_what_is_different() {
+    let Some((mut workshop, _registry)) = stack() else {
+        return;
+    };
+    let fresh = workshop.cairn(&["plan"]).success();
+    fresh.out_has("build  ml:cpu");
+    workshop.cairn(&["publish"]).success();
+    let known = workshop.cairn(&["plan"]).success();
+    known
+        .out_has("reuse  ml:cpu")
+        .out_has("latest is this image, in generation");
+    let offline = workshop.cairn(&["plan", "--offline"]).success();
+    offline.err_has("compared with this store only: registries are not asked");
+    workshop.move_to_store("another");
+    let same = workshop.cairn(&["why", "ml", "--against", "latest"]);
+    same.success()
+        .out_has("ml:gpu  is as in `latest` (generation ");
+
+    workshop.write("a/word", "two");
+    let why = workshop
+        .cairn(&["why", "own", "--against", "latest"])
+        .success();
+    why.out_has("own  differs from `latest` (generation ")
+        .out_has("because `COPY word /`: `word` changed (./a/Dockerfile:3)");
+    let json = workshop.cairn(&["why", "own", "--against", "latest", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.success().out).expect("JSON");
+    assert_eq!(json[0]["same"], false);
+    assert_eq!(json[0]["step"], "COPY word /");
+    let generation = json[0]["generation"].as_str().expect("a name").to_owned();
+    workshop.write("a/word", "one");
+    let by_name = workshop.cairn(&["why", "own", "--against", &generation]);
+    by_name.success().out_has("own  is as in generation ");
+    let spec = workshop.read("cairn.toml");
+    workshop.write(
+        "cairn.toml",
+        &spec.replace("KIND = \"gpu\"", "KIND = \"cuda\""),
+    );
+    workshop
+        .cairn(&["why", "ml:gpu", "--against", "latest"])
+        .success()
+        .out_has("is as in `latest`");
+    workshop.write(
+        "cairn.toml",
+        &spec.replace("[image.own]", "[image.own]\nlabels = { a = \"b\" }"),
+    );
+    workshop.cairn(&["build"]).success();
+    workshop.cairn(&["plan"]).success().out_has(
+        "retag  own  because `latest` is published with another image: its label `a` changed",
+    );
+    workshop
+        .cairn(&["why", "own", "--against", "nothing"])
+        .code(2)
+        .err_has("there is no generation `nothing`");
+}
+
+/// DH-71 to DH-75: pages under the names that are published, and those of promoted images.
+#[test]
+fn pages_follow_what_is_published_and_promoted() {
+    let Some((workshop, registry)) = stack() else {
+        return;
+    };
+    workshop.cairn(&["publish", "--records", "out"]).success();
+    let host = registry.host();
+    let file = |name: &str| {
+        format!(
+            "out/manifests/{}.md",
+            format!("{host}/{name}").replace([':', '/'], "-")
+        )
+    };
+    let page = workshop.read(&file("lab/ml:latest"));
+    assert!(
+        page.starts_with(&format!("# {host}/lab/ml:latest\n")),
+        "{page}"
+    );
+    assert!(page.contains("- image: `ml:cpu`"), "{page}");
+    assert!(page.contains("COPY word /"), "{page}");
+    let home = workshop.read("out/manifests/Home.md");
+    assert!(home.contains(&format!("[{host}/y/own:latest]")), "{home}");
+    let promoted = workshop.cairn(&["promote", "latest", "stable", "--records", "out"]);
+    promoted.success();
+    let page = workshop.read(&file("lab/ml:stable-gpu"));
+    assert!(
+        page.starts_with(&format!("# {host}/lab/ml:stable-gpu\n")),
+        "{page}"
+    );
+    let stable = workshop.read("out/manifests/Stable.md");
+    assert!(
+        stable.contains(&format!("| {host}/y/own:stable | {host}/y/own:latest |")),
+        "{stable}"
+    );
+    workshop
+        .cairn(&["promote", "latest", "other", "--records", "elsewhere"])
+        .code(2)
+        .err_has("has no page about");
+}

@@ -299,8 +299,79 @@ fn records_are_written_whatever_happens() {
         .err_has("no run `nonsense`");
 }
 
+/// DH-66 to DH-70, DH-43, DH-44, DH-52: commands about an image are sections of its page; one that
+/// nobody knows is told and left out, one that fails fails nothing, and none is asked twice.
+#[test]
+fn commands_tell_what_an_image_holds() {
+    let Some(workshop) = lab("pytest = { path = \"suite\", command = \"true\" }\n") else {
+        return;
+    };
+    let spec = workshop.read("cairn.toml");
+    let info = "info = [\"LONG\", \"BAD\", \"pyp\", \"python\"]";
+    workshop.write(
+        "cairn.toml",
+        &spec
+            .replace("context = \"model\"", &format!("context = \"model\"\n{info}"))
+            .replace(
+                "[image.model]",
+                "[info]\nLONG = { title = \"Model\", command = \"cat /model.txt; i=0; while test $i != 40; do echo line $i; i=$((i + 1)); done; echo x > /written\" }\n\
+                 BAD.command = [\"/bin/sh\", \"-c\", \"echo no such thing; exit 3\"]\n[image.model]",
+            ),
+    );
+    let up = workshop.cairn(&["up", "--records", "out"]).success();
+    up.err_has("model: `info` names `pyp`, which is no command of `[info]`; did you mean `pip`?");
+    let page = workshop.read("out/manifests/model.md");
+    for text in [
+        "| created | command | size | cumulative | elapsed | tags |",
+        "COPY model.txt /model.txt",
+        "## Model",
+        "<details><summary>41 lines</summary>",
+        "R0 = 2",
+        "## BAD",
+        "Failed to execute cmd: it ended with code 3",
+        "no such thing",
+        "## Python Version",
+    ] {
+        assert!(page.contains(text), "no `{text}`:\n{page}");
+    }
+    let log = workshop.read("out/logs/run.log");
+    for text in [
+        "build: ",
+        "tests: ",
+        "pages: ",
+        "steps: 1 ran in ",
+        "free on disk: ",
+    ] {
+        assert!(log.contains(text), "no `{text}`:\n{log}");
+    }
+    // `cairn build` keeps records, too; what was said is known, and nothing stayed in the image.
+    workshop.write("model/model.txt", "R0 = 2\n");
+    workshop.cairn(&["build", "--records", "again"]).success();
+    assert_eq!(
+        workshop.read("again/manifests/model.md"),
+        page_without_times(&page)
+    );
+    workshop
+        .cairn(&["run", "model", "test", "!", "-e", "/written"])
+        .success();
+}
+
+/// A page as a run writes it in which no step ran.
+fn page_without_times(page: &str) -> String {
+    let lines = page.lines().map(
+        |line| match line.split('|').collect::<Vec<_>>().as_slice() {
+            [a, b, c, d, e, time, rest @ ..] if time.ends_with(" s ") => {
+                let head = [*a, b, c, d, e, "  "].join("|");
+                format!("{head}|{}", rest.join("|"))
+            }
+            _ => line.to_owned(),
+        },
+    );
+    lines.collect::<Vec<_>>().join("\n") + "\n"
+}
+
 /// The least that can be called pytest: enough for what our launcher asks of it.
-const MINI_PYTEST: &str = r#"
+pub(crate) const MINI_PYTEST: &str = r#"
 import glob, importlib.util, os, sys, traceback
 
 class Report:

@@ -38,6 +38,15 @@ pub enum PublishError {
         #[source]
         source: Box<RegistryError>,
     },
+    /// What images were made of could not be written down.
+    #[error("what the images were made of cannot be written down at {place}")]
+    Aside {
+        /// The ledger's repository.
+        place: String,
+        /// Why not.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// A registry does not say what is needed.
     #[error("cannot read {what} at {place}")]
     Read {
@@ -87,6 +96,7 @@ impl PublishError {
             Self::Undone { source, .. }
             | Self::Torn { source, .. }
             | Self::Ledger { source, .. }
+            | Self::Aside { source, .. }
             | Self::Read { source, .. }
             | Self::Change { source, .. } => Some(source),
             _ => None,

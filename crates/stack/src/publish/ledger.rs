@@ -4,6 +4,7 @@
 //! HOST/PATH/<stack>-generations:gen-<generation>               one generation
 //! HOST/PATH/<stack>-generations:log-<number>-<id>-<tag>        one time that a tag got a meaning
 //! HOST/PATH/<stack>-generations:tests-<generation>-<id>        its images passed their tests
+//! HOST/PATH/<stack>-generations:made-<image>-<platform>        what an image was made of
 //! HOST/PATH/<stack>-generations:yank-<number>-<generation>     nobody should get it any more
 //! HOST/PATH/<stack>-generations:keep-<number>-<generation>     that is taken back
 //! ```
@@ -13,17 +14,21 @@
 //! list of tags and merged by who reads. Two machines at once add two entries, and none is lost.
 //! What is written is kept in the store, too, under `cairn:ledger/...`.
 
-use cairn_oci::{Digest, Reference};
+use cairn_oci::{Digest, Platform, Reference};
 
 use super::Means;
 use super::artifact;
 use super::error::PublishError;
-use super::generation::{Evidence, Generation, LogEntry, TagLog};
+use super::generation::{Evidence, Generation, GenerationImage, LogEntry, TagLog};
 use super::switch::few_at_a_time;
+use crate::made_of::MadeOf;
 
 const GENERATION: &str = "application/vnd.cairn.generation.v2+json";
 const ENTRY: &str = "application/vnd.cairn.log-entry.v2+json";
 const TESTS: &str = "application/vnd.cairn.tests.v2+json";
+const MADE_OF: &str = "application/vnd.cairn.made-of.v1+json";
+/// So many digits of an image's digest name what it was made of.
+const MADE_DIGITS: usize = 24;
 const YANK: &str = "application/vnd.cairn.yank.v2+json";
 /// Tags up to this length stand in the names of their entries as they are.
 const TAG_SHOWN: usize = 100;
@@ -194,6 +199,17 @@ impl Ledger {
         others.any(|it| it.tag == shown && it.number >= entry.number && it.id != id)
     }
 
+    /// What an image of a generation was made of on a platform, if that was written down.
+    pub fn made_of(
+        &self,
+        means: Means<'_>,
+        image: &GenerationImage,
+        platform: &Platform,
+    ) -> Result<Option<MadeOf>, PublishError> {
+        let reference = made_at(&self.place, &image.manifest.digest, platform)?;
+        artifact::read_final(means, &reference)
+    }
+
     /// Looks a generation up.
     pub fn generation(
         &self,
@@ -285,6 +301,28 @@ pub(crate) fn put_evidence(
 ) -> Result<(), PublishError> {
     let reference = place.with_tag(&evidence_name(evidence))?;
     artifact::write(means, &reference, TESTS, &evidence.to_json())
+}
+
+/// Writes down what an image was made of on a platform.
+pub(crate) fn put_made_of(
+    means: Means<'_>,
+    place: &Reference,
+    image: &Digest,
+    platform: &Platform,
+    made_of: &MadeOf,
+) -> Result<(), PublishError> {
+    let reference = made_at(place, image, platform)?;
+    artifact::write(means, &reference, MADE_OF, &made_of.to_json())
+}
+
+fn made_at(
+    place: &Reference,
+    image: &Digest,
+    platform: &Platform,
+) -> Result<Reference, PublishError> {
+    let digits = &image.hex()[..MADE_DIGITS];
+    let platform = platform.to_string().replace('/', "-");
+    Ok(place.with_tag(&format!("made-{digits}-{platform}"))?)
 }
 
 fn evidence_name(evidence: &Evidence) -> String {

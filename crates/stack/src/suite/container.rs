@@ -1,4 +1,5 @@
-//! Containers of an image for suites and services: the image's settings with what the test says.
+//! Containers of an image for suites, services and commands about its contents: the image's
+//! settings with what the test says.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,45 +8,45 @@ use cairn_build::account::Identity;
 use cairn_build::image::ImageRecord;
 use cairn_sandbox::{Sandbox, Writable};
 use cairn_spec::suite::RANDOM_USER;
-use cairn_store::{ActiveSnapshot, EntryKind, SnapshotId};
+use cairn_store::{ActiveSnapshot, EntryKind, SnapshotId, Store};
 
-use super::{Stop, SuiteMeans};
-use crate::structure::{DEFAULT_PATH, Inspection, Subject, accounts, lookup, set};
+use super::Stop;
+use crate::structure::{Conditions, DEFAULT_PATH, Inspection, Subject, accounts, lookup, set};
 
 const HOSTNAME: &str = "cairn";
 /// Numbers of users that images do not have, and that a range of subordinate ids does.
 const RANDOM_UIDS: std::ops::Range<u32> = 20_000..60_000;
 
 /// A container that is ready but for its command and what is mounted.
-pub(super) struct Container {
-    pub(super) sandbox: Sandbox,
-    pub(super) snapshots: Vec<SnapshotId>,
+pub(crate) struct Container {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) snapshots: Vec<SnapshotId>,
     /// What is written goes here, and goes with it.
     _change: Option<ActiveSnapshot>,
 }
 
 /// What a suite or a service says of its container.
-pub(super) struct Wanted<'a> {
-    pub(super) user: Option<&'a str>,
-    pub(super) env: &'a BTreeMap<String, String>,
-    pub(super) read_only: bool,
+pub(crate) struct Wanted<'a> {
+    pub(crate) user: Option<&'a str>,
+    pub(crate) env: &'a BTreeMap<String, String>,
+    pub(crate) read_only: bool,
 }
 
 impl Container {
-    pub(super) fn new(
+    pub(crate) fn new(
         record: &ImageRecord,
         wanted: &Wanted<'_>,
-        means: &SuiteMeans<'_>,
+        store: &Store,
+        conditions: &Conditions,
     ) -> Result<Self, Stop> {
         let snapshots = record.snapshots();
         let subject = Subject {
-            store: means.store,
+            store,
             snapshots: &snapshots,
             config: &record.config,
         };
         let inspection = Inspection::new(&subject, &[])?;
         let identity = identity(&inspection, record, wanted.user)?;
-        let conditions = means.conditions;
         let mut env = inspection.env.clone();
         for (name, value) in wanted.env {
             set(&mut env, name, value.clone());
@@ -75,10 +76,7 @@ impl Container {
                 work: change.work().to_owned(),
             },
         };
-        let lowers = snapshots
-            .iter()
-            .map(|it| means.store.snapshot_dir(it))
-            .collect();
+        let lowers = snapshots.iter().map(|it| store.snapshot_dir(it)).collect();
         let mut sandbox = Sandbox::new(conditions.scratch.clone(), lowers, writable, Vec::new());
         sandbox.exe.clone_from(&conditions.exe);
         sandbox.env = env;
@@ -97,13 +95,9 @@ impl Container {
     }
 
     /// Finds the image's Python.
-    pub(super) fn python(
-        &self,
-        record: &ImageRecord,
-        means: &SuiteMeans<'_>,
-    ) -> Result<String, Stop> {
+    pub(crate) fn python(&self, record: &ImageRecord, store: &Store) -> Result<String, Stop> {
         let subject = Subject {
-            store: means.store,
+            store,
             snapshots: &self.snapshots,
             config: &record.config,
         };

@@ -66,6 +66,7 @@ pub(super) fn run(
         let end = watch(child, suite, &mark, means, &mut |bytes| {
             log.push(bytes);
             results.poll(&tell);
+            means.tell_output(image, suite, results.running.as_deref(), bytes);
         });
         results.poll(&tell);
         let End::With(end) = end else {

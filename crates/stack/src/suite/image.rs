@@ -44,7 +44,7 @@ pub(super) fn run(
         let results_path = notes.upper().join("results");
         match suite.command.is_empty() {
             true => {
-                let python = container.python(record, means)?;
+                let python = container.python(record, means.store)?;
                 writable_by_all(&results_path)?;
                 mount_pytest(&mut container, &results_path, brought, means);
                 let folders = (0..suite.python_path.len()).map(python_folder);
@@ -91,7 +91,7 @@ fn container(
         env: &suite.env,
         read_only: suite.read_only,
     };
-    let mut container = Container::new(record, &wanted, means)?;
+    let mut container = Container::new(record, &wanted, means.store, means.conditions)?;
     let sandbox = &mut container.sandbox;
     if suite.read_only {
         sandbox.mounts.push(Mount::Tmpfs {
@@ -153,6 +153,7 @@ fn in_container(
     let ran = container.sandbox.run(means.cancel, &mut |_, bytes| {
         log.push(bytes);
         results.poll(&tell);
+        means.tell_output(image, suite, results.running.as_deref(), bytes);
     });
     results.poll(&tell);
     match ran {
@@ -293,7 +294,7 @@ fn writable_by_all(path: &Path) -> Result<(), SuiteError> {
 }
 
 /// How the process has ended, in words, if not well.
-pub(super) fn ended(exit: Exit, timeout: Duration) -> Option<String> {
+pub(crate) fn ended(exit: Exit, timeout: Duration) -> Option<String> {
     match exit {
         Exit::Code(0) => None,
         Exit::TimedOut => Some(timed_out(timeout)),
@@ -305,7 +306,7 @@ pub(super) fn ended(exit: Exit, timeout: Duration) -> Option<String> {
 }
 
 /// A time that is over, in words.
-pub(super) fn timed_out(timeout: Duration) -> String {
+pub(crate) fn timed_out(timeout: Duration) -> String {
     format!(
         "it was stopped, with all it had started: {} s were over (`timeout`)",
         timeout.as_secs()

@@ -14,11 +14,11 @@
 //! On the host a suite is an ordinary process with the image's name in `TEST_IMAGE` (DH-59). It
 //! and all that it started are stopped when its time is over ([`host`]).
 
-mod container;
+pub(crate) mod container;
 mod digest;
 mod gpu;
 mod host;
-mod image;
+pub(crate) mod image;
 mod packages;
 mod results;
 mod services;
@@ -126,7 +126,7 @@ pub enum SuiteError {
 }
 
 /// What stops a suite before it has results.
-enum Stop {
+pub(crate) enum Stop {
     /// A reason that is the image's or the test's own: the suite failed.
     Failed(String),
     /// Something else.
@@ -152,10 +152,7 @@ pub fn run(
             ..SuiteResult::default()
         });
     }
-    means.events.emit(Event::Notice {
-        warning: false,
-        text: format!("{image}: {}", title(suite)),
-    });
+    means.tell_of(image, suite, "", false);
     let log_name = format!("test {image} {} {}", suite.kind, suite.name);
     let log = means.store.log_path(means.run, &log_name);
     let ran = services::beside(suite, image, record, means, &mut || match suite.place {
@@ -171,8 +168,30 @@ pub fn run(
             result
         }
     };
+    means.tell_of(image, suite, "", true);
     result.log = log.exists().then_some(log);
     Ok(result)
+}
+
+impl SuiteMeans<'_> {
+    /// Says what a suite does now.
+    fn tell_of(&self, image: &str, suite: &Suite, doing: &str, is_over: bool) {
+        self.events.emit(Event::Suite {
+            image: image.to_owned(),
+            suite: title(suite),
+            doing: doing.to_owned(),
+            is_over,
+        });
+    }
+
+    /// The same while it prints: the test that runs, or the line that came last.
+    fn tell_output(&self, image: &str, suite: &Suite, running: Option<&str>, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        if let Some(doing) = running.or(last) {
+            self.tell_of(image, suite, doing, false);
+        }
+    }
 }
 
 impl SuiteResult {
@@ -206,7 +225,7 @@ pub fn title(suite: &Suite) -> String {
 }
 
 /// The last lines of an output, for a failure.
-fn tail(output: &[u8]) -> String {
+pub(crate) fn tail(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let from = lines.len().saturating_sub(OUTPUT_LINES_MAX);

@@ -157,7 +157,7 @@ fn container(
         env: &service.env,
         read_only: false,
     };
-    Container::new(record, &wanted, means)
+    Container::new(record, &wanted, means.store, means.conditions)
 }
 
 /// Waits until a service shows all the signs that it is ready.

@@ -16,7 +16,7 @@ use crate::commands::options::{
     BuildOptions, JsonOption, ProgressOption, StackOption, host_line, label, memory, pair, ulimit,
     variable,
 };
-use crate::commands::up::SinceOption;
+use crate::commands::up::{RecordsOption, SinceOption};
 use crate::error::CommandError;
 
 /// Build images: of the stack, or of one Dockerfile
@@ -41,6 +41,8 @@ pub struct BuildArgs {
     pub options: BuildOptions,
     #[command(flatten)]
     pub since: SinceOption,
+    #[command(flatten)]
+    pub records: RecordsOption,
     #[command(flatten)]
     pub lone: LoneArgs,
     #[command(flatten)]

@@ -24,6 +24,9 @@ pub fn run(args: &BuildArgs, session: &mut Session) -> Result<(), CommandError> 
         Wanted::Context(_) if args.since.since.is_some() => Err(CommandError::usage(
             "`--since` is about the images of a stack",
         )),
+        Wanted::Context(_) if args.records.records.is_some() => Err(CommandError::usage(
+            "`--records` is about the images of a stack",
+        )),
         Wanted::Context(context) => lone::build(args, &context, session),
         Wanted::Images(images) => super::up::build(args, &images, session),
     }

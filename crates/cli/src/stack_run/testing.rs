@@ -1,0 +1,170 @@
+//! Tests of the images of a run, and what commands say about their contents.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use cairn_build::event::EventSink;
+use cairn_build::image::ImageRecord;
+use cairn_sandbox::Network;
+use cairn_spec::tags::{Instead, publication};
+use cairn_spec::{ImageId, NetworkPolicy};
+use cairn_stack::check::{Checker, ImageCheck, TestError};
+use cairn_stack::event::Event;
+use cairn_stack::history::{RunNote, record_tests};
+use cairn_stack::info::{InfoMeans, InfoSection, gather};
+use cairn_stack::run::RunReport;
+use cairn_stack::structure::{CheckError, Conditions};
+use cairn_stack::suite::SuiteError;
+
+use super::{StackRun, Testing, milliseconds_now};
+use crate::error::{CommandError, Kind};
+use crate::session::Session;
+
+/// Python's own index of packages.
+const PACKAGE_INDEX: &str = "https://pypi.org/simple";
+
+impl StackRun {
+    /// Runs the tests of the images that were asked for and are there, and writes down what came
+    /// of them.
+    pub fn check(
+        &self,
+        command: &str,
+        report: &RunReport,
+        session: &Session,
+        events: &dyn EventSink,
+        testing: &Testing,
+    ) -> Result<Vec<ImageCheck>, CommandError> {
+        let conditions = self.conditions(session);
+        let environment = &session.settings.environment;
+        let index = environment.text("PIP_INDEX_URL").unwrap_or(PACKAGE_INDEX);
+        let record_of = |name: &str| self.record_of(name, report);
+        let checker = Checker {
+            store: &self.means.store,
+            loaded: &self.loaded,
+            conditions: &conditions,
+            fetcher: &self.means.fetcher,
+            package_index: index,
+            run: &self.means.settings.run,
+            program: std::env::current_exe().unwrap_or_else(|_| "cairn".into()),
+            record_of: &record_of,
+            workflows: &testing.workflows,
+            events,
+            cancel: &self.means.cancel,
+            use_evidence: !testing.again,
+            fail_fast: self.means.settings.fail_fast,
+        };
+        // In graph order: a parent's tests come before those of what builds on it.
+        let order = self.loaded.graph.with_ancestors(&self.selected);
+        let asked = order.into_iter().filter(|id| self.selected.contains(id));
+        let images: Vec<(ImageId, &ImageRecord)> = asked
+            .filter_map(|id| {
+                let name = self.loaded.stack[id].name.to_string();
+                Some((id, report.record(&name)?))
+            })
+            .collect();
+        let checks = checker.check(&images)?;
+        let note = RunNote {
+            run: self.means.settings.run.clone(),
+            command: command.to_owned(),
+            stack: Some(self.loaded.stack.name.clone()),
+            started_ms: self.started_ms,
+        };
+        let is_success = report.is_success() && checks.iter().all(ImageCheck::passed);
+        let now = milliseconds_now();
+        if let Err(error) = record_tests(&self.means.store, &note, now, is_success, &checks) {
+            let lost = "these tests are missing from the history";
+            crate::bookkeeping::tell(events, lost, error);
+        }
+        Ok(checks)
+    }
+
+    /// What the commands of `info` say about the images that were asked for and are there.
+    pub fn about(
+        &self,
+        report: &RunReport,
+        session: &Session,
+    ) -> Result<BTreeMap<String, Vec<InfoSection>>, CommandError> {
+        let conditions = self.conditions(session);
+        let means = InfoMeans {
+            store: &self.means.store,
+            conditions: &conditions,
+            events: &session.printer,
+            cancel: &self.means.cancel,
+        };
+        let mut about = BTreeMap::new();
+        for id in &self.selected {
+            let image = &self.loaded.stack[*id];
+            let name = image.name.to_string();
+            let Some(record) = report.record(&name).filter(|_| !image.info.is_empty()) else {
+                continue;
+            };
+            let sections = gather(&image.info, &name, record, &means).map_err(TestError::from)?;
+            about.insert(name, sections);
+        }
+        Ok(about)
+    }
+
+    /// The event that this run answers.
+    pub fn event(&self, session: &Session) -> Event {
+        self.event.detect(session, &self.loaded)
+    }
+
+    /// Where the images of a run are published for the event at hand, by their names in the stack.
+    pub fn references(
+        &self,
+        report: &RunReport,
+        session: &Session,
+    ) -> BTreeMap<String, Vec<String>> {
+        let stack = &self.loaded.stack;
+        if stack.images.iter().all(|it| it.repositories.is_empty()) {
+            return BTreeMap::new();
+        }
+        let event = self.event(session);
+        let content = |id: ImageId| {
+            let record = report.record(&stack[id].name.to_string())?;
+            Some(record.content().to_string())
+        };
+        let named = publication(stack, &event.facts, &Instead::default(), &content);
+        let images = named.images.iter();
+        let images = images.map(|it| (stack[it.image].name.to_string(), it.names().collect()));
+        images.collect()
+    }
+
+    fn conditions(&self, session: &Session) -> Conditions {
+        let settings = &self.means.settings;
+        Conditions {
+            exe: "/proc/self/exe".into(),
+            scratch: settings.scratch.clone(),
+            folder: self.loaded.directory.clone(),
+            variables: session.settings.environment.texts(),
+            proxies: settings.proxies.clone(),
+            network: match self.loaded.stack.build.network {
+                NetworkPolicy::Host => Network::Host,
+                NetworkPolicy::None => Network::None,
+            },
+            ca: settings.ca.clone(),
+            timeout: None,
+            jobs: NonZeroUsize::new(settings.jobs).unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
+impl From<TestError> for CommandError {
+    fn from(error: TestError) -> Self {
+        match error {
+            TestError::Findings(findings) => Self::from_findings(Kind::Usage, findings),
+            TestError::Store(error) => error.into(),
+            TestError::Check(CheckError::Cancelled)
+            | TestError::Suite(SuiteError::Check(CheckError::Cancelled)) => {
+                CommandError::interrupted()
+            }
+            TestError::Suite(SuiteError::Packages(error)) => {
+                Self::from_error(Kind::Environment, &error)
+                    .hint("an image that has pytest itself needs nothing")
+                    .hint("`PIP_INDEX_URL` names another package index")
+            }
+            TestError::Read { .. } => Self::from_error(Kind::Usage, &error),
+            error => Self::from_error(Kind::Environment, &error),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What an image was made of, kept beside what is published: any machine can say then what is
+//! different about its own.
+//!
+//! ```text
+//! image + results       --of-->                MadeOf     each base and step with its inputs
+//! MadeOf, an older one  --first_difference-->  Unlike     the first input that is not the same
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use cairn_build::engine::Engine;
+use cairn_build::event::VertexId;
+use cairn_build::filesystem::Filesystem;
+use cairn_build::image::ImageRecord;
+use cairn_build::key::KeyInputs;
+use cairn_build::lower::LoweredImage;
+use cairn_build::plan::Cause;
+use cairn_build::run::Prepared;
+use cairn_oci::RunConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::in_words;
+use crate::retag;
+
+/// So many files are named.
+const FILES_TOLD: usize = 3;
+/// Larger documents are cut: a registry takes no manifest of any size.
+const BYTES_MAX: usize = 1 << 20;
+
+/// What an image was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeOf {
+    /// The digest of all that a container of it can observe; nothing while it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Its settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<RunConfig>,
+    /// Its bases and steps, in order.
+    pub steps: Vec<StepMadeOf>,
+}
+
+/// One base or step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepMadeOf {
+    /// The instruction.
+    pub title: String,
+    /// The stage's name or number; empty where there is one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stage: String,
+    /// What enters its key, by name; nothing while something it needs is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<(String, String)>,
+    /// The files that it takes from its context, by digest, where they are few.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+    /// Its file and line; only of an image at hand.
+    #[serde(skip)]
+    pub place: Option<(String, usize)>,
+}
+
+/// What is different about an image, compared with an older one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unlike {
+    /// The step, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Its file and line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<(String, usize)>,
+    /// What is different, in words.
+    pub because: String,
+}
+
+impl MadeOf {
+    /// What an image of a run is made of, as far as results tell.
+    pub fn of(
+        prepared: &Prepared<'_>,
+        engine: &Engine<'_>,
+        image: &LoweredImage,
+        results: &HashMap<VertexId, Arc<Filesystem>>,
+        record: Option<&ImageRecord>,
+    ) -> Self {
+        let steps = prepared.inputs_of(engine, image, results);
+        let steps = steps.into_iter().map(|step| {
+            let origin = &prepared.lowered.graph.vertex(step.vertex).origin;
+            StepMadeOf {
+                title: origin.title.clone(),
+                stage: origin.stage.clone(),
+                inputs: step.inputs.map(|it| it.0).unwrap_or_default(),
+                files: step.files.into_iter().collect(),
+                place: origin.label.as_ref().map(|label| {
+                    let line = label.source.position(label.span.start).line;
+                    (label.source.name.clone(), line)
+                }),
+            }
+        });
+        Self {
+            content: record.map(|it| it.content().to_string()),
+            config: record.map(|it| it.config.clone()),
+            steps: steps.collect(),
+        }
+    }
+
+    /// The document in the ledger: without lists of files where it would be too large.
+    pub fn to_json(&self) -> String {
+        let text = serde_json::to_string(self).expect("a value of plain fields");
+        if text.len() <= BYTES_MAX {
+            return text;
+        }
+        let mut short = self.clone();
+        short.steps.iter_mut().for_each(|step| step.files.clear());
+        serde_json::to_string(&short).expect("a value of plain fields")
+    }
+
+    /// The first thing that is not as in `older`; `None` where nothing is known to be different.
+    pub fn first_difference(&self, older: &Self) -> Option<Unlike> {
+        let count = self.steps.len().max(older.steps.len());
+        for at in 0..count {
+            match (self.steps.get(at), older.steps.get(at)) {
+                (Some(new), Some(old)) => {
+                    if let Some(because) = step_difference(new, old) {
+                        return Some(new.unlike(because));
+                    }
+                    if new.inputs.is_empty() {
+                        // What follows is not known before this one has run.
+                        return None;
+                    }
+                }
+                (Some(new), None) => return Some(new.unlike("this step is new".to_owned())),
+                (None, Some(old)) => {
+                    return Some(Unlike {
+                        step: Some(old.title.clone()),
+                        place: None,
+                        because: "this step is gone".to_owned(),
+                    });
+                }
+                (None, None) => {}
+            }
+        }
+        if self.content.is_none() || self.content == older.content {
+            return None;
+        }
+        let settings = match (&older.config, &self.config) {
+            (Some(old), Some(new)) => retag::setting_of(old, new),
+            _ => None,
+        };
+        Some(Unlike {
+            step: None,
+            place: None,
+            because: settings.unwrap_or_else(|| "its steps made other files".to_owned()),
+        })
+    }
+
+    /// Whether every step's inputs are known.
+    pub fn is_known(&self) -> bool {
+        self.steps.iter().all(|step| !step.inputs.is_empty())
+    }
+}
+
+impl StepMadeOf {
+    fn unlike(&self, because: String) -> Unlike {
+        Unlike {
+            step: Some(self.title.clone()),
+            place: self.place.clone(),
+            because,
+        }
+    }
+}
+
+fn step_difference(new: &StepMadeOf, old: &StepMadeOf) -> Option<String> {
+    let (inputs, before) = (KeyInputs(new.inputs.clone()), KeyInputs(old.inputs.clone()));
+    if new.inputs.is_empty() || old.inputs.is_empty() {
+        return (new.title != old.title).then(|| format!("it was `{}`", old.title));
+    }
+    let difference = inputs.first_difference(&before)?;
+    let files = match difference.input.as_str() {
+        "files" => changed_files(new, old),
+        _ => Vec::new(),
+    };
+    Some(in_words(&Cause::Changed { difference, files }))
+}
+
+/// Files that are other ones, new, or gone.
+fn changed_files(new: &StepMadeOf, old: &StepMadeOf) -> Vec<String> {
+    if new.files.is_empty() || old.files.is_empty() {
+        return Vec::new();
+    }
+    let changed = new.files.iter().filter(|(name, digest)| {
+        let before = old.files.get(*name);
+        before != Some(*digest)
+    });
+    let gone = old
+        .files
+        .keys()
+        .filter(|name| !new.files.contains_key(*name));
+    let names = changed.map(|(name, _)| name.clone());
+    names
+        .chain(gone.map(|name| format!("{name} (gone)")))
+        .take(FILES_TOLD)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(title: &str, inputs: &[(&str, &str)], files: &[(&str, &str)]) -> StepMadeOf {
+        let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
+        };
+        StepMadeOf {
+            title: title.to_owned(),
+            stage: String::new(),
+            inputs: own(inputs),
+            files: own(files).into_iter().collect(),
+            place: None,
+        }
+    }
+
+    fn made(content: &str, steps: &[StepMadeOf]) -> MadeOf {
+        MadeOf {
+            content: Some(content.to_owned()),
+            config: None,
+            steps: steps.to_vec(),
+        }
+    }
+
+    fn told(new: &[StepMadeOf], old: &[StepMadeOf]) -> Option<String> {
+        let unlike = made("a", new).first_difference(&made("a", old))?;
+        Some(format!("{}: {}", unlike.step?, unlike.because))
+    }
+
+    #[test]
+    fn the_first_input_that_differs_is_named() {
+        let from = || step("FROM a", &[("image", "1")], &[]);
+        let copy = |digest, files: &[(&str, &str)]| step("COPY . /", &[("files", digest)], files);
+        let run = |command| step("RUN x", &[("command", command)], &[]);
+        assert_eq!(told(&[from(), run("x")], &[from(), run("x")]), None);
+        let wanted = "COPY . /: `b`, `c (gone)` changed";
+        let (new, old) = (
+            copy("2", &[("a", "1"), ("b", "2")]),
+            copy("1", &[("a", "1"), ("b", "1"), ("c", "1")]),
+        );
+        assert_eq!(
+            told(&[from(), new, run("y")], &[from(), old, run("x")]).as_deref(),
+            Some(wanted),
+            "the first one, not what follows from it"
+        );
+        assert_eq!(
+            told(&[from(), copy("2", &[])], &[from(), copy("1", &[])]).as_deref(),
+            Some("COPY . /: the files it takes changed")
+        );
+        assert_eq!(
+            told(&[run("y")], &[run("x")]).as_deref(),
+            Some("RUN x: command changed from `x` to `y`")
+        );
+        assert_eq!(
+            told(&[from(), run("x")], &[from()]).as_deref(),
+            Some("RUN x: this step is new")
+        );
+        assert_eq!(
+            told(&[from()], &[from(), run("x")]).as_deref(),
+            Some("RUN x: this step is gone")
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_no_difference() {
+        let open = step("RUN later", &[], &[]);
+        let known = step("RUN later", &[("command", "x")], &[]);
+        assert_eq!(
+            told(std::slice::from_ref(&open), std::slice::from_ref(&known)),
+            None
+        );
+        assert!(!made("a", &[open]).is_known());
+        let other = made("b", std::slice::from_ref(&known));
+        let unlike = other.first_difference(&made("a", &[known])).expect("one");
+        assert_eq!(unlike.because, "its steps made other files");
+        let text = other.to_json();
+        assert_eq!(serde_json::from_str::<MadeOf>(&text).ok(), Some(other));
+    }
+}

@@ -1,0 +1,49 @@
+//! What images were made of, written down beside a generation.
+
+use std::collections::BTreeMap;
+
+use cairn_oci::Platform;
+
+use super::Means;
+use super::error::PublishError;
+use super::generation::GenerationImage;
+use super::ledger::{place, put_made_of};
+use super::send::Place;
+use super::switch::few_at_a_time;
+use crate::made_of::MadeOf;
+
+/// Writes down at each registry what the images there were made of, by their names in the stack;
+/// gives what went wrong where. What is there already is left alone.
+pub fn keep_made_of(
+    means: Means<'_>,
+    places: &[Place],
+    made_of: &BTreeMap<String, MadeOf>,
+) -> Vec<PublishError> {
+    let kept = few_at_a_time(places, |at| keep_at(means, at, made_of));
+    kept.into_iter().filter_map(Result::err).collect()
+}
+
+fn keep_at(
+    means: Means<'_>,
+    at: &Place,
+    made_of: &BTreeMap<String, MadeOf>,
+) -> Result<(), PublishError> {
+    let ledger = place(&at.registry, &at.generation.stack)?;
+    let images = at.generation.images.iter();
+    let documents: Vec<_> = images
+        .filter_map(|image| Some((image, made_of.get(&image.name())?)))
+        .flat_map(|(image, made_of)| image.platforms.iter().map(move |it| (image, it, made_of)))
+        .collect();
+    let write = |&(image, platform, made_of): &(&GenerationImage, &Platform, &MadeOf)| {
+        put_made_of(means, &ledger, &image.manifest.digest, platform, made_of)
+    };
+    // All documents share a blob, and some registries lose one that comes several times at once.
+    let Some((first, rest)) = documents.split_first() else {
+        return Ok(());
+    };
+    let written = write(first).and_then(|()| few_at_a_time(rest, write).into_iter().collect());
+    written.map_err(|error| match error {
+        PublishError::Ledger { place, source } => PublishError::Aside { place, source },
+        other => other,
+    })
+}
