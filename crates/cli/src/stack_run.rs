@@ -2,12 +2,12 @@
 
 mod testing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_build::engine::Engine;
-use cairn_build::event::{Event, EventSink};
+use cairn_build::event::{Event, EventSink, NoEvents};
 use cairn_build::graph::Op;
 use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Externals;
@@ -17,12 +17,13 @@ use cairn_build::run::{Prepared, prepare};
 use cairn_debian::{DebianError, ResolveProgress};
 use cairn_sandbox::{CaTrust, Pem};
 use cairn_spec::{CaPolicy, ImageId, LockPolicy};
-use cairn_stack::decide::{Range, Reason, ReasonKind, since};
+use cairn_stack::decide::{Range, Reason, ReasonKind, decide, since};
 use cairn_stack::load::{LoadError, LoadedStack};
 use cairn_stack::lockfile::{
     ExternalChange, LockFile, LockFileError, LockMode, Locker, Locking, bases,
 };
 use cairn_stack::made_of::MadeOf;
+use cairn_stack::plan::{self, ImageDecision, ImagePlan};
 use cairn_stack::request::{RequestOptions, Requests, requests};
 use cairn_stack::run::{RunReport, run};
 use cairn_store::Store;
@@ -140,10 +141,11 @@ impl StackRun {
             self.options.again = self.again.keys().copied().collect();
             return Ok(true);
         }
+        let different = self.known_to_differ(session, &range)?;
         let (concerned, others): (Vec<_>, Vec<_>) = self
             .selected
             .iter()
-            .partition(|id| range.concerned.contains_key(id));
+            .partition(|id| range.concerned.contains_key(id) || different.contains(id));
         self.selected = concerned;
         if !others.is_empty() {
             let left = crate::progress::count(others.len(), "image");
@@ -151,6 +153,34 @@ impl StackRun {
             session.printer.note(&text);
         }
         Ok(!self.selected.is_empty())
+    }
+
+    /// The images that no change concerns and that are not as the store has them: content has the
+    /// last word, as in a plan.
+    fn known_to_differ(
+        &self,
+        session: &Session,
+        range: &Range,
+    ) -> Result<BTreeSet<ImageId>, CommandError> {
+        if self
+            .selected
+            .iter()
+            .all(|id| range.concerned.contains_key(id))
+        {
+            return Ok(BTreeSet::new());
+        }
+        let locks = self.locked(Keep::Forget, &session.printer)?;
+        let requests = self.requests(&locks)?;
+        let engine = self.engine(&requests, &NoEvents);
+        let prepared = self.prepare(&requests, &engine)?;
+        let mut plan = plan::report(&prepared, &engine);
+        decide(&mut plan, &self.loaded, Some(range), &self.again);
+        let is_built = |image: &&ImagePlan| {
+            matches!(image.decision, ImageDecision::Build | ImageDecision::Maybe)
+        };
+        let images = plan.images.iter().filter(is_built);
+        let ids = images.filter_map(|image| self.loaded.stack.exact(&image.image));
+        Ok(ids.collect())
     }
 
     /// What commits since a revision say.

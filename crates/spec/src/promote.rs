@@ -21,6 +21,8 @@ pub struct PromotionRule {
     pub from: Vec<Spanned<Pattern>>,
     /// Whether every image must have passed tests, and left none out.
     pub tests: bool,
+    /// Workflow tests that the images that have them must have passed.
+    pub workflows: Vec<Spanned<String>>,
 }
 
 /// A tag with places for any text.
@@ -178,6 +180,7 @@ mod tests {
             to: pattern(to),
             from: from.iter().map(|text| pattern(text)).collect(),
             tests,
+            workflows: Vec::new(),
         };
         vec![
             rule("{prefix}-stable", &["{prefix}-{branch}"], false),

@@ -251,7 +251,7 @@ fn promotion_and_rollback_need_nothing_but_the_registries() {
     place.store = TempStore::new();
     let names = place.names();
     let promotion =
-        plan_promotion(place.means(3), &spec(), &names, Some("main"), "stable").unwrap();
+        plan_promotion(place.means(3), &spec(), &names, Some("main"), "stable", &[]).unwrap();
     assert_eq!(promotion.before, None);
     promotion.switch.run(place.means(3)).unwrap();
     place.check(&[0, 1], "stable", &second);

@@ -34,6 +34,7 @@ mod show;
 mod tag;
 mod tags;
 mod test_list;
+mod testify;
 pub mod up;
 mod why;
 mod yank;

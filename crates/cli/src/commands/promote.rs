@@ -28,6 +28,10 @@ pub struct PromoteArgs {
     /// The tag that means the generation, and the tag that shall mean it, too
     #[arg(value_name = "TAG", num_args = 1..=2, required = true)]
     tags: Vec<String>,
+    /// Go on although these workflow tests, which `[promote]` asks for, are not known to have
+    /// passed (can be repeated)
+    #[arg(long, value_name = "NAME")]
+    skip_workflow: Vec<String>,
     /// Say which tags would move
     #[arg(long)]
     dry_run: bool,
@@ -54,7 +58,7 @@ pub fn run(args: &PromoteArgs, session: &Session) -> Result<(), CommandError> {
     let pages = RefCell::new(Vec::new());
     place.carry_out(session, args.dry_run, args.json.json, is_it, |means| {
         let (stack, registries) = (&place.stack, &place.registries);
-        let promotion = plan_promotion(means, stack, registries, from, to)?;
+        let promotion = plan_promotion(means, stack, registries, from, to, &args.skip_workflow)?;
         if let Some(folder) = folder {
             *pages.borrow_mut() = with_pages(folder, &promotion.switch)?;
         }

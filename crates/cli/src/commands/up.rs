@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cairn_sandbox::interrupt;
+use cairn_spec::suite::SuiteKind;
 use cairn_stack::check::{ImageCheck, junit};
 use cairn_stack::publish::Tested;
 use cairn_stack::records::{self, Records};
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use super::build::BuildArgs;
 use super::options::{BuildOptions, JsonOption, ProgressOption, StackOption};
-use super::test_list;
+use super::{test_list, testify};
 use crate::error::{CommandError, Kind};
 use crate::failures;
 use crate::progress::{Progress, count};
@@ -85,8 +86,11 @@ pub struct TestArgs {
     /// Run the workflow tests of this name, too (can be repeated)
     #[arg(long, value_name = "NAME")]
     workflow: Vec<String>,
+    /// Write down for promotion what passed, of the images that are the ones this tag means
+    #[arg(long = "for", value_name = "TAG")]
+    for_tag: Option<String>,
     /// Run nothing: list the tests of the images, those that people do by hand among them
-    #[arg(long, conflicts_with_all = ["again", "workflow", "junit", "records"])]
+    #[arg(long, conflicts_with_all = ["again", "workflow", "junit", "records", "for_tag"])]
     list: bool,
     #[command(flatten)]
     stack: StackOption,
@@ -165,6 +169,9 @@ pub fn test(args: &TestArgs, session: &mut Session) -> Result<(), CommandError> 
     done.keep(&args.results, &stack, session)?;
     if args.json.json {
         session.printer.json(&done.checks)?;
+    }
+    if let Some(tag) = args.for_tag.as_ref().filter(|_| done.all_passed()) {
+        testify::keep(tag, &stack, &done, session)?;
     }
     if done.run.is_success() && !done.has_tests() {
         session.printer.note(
@@ -385,15 +392,24 @@ impl Done {
         }
     }
 
+    /// Whether every image is there and no test failed.
+    fn all_passed(&self) -> bool {
+        self.run.is_success() && self.checks.iter().flatten().all(ImageCheck::passed)
+    }
+
     /// What came of the tests of each image.
     pub fn tested(&self) -> BTreeMap<String, Tested> {
         let checks = self.checks.iter().flatten();
         let tested = checks.map(|check| {
             let passed = check.tests().filter(|test| test.passed && !test.skipped);
             let left_out = check.files.iter().filter(|file| file.left_out.is_some());
+            let workflows = check.files.iter().filter(|file| {
+                file.kind == SuiteKind::Workflow.key() && file.left_out.is_none() && file.passed()
+            });
             let tested = Tested {
                 passed: passed.count(),
                 left_out: left_out.count(),
+                workflows: workflows.map(|file| file.name.clone()).collect(),
             };
             (check.image.clone(), tested)
         });

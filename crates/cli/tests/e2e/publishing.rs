@@ -489,3 +489,50 @@ fn pages_follow_what_is_published_and_promoted() {
         .code(2)
         .err_has("has no page about");
 }
+
+/// DH-57, DH-81, DH-82: what needs a special machine is tested there, after it was published, and
+/// promotion demands it; only who says so goes on without.
+#[test]
+fn workflow_tests_of_what_is_published_open_the_way_to_stable() {
+    let Some((workshop, _registry)) = stack() else {
+        return;
+    };
+    let spec = workshop.read("cairn.toml");
+    let suites = "tests.workflow = [{ path = \"suite\", name = \"gpu\", on = \"host\", command = \"sh run.sh\" }, \
+                  { path = \"suite/none\", gpu = true }]\n";
+    let rule = "[promote]\nstable = { from = \"latest\", workflow = \"gpu\" }\n";
+    let spec = spec.replace("[image.own]\n", &format!("{rule}[image.own]\n{suites}"));
+    workshop.write(
+        "cairn.toml",
+        &spec.replace("workflow = \"gpu\" }", "workflow = \"gpus\" }"),
+    );
+    workshop
+        .cairn(&["plan", "--offline"])
+        .code(2)
+        .err_has("no image has workflow tests called `gpus`")
+        .err_has("did you mean `gpu`?");
+    workshop.write("cairn.toml", &spec);
+    workshop.write("suite/run.sh", "exit 0\n");
+    workshop.write("suite/none/test_x.py", "");
+    workshop.cairn(&["publish"]).success();
+    workshop
+        .cairn(&["promote", "stable"])
+        .code(2)
+        .err_has("passed the workflow tests `gpu`: that is not known of `own`");
+    let skipped = ["promote", "stable", "--skip-workflow", "gpu", "--dry-run"];
+    workshop.cairn(&skipped).success();
+    let test = |name: &str| workshop.cairn(&["test", "own", "--workflow", name, "--for", "latest"]);
+    if !std::path::Path::new("/dev/nvidiactl").exists()
+        && !std::path::Path::new("/dev/kfd").exists()
+    {
+        test("none").success().err_has("it needs a GPU");
+        workshop.cairn(&["promote", "stable"]).code(2);
+    }
+    workshop.write("a/word", "two");
+    test("gpu")
+        .code(2)
+        .err_has("what was tested is not what `latest` means");
+    workshop.write("a/word", "one");
+    test("gpu").success().err_has("written down for generation");
+    workshop.cairn(&["promote", "stable"]).success();
+}

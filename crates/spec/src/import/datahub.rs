@@ -148,7 +148,7 @@ fn promotion(file: &str, draft: &mut Draft) {
         Verdict::Equal,
         file,
         "stable tags",
-        "`cairn promote 2026.3-main 2026.3-stable` and `cairn promote stable` give them; `tests = true` in `[promote]` demands that every test passed, those that need a GPU among them",
+        "`cairn promote 2026.3-main 2026.3-stable` and `cairn promote stable` give them; `tests = true` in `[promote]` demands that tests passed, and `workflow = \"workflow_tests\"` those that need a GPU",
     );
 }
 

@@ -55,6 +55,10 @@ impl Resolver<'_> {
         let absent = StackSection::default();
         let section = file.stack.as_ref().unwrap_or(&absent);
         let name = self.stack_name(file.stack.as_ref());
+        self.info_has_commands(file);
+        let promote = self.promote(file);
+        let images = self.images(file);
+        self.workflows_are_there(&promote, &images);
         Stack {
             name,
             sources: self.sources.clone(),
@@ -65,13 +69,10 @@ impl Resolver<'_> {
             lint: self.lint(file),
             lock_policy: self.lock_policy(file),
             tags: self.stack_tags(file),
-            promote: self.promote(file),
+            promote,
             retention: self.retention(file),
             changes: self.changes(file),
-            images: {
-                self.info_has_commands(file);
-                self.images(file)
-            },
+            images,
         }
     }
 

@@ -10,8 +10,9 @@ use super::merge::Merged;
 use crate::promote::{Pattern, PromotionRule};
 use crate::retention::Retention;
 use crate::settings::EventKind;
-use crate::stack::{ImageName, PlatformRule, Repository};
+use crate::stack::{Image, ImageName, PlatformRule, Repository};
 use crate::suggest::{nearest, quoted};
+use crate::suite::SuiteKind;
 use crate::tags::{FACTS, PREFIX_FACTS, TagRules, Template};
 use crate::written::{NamesSection, Spanned, SpecFile, StringOrList, TagsSection};
 
@@ -278,9 +279,31 @@ impl Resolver<'_> {
                 to,
                 from,
                 tests: section.tests.as_ref().is_some_and(|it| it.value),
+                workflows: section.workflow.clone().map_or_else(Vec::new, |it| it.0),
             }));
         }
         rules
+    }
+
+    /// Workflow tests that promotion asks for and that no image has are a slip.
+    pub(super) fn workflows_are_there(&mut self, rules: &[PromotionRule], images: &[Image]) {
+        let suites = images.iter().flat_map(|image| &image.tests.suites);
+        let workflows = suites.filter(|suite| suite.kind == SuiteKind::Workflow);
+        let known: Vec<&str> = workflows.map(|suite| suite.name.as_str()).collect();
+        for name in rules.iter().flat_map(|rule| &rule.workflows) {
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            let near = nearest(name, known.iter().copied());
+            let finding = self.error(
+                name.span,
+                format!("no image has workflow tests called `{}`", name.value),
+            );
+            match near {
+                Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                None => finding.hint("`tests.workflow` of an image names them"),
+            }
+        }
     }
 
     /// What stays in registries.

@@ -196,6 +196,8 @@ pub struct PromoteSection {
     pub from: Option<StringOrList>,
     /// Whether every image must have passed tests, with none left out.
     pub tests: Option<Spanned<bool>>,
+    /// Workflow tests, by name, that the images that have them must have passed as well.
+    pub workflow: Option<StringOrList>,
 }
 
 /// What `cairn registry gc` leaves in registries: a tag for which any of these speaks, and what the

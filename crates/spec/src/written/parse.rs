@@ -189,6 +189,7 @@ impl Reader<'_> {
         PromoteSection {
             from: self.string_or_list(&fields, "from"),
             tests: self.boolean(&fields, "tests"),
+            workflow: self.string_or_list(&fields, "workflow"),
         }
     }
 

@@ -148,7 +148,7 @@ pub(crate) const TAGS: Shape = Shape {
 pub(crate) const PROMOTE: Shape = Shape {
     name: "`[promote.*]`",
     definition: Some("PromoteSection"),
-    keys: &["from", "tests"],
+    keys: &["from", "tests", "workflow"],
 };
 
 pub(crate) const RETENTION: Shape = Shape {

@@ -32,6 +32,9 @@ pub struct ImageCheck {
 pub struct FileCheck {
     /// The file or folder, as the spec names it.
     pub file: String,
+    /// What a suite is called; the file of structure tests.
+    #[serde(skip)]
+    pub name: String,
     /// `structure`, `pytest`, `integration` or `workflow`.
     pub kind: &'static str,
     /// Whether the results are those of an earlier run.
@@ -93,6 +96,7 @@ impl FileCheck {
     pub(super) fn new(work: &Work) -> Self {
         Self {
             file: work.file().to_owned(),
+            name: work.name().to_owned(),
             kind: work.kind(),
             reused: false,
             tests: Vec::new(),

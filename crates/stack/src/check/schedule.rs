@@ -48,6 +48,13 @@ impl Work {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Structure(file) => file,
+            Self::Suite(suite) => &suite.name,
+        }
+    }
+
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Structure(_) => "structure",

@@ -4,7 +4,7 @@
 //! takes the others from the generation that its tags mean now, with their digests, their tags and
 //! what is known of their tests. Nothing of them is sent: the registries have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Means;
 use super::error::PublishError;
@@ -194,9 +194,14 @@ impl Left {
                 self.by.clone_from(&found.entry.tag);
             }
             self.suffixes.insert(name.clone(), suffix.clone());
-            let known = found.evidence.iter().filter_map(|it| it.images.get(&name));
-            if let Some(best) = known.max_by_key(|it| (it.left_out == 0, it.passed)) {
-                self.tested.insert(name.clone(), *best);
+            let known = || found.evidence.iter().filter_map(|it| it.images.get(&name));
+            if let Some(best) = known().max_by_key(|it| (it.left_out == 0, it.passed)) {
+                let workflows: BTreeSet<&String> = known().flat_map(|it| &it.workflows).collect();
+                let tested = Tested {
+                    workflows: workflows.into_iter().cloned().collect(),
+                    ..best.clone()
+                };
+                self.tested.insert(name.clone(), tested);
             }
             self.images.insert((at, name), image);
         }

@@ -139,12 +139,15 @@ pub struct Evidence {
 }
 
 /// What came of the tests of an image, none of which failed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tested {
     /// How many passed.
     pub passed: usize,
     /// How many files or suites of tests were left out.
     pub left_out: usize,
+    /// The workflow tests that passed, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workflows: Vec<String>,
 }
 
 impl Evidence {
@@ -161,6 +164,12 @@ impl Evidence {
     pub(crate) fn is_enough_for(&self, image: &str) -> bool {
         let tested = self.images.get(image);
         tested.is_some_and(|it| it.passed > 0 && it.left_out == 0)
+    }
+
+    /// Whether an image passed these workflow tests.
+    pub(crate) fn has_workflow(&self, image: &str, workflow: &str) -> bool {
+        let tested = self.images.get(image);
+        tested.is_some_and(|it| it.workflows.iter().any(|name| name == workflow))
     }
 }
 

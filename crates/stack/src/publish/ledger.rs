@@ -141,6 +141,11 @@ impl Ledger {
         Ok(read.into_iter().flatten().collect())
     }
 
+    /// Its repository, to write to.
+    pub(super) fn reference(&self) -> &Reference {
+        &self.place
+    }
+
     /// Its repository.
     pub fn place(&self) -> String {
         self.place.name()
@@ -315,14 +320,18 @@ pub(crate) fn put_made_of(
     artifact::write(means, &reference, MADE_OF, &made_of.to_json())
 }
 
+/// How the names begin of what an image was made of, on any platform.
+pub(crate) fn made_start(image: &Digest) -> String {
+    format!("made-{}-", &image.hex()[..MADE_DIGITS])
+}
+
 fn made_at(
     place: &Reference,
     image: &Digest,
     platform: &Platform,
 ) -> Result<Reference, PublishError> {
-    let digits = &image.hex()[..MADE_DIGITS];
     let platform = platform.to_string().replace('/', "-");
-    Ok(place.with_tag(&format!("made-{digits}-{platform}"))?)
+    Ok(place.with_tag(&format!("{}{platform}", made_start(image)))?)
 }
 
 fn evidence_name(evidence: &Evidence) -> String {

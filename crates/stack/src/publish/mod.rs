@@ -27,6 +27,7 @@ mod promote;
 pub mod retention;
 mod send;
 mod switch;
+mod testify;
 
 pub use carry::{Made, Other};
 pub use error::PublishError;
@@ -39,6 +40,7 @@ pub use naming::{Naming, Stem, Target, registries};
 pub use promote::{Promotion, plan_promotion, plan_rollback};
 pub use send::{Item, Place, Sending, send};
 pub use switch::{Move, Resumed, Switch, Switched, Tagged};
+pub use testify::{Passed, Testified, testify};
 
 use cairn_registry::{RegistryClient, Watch};
 use cairn_store::Store;

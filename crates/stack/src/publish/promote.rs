@@ -2,6 +2,7 @@
 
 use cairn_spec::Stack;
 use cairn_spec::promote::{allowed, sources};
+use cairn_spec::suite::SuiteKind;
 
 use super::Means;
 use super::error::PublishError;
@@ -22,13 +23,15 @@ pub struct Promotion {
 }
 
 /// Decides how `to` comes to mean what `from` means, on every registry, if the stack's rules allow
-/// it. Without `from` the rules say where it comes from.
+/// it. Without `from` the rules say where it comes from; `skipped` names workflow tests that need not
+/// have passed.
 pub fn plan_promotion(
     means: Means<'_>,
     stack: &Stack,
     registries: &[String],
     from: Option<&str>,
     to: &str,
+    skipped: &[String],
 ) -> Result<Promotion, PublishError> {
     let ledgers = Ledger::open_all(means, registries, &stack.name)?;
     let from = match from {
@@ -65,7 +68,46 @@ pub fn plan_promotion(
     if rule.is_some_and(|rule| rule.tests) {
         tests_passed(means, &ledgers, &entry)?;
     }
+    for workflow in rule.iter().flat_map(|rule| &rule.workflows) {
+        if !skipped.contains(&workflow.value) {
+            workflow_passed(means, &ledgers, &entry, stack, workflow)?;
+        }
+    }
     plan(means, &stack.name, &ledgers, entry)
+}
+
+/// Every image that has these workflow tests must have passed them (DH-81).
+fn workflow_passed(
+    means: Means<'_>,
+    ledgers: &[Ledger],
+    entry: &LogEntry,
+    stack: &Stack,
+    workflow: &str,
+) -> Result<(), PublishError> {
+    let mut known = Vec::new();
+    for ledger in ledgers {
+        known.extend(ledger.evidence(means, &entry.generation)?);
+    }
+    let has_it = |image: &&String| {
+        let image = stack.exact(image).map(|id| &stack[id]);
+        let mut suites = image.into_iter().flat_map(|it| &it.tests.suites);
+        suites.any(|suite| suite.kind == SuiteKind::Workflow && suite.name == workflow)
+    };
+    let lacks = |image: &&String| !known.iter().any(|it| it.has_workflow(image, workflow));
+    let images = entry.images.keys().filter(has_it).filter(lacks);
+    let without: Vec<&str> = images.map(String::as_str).collect();
+    match (without.is_empty(), &entry.from) {
+        (true, _) => Ok(()),
+        (false, from) => Err(PublishError::Refused(format!(
+            "`{}` is given to images that passed the workflow tests `{workflow}`: that is not known \
+             of `{}` of generation {}; `cairn test --workflow {workflow} --for {}` tests them, on a \
+             machine that has what they need, and `--skip-workflow {workflow}` goes on without",
+            entry.tag,
+            without.join("`, `"),
+            entry.generation,
+            from.as_deref().unwrap_or(&entry.tag)
+        ))),
+    }
 }
 
 /// The one tag that a tag may come from. Where there are several, that with the prefix of the

@@ -9,7 +9,7 @@ use super::super::Means;
 use super::super::artifact;
 use super::super::error::PublishError;
 use super::super::generation::{Generation, LogEntry};
-use super::super::ledger::Ledger;
+use super::super::ledger::{Ledger, made_start};
 use super::super::switch::few_at_a_time;
 use super::keep::{Kept, Rules, kept};
 use super::record::{Event, Manifests, Record, THINGS_MAX, Thing, next_number, records, valid};
@@ -76,7 +76,13 @@ pub(super) fn find(
     let mut things: Vec<Thing> = surveyed.iter().flat_map(|it| it.things.clone()).collect();
     let held = held(ledger, &entries, &kept, &generations, &things);
     things.extend(of_the_ledger(
-        means, ledger, &named, &kept, &held, &records,
+        means,
+        ledger,
+        &named,
+        &kept,
+        &held,
+        &records,
+        &generations,
     )?);
     let mut found = Found {
         next: next_number(&records),
@@ -184,6 +190,29 @@ fn held<'a>(
         .collect()
 }
 
+/// What images were made of that no generation has which stays.
+fn made_of(
+    ledger: &Ledger,
+    told: &BTreeSet<&str>,
+    stays: &BTreeSet<&str>,
+    generations: &BTreeMap<&str, Generation>,
+) -> BTreeSet<String> {
+    let is_gone = |name: &str| told.contains(name) && !stays.contains(name);
+    let digests = |gone: bool| -> BTreeSet<&Digest> {
+        let of_them = generations.iter().filter(|(name, _)| is_gone(name) == gone);
+        let images = of_them.flat_map(|(_, generation)| &generation.images);
+        images.map(|image| &image.manifest.digest).collect()
+    };
+    let needed = digests(false);
+    let gone = digests(true);
+    let starts: Vec<String> = gone
+        .difference(&needed)
+        .map(|digest| made_start(digest))
+        .collect();
+    let names = starts.iter().flat_map(|start| ledger.names(start));
+    names.map(str::to_owned).collect()
+}
+
 /// What the ledger need not tell any more.
 fn of_the_ledger(
     means: Means<'_>,
@@ -192,6 +221,7 @@ fn of_the_ledger(
     kept: &Kept,
     held: &BTreeSet<&str>,
     records: &[Record],
+    generations: &BTreeMap<&str, Generation>,
 ) -> Result<Vec<Thing>, PublishError> {
     let mut names: Vec<String> = Vec::new();
     let mut stays: BTreeSet<&str> = BTreeSet::new();
@@ -216,6 +246,7 @@ fn of_the_ledger(
         let tests = format!("tests-{generation}-");
         names.extend(ledger.names(&tests).map(str::to_owned));
     }
+    names.extend(made_of(ledger, &told, &stays, generations));
     let is_old = |record: &&Record| record.time < means.now - RECORDS_KEPT;
     names.extend(records.iter().filter(is_old).map(Record::name));
     let found = few_at_a_time(&names, |name| {
