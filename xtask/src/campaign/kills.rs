@@ -12,6 +12,8 @@ use crate::error::ChoreError;
 /// A switch that takes longer is too long.
 const WINDOW_MAX: u64 = 1000;
 const GC: [&str; 2] = ["registry", "gc"];
+/// So long a registry may take for a request whose client is gone.
+const SETTLING: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Default)]
@@ -167,10 +169,15 @@ fn one(
         }
         std::thread::sleep(POLL);
     };
-    // What was on its way arrives.
+    // What was on its way arrives; the registry may be in the middle of writing a tag.
     std::thread::sleep(Duration::from_millis(30));
+    let mut broken = site.broken_tags();
+    let killed_at = Instant::now();
+    while !broken.is_empty() && killed_at.elapsed() < SETTLING {
+        std::thread::sleep(Duration::from_millis(100));
+        broken = site.broken_tags();
+    }
     let left = site.meaning(tag);
-    let broken = site.broken_tags();
     if !broken.is_empty() {
         wrong.push(format!(
             "after the kill these lead nowhere: {}",
