@@ -126,6 +126,14 @@ pub enum ResolveError {
         /// Why not.
         source: Arc<cairn_registry::RegistryError>,
     },
+    /// It must be signed, and is not.
+    #[error("image `{reference}` is not used: {reason}")]
+    Untrusted {
+        /// What was asked for.
+        reference: String,
+        /// What is missing.
+        reason: String,
+    },
     /// The store failed.
     #[error("cannot read image `{reference}`")]
     Store {

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use cairn_build::engine::Settings as EngineSettings;
 use cairn_build::event::EventSink;
 use cairn_build::image::external::{Externals, PullFailures, PullPolicy};
+use cairn_build::image::trust::Trust;
 use cairn_diagnostic::Diagnostic;
 use cairn_oci::Platform;
 use cairn_registry::{FetchOptions, Fetcher, Proxies, RegistryClient};
@@ -34,6 +35,8 @@ pub struct Means {
     pub pull: PullPolicy,
     /// What could not be pulled.
     pub pull_failures: PullFailures,
+    /// Which images from outside must be signed.
+    pub trust: Trust,
     /// Made by Ctrl-C.
     pub cancel: Cancel,
 }
@@ -87,6 +90,7 @@ impl Means {
                 _ => PullPolicy::Missing,
             },
             pull_failures: PullFailures::default(),
+            trust: Trust::default(),
             cancel,
         })
     }
@@ -105,6 +109,7 @@ impl Means {
             cancel: &self.cancel,
             events,
             failures: &self.pull_failures,
+            trust: &self.trust,
         }
     }
 

@@ -33,6 +33,7 @@ use crate::bookkeeping::write_down;
 use crate::caches::{self, CacheFrom, CacheOptions};
 use crate::commands::images::open_image;
 use crate::commands::options::{BuildOptions, EventOption, StackOption};
+use crate::commands::signatures::trust;
 use crate::commands::up::SinceOption;
 use crate::error::{CommandError, Kind};
 use crate::means::Means;
@@ -237,6 +238,7 @@ impl StackRun {
         if let Some(file) = &loaded.stack.build.secrets {
             means.settings.secrets = secrets_file::read(session, &stack.stack.join(&file.value))?;
         }
+        means.trust = trust(&stack.stack, &loaded.stack)?;
         let build = &loaded.stack.build;
         if let (None, Some(jobs)) = (options.jobs, build.jobs) {
             means.settings.jobs = jobs.get();

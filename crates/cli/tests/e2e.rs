@@ -38,6 +38,8 @@ mod retaining;
 mod seeds;
 #[path = "e2e/serving.rs"]
 mod serving;
+#[path = "e2e/signing.rs"]
+mod signing;
 #[path = "e2e/sources.rs"]
 mod sources;
 #[path = "e2e/stack.rs"]

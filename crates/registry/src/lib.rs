@@ -5,7 +5,7 @@
 //! that ends, and errors that never show a password.
 //!
 //! The images of registries go through a [`RegistryClient`], which has the same habits and speaks
-//! the distribution protocol. Repositories go through the host's `git` ([`git`]).
+//! the distribution protocol; [`signature`] signs them and checks. Repositories go through the host's `git` ([`git`]).
 //!
 //! The crate reads no environment: proxies, certificates and logins are given by the caller. There
 //! are two exceptions: the host's own trust store, which `rustls-native-certs` finds the way
@@ -16,6 +16,7 @@ pub mod distribution;
 pub mod git;
 pub mod http;
 pub mod serve;
+pub mod signature;
 
 pub use distribution::{
     CredentialSources, Document, Mirror, Places, Pulled, PulledLayer, Pushed, RegistryClient,

@@ -43,7 +43,7 @@ pub use settings::{
     CaPolicy, EventKind, LintLevel, LockPolicy, NetworkPolicy, PackageSet, Rebuild, SuitePlace,
 };
 pub use sources::Sources;
-pub use stack::{Image, ImageId, ImageName, ImageSource, Repository, Stack};
+pub use stack::{Image, ImageId, ImageName, ImageSource, Repository, Stack, VerifyRule};
 pub use written::{Parsed, SpecFile, Surroundings, parse};
 
 /// The file name people give a spec.

@@ -112,6 +112,8 @@ mod tests {
         days = 30
         branches = true
         delay-days = 7
+        [verify]
+        "ghcr.io/lab" = { keys = ["lab.pub"] }
         [changes]
         ignore = ["docs"]
         [defaults]

@@ -48,6 +48,8 @@ pub struct Stack {
     pub promote: Vec<PromotionRule>,
     /// What stays in registries, if the spec says so.
     pub retention: Option<Retention>,
+    /// Images from outside that must be signed.
+    pub verify: Vec<VerifyRule>,
     /// How changed files decide what a run is about.
     pub changes: Changes,
     /// The images in the order of the file; an image with variants is there once per variant.
@@ -67,6 +69,22 @@ pub struct BuildSettings {
     pub secrets: Option<Spanned<String>>,
     /// Caches in registries whose results of steps are taken, in this order.
     pub cache_from: Vec<Reference>,
+}
+
+/// Images from outside that must be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyRule {
+    /// Registry and namespace, as in `ghcr.io/lab`, or a glob over them.
+    pub images: Spanned<String>,
+    /// Files with public keys, by their paths from the spec's folder; never empty.
+    pub keys: Vec<Spanned<String>>,
+}
+
+impl VerifyRule {
+    /// Whether it is about an image of this name, `HOST/PATH`.
+    pub fn concerns(&self, name: &str) -> bool {
+        crate::glob::matches(&self.images, name)
+    }
 }
 
 /// How changed files and a commit's message decide what a run is about.

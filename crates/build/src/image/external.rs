@@ -18,8 +18,9 @@ use cairn_store::{Store, StoreError};
 use super::pull::pull;
 use super::record::ImageRecord;
 use super::source::{StoreImages, base_image};
+use super::trust::{Trust, Untrusted};
 use crate::event::{Event, EventSink};
-use crate::resolve::{BaseImage, ImageSource, ResolveError};
+use crate::resolve::{BaseImage, ImageSource, ResolveError, whole};
 
 const NAMES_AT_ONCE: usize = 4;
 
@@ -50,6 +51,8 @@ pub struct Externals<'a> {
     pub events: &'a dyn EventSink,
     /// What could not be pulled: it is not tried twice in a run.
     pub failures: &'a PullFailures,
+    /// Which of them must be signed.
+    pub trust: &'a Trust,
 }
 
 /// What could not be pulled in a run, and why.
@@ -218,7 +221,9 @@ impl Externals<'_> {
             moved: &|bytes| *moved.lock().expect("no panics while held") += bytes,
         };
         // An image for one platform only is taken, as BuildKit does; the checker warns of it.
-        let pulled = pull(self.store, self.client, reference, platform, false, watch);
+        let pulled = self.trusted(reference, watch).and_then(|reference| {
+            pull(self.store, self.client, &reference, platform, false, watch)
+        });
         let named = pulled.and_then(|record| {
             let names = match (names, &record.packed) {
                 ([], Some(packed)) => vec![pin(reference, &packed.digest)],
@@ -245,6 +250,49 @@ impl Externals<'_> {
                 Err(failure)
             }
         }
+    }
+
+    /// What is to be pulled: where it must be signed, its digest, once that is sure. Nothing of an
+    /// image that is not is downloaded.
+    fn trusted(&self, reference: &Reference, watch: Watch<'_>) -> Result<Reference, RegistryError> {
+        if !self.trust.concerns(reference) {
+            return Ok(reference.clone());
+        }
+        let digest = match reference.digest() {
+            Some(digest) => digest.clone(),
+            None => self.client.document(reference, watch)?.descriptor.digest,
+        };
+        let client = Some(self.client);
+        let checked = self
+            .trust
+            .check(self.store, client, reference, Some(&digest), watch);
+        match checked {
+            Ok(()) => Ok(reference.with_digest(digest)),
+            Err(Untrusted::Unknown(error)) => Err(error),
+            Err(Untrusted::Store(error)) => Err(error.into()),
+            Err(error) => Err(RegistryError::Unusable {
+                reference: Box::new(reference.clone()),
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// Refuses an image of the store that is not signed as it must be: the rules may be younger.
+    fn check(&self, reference: &Reference, record: &ImageRecord) -> Result<(), ResolveError> {
+        let watch = Watch {
+            is_stopped: &|| self.cancel.is_cancelled(),
+            moved: &|_| {},
+        };
+        let client = (self.policy != PullPolicy::Never).then_some(self.client);
+        let pulled = record.pulled.as_ref();
+        let digest = pulled.and_then(|from| from.digest());
+        let checked = self
+            .trust
+            .check(self.store, client, reference, digest, watch);
+        checked.map_err(|reason| ResolveError::Untrusted {
+            reference: reference.to_string(),
+            reason: whole(&reason),
+        })
     }
 
     fn in_store(
@@ -277,6 +325,7 @@ impl ImageSource for Externals<'_> {
             source,
         };
         if let Some(record) = self.in_store(&reference, platform).map_err(failed)? {
+            self.check(&reference, &record)?;
             return Ok(Arc::new(base_image(name, record)));
         }
         if self.policy == PullPolicy::Never {

@@ -34,5 +34,6 @@ pub mod shelf;
 pub mod source;
 pub mod squash;
 mod stock;
+pub mod trust;
 
 pub use record::ImageRecord;

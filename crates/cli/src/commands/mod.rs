@@ -31,6 +31,7 @@ mod run;
 mod schema;
 mod serve;
 mod show;
+pub mod signatures;
 mod tag;
 mod tags;
 mod test_list;

@@ -1,6 +1,7 @@
 //! `cairn publish`: all images of a stack into its registries, their tags moved together.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use cairn_build::image::push::Parcel;
 use cairn_build::resolve::whole;
@@ -11,7 +12,7 @@ use cairn_stack::git;
 use cairn_stack::made_of::MadeOf;
 use cairn_stack::publish::{
     Action, Evidence, Item, LogEntry, Made, Means, Naming, Other, Place, PublishError, Sending,
-    Stem, Switch, Tested, keep_made_of, send,
+    Stem, Switch, Tested, keep_made_of, send, sign,
 };
 use clap::Args;
 
@@ -20,6 +21,7 @@ use super::generations::{
     tell_plan, tell_rivals,
 };
 use super::options::{BuildOptions, EventOption, JsonOption, ProgressOption, StackOption};
+use super::signatures::signing_key;
 use super::tags::clashes;
 use super::up::{Done, RecordsOption, Tests};
 use crate::error::{CommandError, Kind};
@@ -56,6 +58,10 @@ pub struct PublishArgs {
     /// Go on without registries that fail
     #[arg(long)]
     best_effort: bool,
+    /// Sign every image with this private key before the tags move: PEM, on P-256 or Ed25519,
+    /// without a password
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
     /// Build and test, and say which tags would move
     #[arg(long)]
     dry_run: bool,
@@ -76,6 +82,7 @@ pub struct PublishArgs {
 
 pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError> {
     check_tags(&args.tag)?;
+    let key = args.sign_key.as_deref().map(signing_key).transpose()?;
     let instead = Instead {
         registries: args.registry.named()?,
         tags: args.tag.clone(),
@@ -154,6 +161,14 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
             .warning(&format!("`cairn why --against` will know nothing: {text}"));
     }
     made.fetch_carried(means, &carried)?;
+    if let Some(key) = &key {
+        let new = sign(means, &made.places, key)?;
+        let name = key.public().name();
+        session.printer.note(&format!(
+            "{} by the key {name}",
+            count(new, "new signature")
+        ));
+    }
     let switch = Switch::plan(means, name, made.places, made.entries, made.evidence)?;
     let switched = switch.run(means)?;
     session.printer.note(&format!(

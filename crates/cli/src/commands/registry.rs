@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::load::reference;
 use super::options::JsonOption;
 use super::retention::{self, RegistryGcArgs};
+use super::signatures::{self, SignArgs, VerifyArgs};
 use crate::error::{CommandError, Kind};
 use crate::means::fetch_options;
 use crate::quantity;
@@ -19,7 +20,7 @@ use crate::table::{Align, Cell, Table};
 
 /// List what registries have, and remove it
 ///
-/// Asks the registry itself; the store is needed by `gc` only.
+/// Asks the registry itself; the store is needed by `gc`, `sign` and `verify` only.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,6 +41,10 @@ enum RegistryCommand {
     Referrers(ReferrersArgs),
     /// Remove what was published and is needed by nothing, by the `[retention]` of the spec
     Gc(RegistryGcArgs),
+    /// Sign an image with a private key
+    Sign(SignArgs),
+    /// Say whether one of some public keys has signed an image
+    Verify(VerifyArgs),
     /// Remove a tag, or what a digest names with all its tags
     Rm(RmArgs),
 }
@@ -82,6 +87,8 @@ pub fn run(args: &RegistryArgs, session: &Session) -> Result<(), CommandError> {
     };
     match &args.command {
         RegistryCommand::Gc(args) => retention::run(args, session),
+        RegistryCommand::Sign(args) => signatures::sign(args, &client, session, watch),
+        RegistryCommand::Verify(args) => signatures::verify(args, &client, session, watch),
         RegistryCommand::Tags(args) => tags(args, &client, session, watch),
         RegistryCommand::Referrers(args) => referrers(args, &client, session, watch),
         RegistryCommand::Rm(args) => remove(args, &client, session, watch),

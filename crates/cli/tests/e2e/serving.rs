@@ -25,7 +25,7 @@ pub(crate) struct Serving {
 pub(crate) struct Answer {
     status: u16,
     headers: BTreeMap<String, String>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Serving {
@@ -93,7 +93,7 @@ impl Serving {
         self.ask("PUT", path, &[&kind], bytes)
     }
 
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let id = self.process.id().to_string();
         let told = std::process::Command::new("kill").arg(&id).status();
         assert!(told.unwrap().success());

@@ -71,6 +71,7 @@ impl Resolver<'_> {
             tags: self.stack_tags(file),
             promote,
             retention: self.retention(file),
+            verify: self.verify(file),
             changes: self.changes(file),
             images,
         }

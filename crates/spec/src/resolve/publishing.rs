@@ -10,7 +10,7 @@ use super::merge::Merged;
 use crate::promote::{Pattern, PromotionRule};
 use crate::retention::Retention;
 use crate::settings::EventKind;
-use crate::stack::{Image, ImageName, PlatformRule, Repository};
+use crate::stack::{Image, ImageName, PlatformRule, Repository, VerifyRule};
 use crate::suggest::{nearest, quoted};
 use crate::suite::SuiteKind;
 use crate::tags::{FACTS, PREFIX_FACTS, TagRules, Template};
@@ -319,6 +319,30 @@ impl Resolver<'_> {
             branches: section.branches.as_ref().is_none_or(|it| it.value),
             delay_days: self.at_least(0, section.delay_days.as_ref(), usual.delay_days),
         })
+    }
+
+    /// Who must have signed what.
+    pub(super) fn verify(&mut self, file: &SpecFile) -> Vec<VerifyRule> {
+        let mut sections: Vec<_> = file.verify.iter().flatten().collect();
+        sections.sort_by_key(|(_, section)| section.span.start);
+        let mut rules = Vec::new();
+        for (images, section) in sections {
+            let keys: Vec<_> = section.keys.iter().flat_map(|it| it.0.clone()).collect();
+            if keys.is_empty() {
+                self.error(section.span, "nobody could have signed by this rule")
+                    .hint("`keys` names files with public keys, as in `keys = \"lab.pub\"`");
+            }
+            let host = images.split('/').next().unwrap_or_default();
+            if !host.contains(['.', ':', '*']) && host != "localhost" {
+                self.error(section.span, format!("`{images}` names no registry"))
+                    .hint("with its host, as in `ghcr.io/lab` or `docker.io/library`");
+            }
+            rules.push(VerifyRule {
+                images: Spanned::new(images.trim_end_matches('/').to_owned(), section.span),
+                keys,
+            });
+        }
+        rules
     }
 
     fn at_least(&mut self, least: u32, written: Option<&Spanned<i64>>, usual: u32) -> u32 {

@@ -85,6 +85,9 @@ pub struct SpecFile {
     pub promote: Option<BTreeMap<String, Spanned<PromoteSection>>>,
     /// What `cairn registry gc` leaves in registries.
     pub retention: Option<RetentionSection>,
+    /// Images from outside that must be signed, by registry and namespace as in `ghcr.io/lab`, or a
+    /// glob over them.
+    pub verify: Option<BTreeMap<String, Spanned<VerifySection>>>,
     /// How changed files decide what a run is about.
     pub changes: Option<ChangesSection>,
     /// Commands that images may name in `info`, besides those that are built in.
@@ -198,6 +201,15 @@ pub struct PromoteSection {
     pub tests: Option<Spanned<bool>>,
     /// Workflow tests, by name, that the images that have them must have passed as well.
     pub workflow: Option<StringOrList>,
+}
+
+/// Who must have signed images.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct VerifySection {
+    /// Files with public keys in PEM, one of which must have signed an image.
+    #[schemars(required)]
+    pub keys: Option<StringOrList>,
 }
 
 /// What `cairn registry gc` leaves in registries: a tag for which any of these speaks, and what the

@@ -11,7 +11,7 @@ use super::{
     AxisSection, BuildSection, ChangesSection, DebianSection, Defaults, EnvSection, ImageSection,
     LockSection, MatrixSection, NamesSection, OnSection, PlatformEntry, PromoteSection,
     RetentionSection, SpecFile, StackOverlay, StackSection, Surroundings, TagsSection,
-    VariableSection, VariantSection, include, overlay, shape, variables,
+    VariableSection, VariantSection, VerifySection, include, overlay, shape, variables,
 };
 use crate::sources::Sources;
 
@@ -65,6 +65,12 @@ impl Reader<'_> {
                 })
             }),
             retention: self.section(&fields, "retention", "", Self::retention),
+            verify: fields.get("verify").and_then(|entry| {
+                self.named(entry, "", |reader, entry, at| {
+                    let table = reader.table(entry)?;
+                    Some(reader.verify(table, at))
+                })
+            }),
             changes: self.section(&fields, "changes", "", Self::changes),
             variables: fields
                 .get("variables")
@@ -190,6 +196,13 @@ impl Reader<'_> {
             from: self.string_or_list(&fields, "from"),
             tests: self.boolean(&fields, "tests"),
             workflow: self.string_or_list(&fields, "workflow"),
+        }
+    }
+
+    fn verify(&mut self, table: &Table, at: &str) -> VerifySection {
+        let fields = self.fields(table, &shape::VERIFY, at);
+        VerifySection {
+            keys: self.paths(&fields, "keys"),
         }
     }
 

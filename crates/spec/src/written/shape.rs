@@ -29,6 +29,7 @@ pub(crate) const FILE: Shape = Shape {
         "tags",
         "promote",
         "retention",
+        "verify",
         "changes",
         "info",
         "image",
@@ -157,6 +158,12 @@ pub(crate) const RETENTION: Shape = Shape {
     keys: &["keep", "generations", "days", "branches", "delay-days"],
 };
 
+pub(crate) const VERIFY: Shape = Shape {
+    name: "`[verify.*]`",
+    definition: Some("VerifySection"),
+    keys: &["keys"],
+};
+
 pub(crate) const CHANGES: Shape = Shape {
     name: "`[changes]`",
     definition: Some("ChangesSection"),
@@ -247,5 +254,5 @@ pub(crate) const SERVICE: Shape = Shape {
 /// Every kind of table.
 pub(crate) const ALL: &[Shape] = &[
     FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, ON, PLATFORM, TAGS, PROMOTE, RETENTION,
-    CHANGES, INFO, VARIABLE, ENV, DEBIAN, TESTS, SUITE, SERVICE,
+    VERIFY, CHANGES, INFO, VARIABLE, ENV, DEBIAN, TESTS, SUITE, SERVICE,
 ];

@@ -4,6 +4,7 @@
 //! rules, event             --naming---> which image goes where, and under which tags
 //! some of the images       --carry----> the others as they are, to be a generation with them
 //! images, registries, tags --send-----> blobs, and manifests by digest, on every registry
+//! images, key              --sign-----> signatures beside them, where that is asked for
 //!                          --switch---> all tags of all images, journaled, undone if one fails
 //!                          --ledger---> what each tag means since when, beside the images
 //! ledger, tag              --promote--> another tag for the same generation: no layer moves
@@ -26,6 +27,7 @@ mod naming;
 mod promote;
 pub mod retention;
 mod send;
+mod sign;
 mod switch;
 mod testify;
 
@@ -39,6 +41,7 @@ pub use made::keep_made_of;
 pub use naming::{Naming, Stem, Target, registries};
 pub use promote::{Promotion, plan_promotion, plan_rollback};
 pub use send::{Item, Place, Sending, send};
+pub use sign::sign;
 pub use switch::{Move, Resumed, Switch, Switched, Tagged};
 pub use testify::{Passed, Testified, testify};
 
