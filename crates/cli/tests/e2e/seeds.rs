@@ -212,6 +212,12 @@ fn the_epidemic_suite_dispatches_in_both_variants() {
         .cairn(&["import", "."])
         .success()
         .err_has("--build-arg GITHUB_PAT");
+    workshop.write(
+        "unlocked/Dockerfile",
+        "FROM python:3.11-slim\nRUN if [ -f uv.lock ]; then uv sync --frozen; else uv sync; fi\n",
+    );
+    let lint = workshop.cairn(&["lint", "unlocked/Dockerfile"]);
+    lint.out_has("`uv sync` without `--locked` or `--frozen`");
     assert_eq!(
         tags(&workshop, "refs/heads/main")[0],
         "us-central1-docker.pkg.dev/project-id/suite/epymodelingsuite:latest"

@@ -39,6 +39,7 @@ pub static RULES: &[&Rule] = &[
     &pipes::PIPE_HIDES_FAILURE,
     &environment::OUTSIDE_ENVIRONMENT,
     &pins::UNPINNED_PACKAGES,
+    &pins::UNLOCKED_INSTALL,
     &credentials::SECRET_IN_IMAGE,
     &apt::APT_UPDATE_ALONE,
     &apt::APT_LISTS_LEFT,

@@ -240,7 +240,7 @@ fn dnf(facts: &Facts<'_>, found: &mut Findings) {
 }
 
 /// Whether a variable is set for a `RUN` to something that means yes.
-fn is_off(run: &RunStep<'_, '_>, name: &str) -> bool {
+pub(super) fn is_off(run: &RunStep<'_, '_>, name: &str) -> bool {
     let variables = run.stage.variables_at(run.step).iter().rev();
     let by_stage = variables
         .clone()
@@ -258,7 +258,7 @@ fn is_off(run: &RunStep<'_, '_>, name: &str) -> bool {
         })
 }
 
-fn is_set(variables: &[(&str, &str)], name: &str) -> bool {
+pub(super) fn is_set(variables: &[(&str, &str)], name: &str) -> bool {
     variables
         .iter()
         .any(|(known, value)| *known == name && !value.is_empty())

@@ -1,5 +1,6 @@
 //! Versions of packages.
 
+use super::caches::{is_off, is_set};
 use crate::lint::facts::{Facts, Found};
 use crate::lint::finding::{Findings, Level};
 use crate::lint::installs;
@@ -20,6 +21,44 @@ pub(in crate::lint) static UNPINNED_PACKAGES: Rule = Rule {
     good: "FROM python:3.13-slim\nRUN pip install --no-cache-dir numpy==2.3.1\n",
     check,
 };
+
+/// Environments from a lock that is kept to (EPI-05, MAN-03).
+pub(in crate::lint) static UNLOCKED_INSTALL: Rule = Rule {
+    name: "UnlockedInstall",
+    aliases: &[],
+    group: Group::Science,
+    level: Level::Warning,
+    is_experimental: false,
+    summary: "An environment should be installed from its lock, or not at all",
+    why: "`uv sync` and `pixi install` solve again where the lock is missing or does not fit, and \
+          the image has other packages than anybody tested. With `--locked` the build fails then; \
+          `--frozen` takes the lock as it is.",
+    bad: "FROM python:3.13-slim\nRUN uv sync --no-cache\n",
+    good: "FROM python:3.13-slim\nRUN uv sync --no-cache --locked\n",
+    check: unlocked,
+};
+
+fn unlocked(facts: &Facts<'_>, found: &mut Findings) {
+    for run in facts.runs() {
+        for command in run.work.commands() {
+            let invocation = &command.invocation;
+            let (verb, variables) = match invocation.program {
+                "uv" => ("sync", ["UV_LOCKED", "UV_FROZEN"]),
+                "pixi" => ("install", ["PIXI_LOCKED", "PIXI_FROZEN"]),
+                _ => continue,
+            };
+            let is_locked = invocation.has_option(&["--locked", "--frozen"])
+                || variables
+                    .iter()
+                    .any(|name| is_off(&run, name) || is_set(&invocation.variables, name));
+            if invocation.subcommand() == Some(verb) && !is_locked {
+                let program = invocation.program;
+                let detail = format!("`{program} {verb}` without `--locked` or `--frozen`");
+                found.at(command.span, detail);
+            }
+        }
+    }
+}
 
 fn check(facts: &Facts<'_>, found: &mut Findings) {
     for run in facts.runs() {
