@@ -78,6 +78,27 @@ struct RmArgs {
 }
 
 pub fn run(args: &RegistryArgs, session: &Session) -> Result<(), CommandError> {
+    match &args.command {
+        RegistryCommand::Tags(args) => {
+            ask(session, |client, watch| tags(args, client, session, watch))
+        }
+        RegistryCommand::Referrers(args) => ask(session, |client, watch| {
+            referrers(args, client, session, watch)
+        }),
+        RegistryCommand::Gc(args) => retention::run(args, session),
+        RegistryCommand::Sign(args) => signatures::sign(args, session),
+        RegistryCommand::Verify(args) => signatures::verify(args, session),
+        RegistryCommand::Rm(args) => ask(session, |client, watch| {
+            remove(args, client, session, watch)
+        }),
+    }
+}
+
+/// Asks registries, until Ctrl-C. A store is opened before.
+pub fn ask(
+    session: &Session,
+    work: impl FnOnce(&RegistryClient, Watch<'_>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let client = registries::client(&session.settings.environment, fetch_options(session))?;
     let cancel = Cancel::new();
     interrupt::cancel_on_signals(&cancel)?;
@@ -85,14 +106,7 @@ pub fn run(args: &RegistryArgs, session: &Session) -> Result<(), CommandError> {
         is_stopped: &|| cancel.is_cancelled(),
         moved: &|_| {},
     };
-    match &args.command {
-        RegistryCommand::Gc(args) => retention::run(args, session),
-        RegistryCommand::Sign(args) => signatures::sign(args, &client, session, watch),
-        RegistryCommand::Verify(args) => signatures::verify(args, &client, session, watch),
-        RegistryCommand::Tags(args) => tags(args, &client, session, watch),
-        RegistryCommand::Referrers(args) => referrers(args, &client, session, watch),
-        RegistryCommand::Rm(args) => remove(args, &client, session, watch),
-    }
+    work(&client, watch)
 }
 
 fn tags(

@@ -8,9 +8,11 @@ use cairn_oci::Reference;
 use cairn_registry::signature::{Evidence, PublicKey, SigningKey};
 use cairn_registry::{RegistryClient, Watch};
 use cairn_spec::Stack;
+use cairn_store::Store;
 use clap::Args;
 
 use super::load::reference;
+use super::registry::ask;
 use crate::error::{CommandError, Kind};
 use crate::progress::count;
 use crate::session::Session;
@@ -51,19 +53,27 @@ pub struct VerifyArgs {
 }
 
 /// Signs what a name means now.
-pub fn sign(
+pub fn sign(args: &SignArgs, session: &Session) -> Result<(), CommandError> {
+    let key = signing_key(&args.key)?;
+    let store = session.open_store()?;
+    ask(session, |client, watch| {
+        sign_by(args, &key, &store, client, session, watch)
+    })
+}
+
+fn sign_by(
     args: &SignArgs,
+    key: &SigningKey,
+    store: &Store,
     client: &RegistryClient,
     session: &Session,
     watch: Watch<'_>,
 ) -> Result<(), CommandError> {
-    let key = signing_key(&args.key)?;
     let image = reference(&args.image)?;
     let Some(subject) = client.look_up(&image, watch)? else {
         return Err(no_image(&image));
     };
-    let store = session.open_store()?;
-    let is_new = client.sign(&store, &image, &subject, &key, watch)?;
+    let is_new = client.sign(store, &image, &subject, key, watch)?;
     let name = key.public().name();
     session.printer.note(&match is_new {
         true => format!("signed by the key {name}"),
@@ -74,16 +84,24 @@ pub fn sign(
 }
 
 /// Says whether one of the keys has signed what a name means now.
-pub fn verify(
+pub fn verify(args: &VerifyArgs, session: &Session) -> Result<(), CommandError> {
+    let keys = args.key.iter().map(|path| public_key(path));
+    let keys: Vec<PublicKey> = keys.collect::<Result<_, _>>()?;
+    let store = session.open_store()?;
+    ask(session, |client, watch| {
+        verify_by(args, &keys, &store, client, session, watch)
+    })
+}
+
+fn verify_by(
     args: &VerifyArgs,
+    keys: &[PublicKey],
+    store: &Store,
     client: &RegistryClient,
     session: &Session,
     watch: Watch<'_>,
 ) -> Result<(), CommandError> {
-    let keys = args.key.iter().map(|path| public_key(path));
-    let keys: Vec<PublicKey> = keys.collect::<Result<_, _>>()?;
     let image = reference(&args.image)?;
-    let store = session.open_store()?;
     let (digest, evidence) = match (args.offline, image.digest()) {
         (true, None) => {
             let text = format!(
@@ -94,16 +112,16 @@ pub fn verify(
                 CommandError::usage(text).hint("name the image by its digest: NAME@sha256:...")
             );
         }
-        (true, Some(digest)) => (digest.clone(), Evidence::kept(&store, digest)?),
+        (true, Some(digest)) => (digest.clone(), Evidence::kept(store, digest)?),
         (false, _) => {
             let Some(found) = client.look_up(&image, watch)? else {
                 return Err(no_image(&image));
             };
-            let evidence = client.signatures(&store, &image, &found.digest, watch)?;
+            let evidence = client.signatures(store, &image, &found.digest, watch)?;
             (found.digest, evidence)
         }
     };
-    let Some(signer) = evidence.signer(&digest, &keys) else {
+    let Some(signer) = evidence.signer(&digest, keys) else {
         let names: Vec<String> = keys.iter().map(PublicKey::name).collect();
         let text = format!(
             "{}@{digest} is not signed by the key {}: {}",
@@ -118,7 +136,7 @@ pub fn verify(
         return Err(CommandError::new(Kind::Work, text));
     };
     if !args.offline {
-        evidence.keep(&store, &digest)?;
+        evidence.keep(store, &digest)?;
     }
     session
         .printer

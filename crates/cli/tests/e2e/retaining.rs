@@ -5,6 +5,7 @@ use std::process::Command;
 use cairn_testkit::{DockerRegistry, Guard, needs};
 
 use crate::publishing::git;
+use crate::registries::skopeo;
 use crate::serving::Serving;
 use crate::workshop::Workshop;
 
@@ -67,8 +68,8 @@ fn collects_at(workshop: &Workshop, host: &str, is_announced: bool) {
     // Somebody else's name for what is not needed otherwise.
     publish("6", &["--tag", "lost"]);
     let copied = format!("docker://{host}/g/one");
-    if needs("skopeo", Command::new("skopeo").arg("-v").output().is_ok()) {
-        let ran = Command::new("skopeo")
+    if needs("skopeo", skopeo().arg("-v").output().is_ok()) {
+        let ran = skopeo()
             .args([
                 "copy",
                 "-q",
