@@ -26,6 +26,17 @@ pub struct Identity {
     pub home: String,
 }
 
+/// Who files belong to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// User number.
+    pub uid: u32,
+    /// Group number.
+    pub gid: u32,
+    /// Names that the image does not know, in whose place others stand.
+    pub unknown: Vec<AccountError>,
+}
+
 /// A name that the image does not know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
@@ -80,25 +91,35 @@ impl Accounts {
         })
     }
 
-    /// Resolves a `--chown` value: as [`Accounts::identity`], but a user without a group gives
-    /// the group of the same number, or the user's own group if the user is known by name.
-    pub fn owner(&self, wanted: &str) -> Result<(u32, u32), AccountError> {
-        let (user, group) = wanted.split_once(':').unwrap_or((wanted, ""));
-        let (uid, own_gid) = match user.parse::<u32>() {
-            Ok(uid) => (uid, uid),
-            Err(_) if user.is_empty() => (0, 0),
-            Err(_) => {
-                let known = self.users().find(|known| known.name == user);
-                let known = known.ok_or_else(|| AccountError::UnknownUser(user.to_owned()))?;
-                (known.uid, known.gid)
-            }
+    /// Resolves who files belong to: a `--chown` value, or the user whose `WORKDIR` is made.
+    ///
+    /// The rules are BuildKit's, and others than for processes: a number is also the group's, an
+    /// empty name is root, and so is one that the image does not know.
+    pub fn owner(&self, wanted: &str) -> Owner {
+        let (user, group) = match wanted.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (wanted, None),
         };
-        let gid = if group.is_empty() {
-            own_gid
-        } else {
-            self.gid(group)?
-        };
-        Ok((uid, gid))
+        let mut owner = Owner::default();
+        match user.parse::<u32>() {
+            Ok(uid) => (owner.uid, owner.gid) = (uid, uid),
+            Err(_) if user.is_empty() => {}
+            Err(_) => match self.users().find(|known| known.name == user) {
+                Some(known) => (owner.uid, owner.gid) = (known.uid, known.gid),
+                None => owner
+                    .unknown
+                    .push(AccountError::UnknownUser(user.to_owned())),
+            },
+        }
+        match group {
+            None => {}
+            Some("") => owner.gid = 0,
+            Some(group) => match group.parse().or_else(|_| self.gid(group)) {
+                Ok(gid) => owner.gid = gid,
+                Err(error) => owner.unknown.push(error),
+            },
+        }
+        owner
     }
 
     fn users(&self) -> impl Iterator<Item = User<'_>> {
@@ -208,10 +229,25 @@ mod tests {
     }
 
     #[test]
-    fn chown_of_a_bare_number_sets_both() {
-        assert_eq!(accounts().owner("7"), Ok((7, 7)));
-        assert_eq!(accounts().owner("ann"), Ok((1000, 1001)));
-        assert_eq!(accounts().owner("ann:staff"), Ok((1000, 50)));
-        assert_eq!(accounts().owner("8:9"), Ok((8, 9)));
+    fn files_belong_to_whom_buildkit_gives_them() {
+        let owner = |wanted: &str| {
+            let owner = accounts().owner(wanted);
+            (owner.uid, owner.gid, owner.unknown.len())
+        };
+        for (wanted, expected) in [
+            ("7", (7, 7, 0)),
+            ("1000", (1000, 1000, 0)),
+            ("ann", (1000, 1001, 0)),
+            ("ann:staff", (1000, 50, 0)),
+            ("8:9", (8, 9, 0)),
+            ("ann:", (1000, 0, 0)),
+            (":", (0, 0, 0)),
+            (":staff", (0, 50, 0)),
+            ("eve", (0, 0, 1)),
+            ("eve:staff", (0, 50, 1)),
+            ("ann:eve", (1000, 1001, 1)),
+        ] {
+            assert_eq!(owner(wanted), expected, "{wanted}");
+        }
     }
 }

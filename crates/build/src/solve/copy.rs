@@ -5,11 +5,26 @@ use cairn_store::{LayeredView, SnapshotId};
 
 use super::exec::{accounts, adopt_root, commit_changes};
 use super::{Step, now};
+use crate::account::Owner;
 use crate::context::SourceTree;
 use crate::copy::{CopyOptions, CopySet, CopyTarget, GivenContent, GivenFile, apply};
+use crate::event::{Event, Stream};
 use crate::failure::StepError;
 use crate::graph::CopyOp;
 use crate::take::with_tree;
+
+/// The numbers of an owner. What the image does not know is told, and no failure: BuildKit gives
+/// the files to root.
+pub(super) fn settled(step: &Step<'_>, owner: Owner) -> (u32, u32) {
+    for unknown in owner.unknown {
+        step.engine.events.emit(Event::Output {
+            vertex: step.id,
+            stream: Stream::Stderr,
+            line: format!("warning: {unknown}; the files are not given to it, as with BuildKit"),
+        });
+    }
+    (owner.uid, owner.gid)
+}
 
 /// Copies; gives the snapshot of what was copied, or none if that was nothing.
 pub(super) fn run(step: &Step<'_>, copy: &CopyOp) -> Result<Option<SnapshotId>, StepError> {
@@ -24,7 +39,7 @@ pub(super) fn run(step: &Step<'_>, copy: &CopyOp) -> Result<Option<SnapshotId>, 
     let owner = match &copy.chown {
         Some(owner) => {
             let names = LayeredView::new(store, &step.base.snapshots())?;
-            Some(accounts(&names)?.owner(owner)?)
+            Some(settled(step, accounts(&names)?.owner(owner)))
         }
         None => None,
     };

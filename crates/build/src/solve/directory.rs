@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cairn_store::{EntryKind, LayeredView, SnapshotId};
 
+use super::copy::settled;
 use super::exec::{accounts, adopt_root, commit_changes};
 use super::{Step, now};
 use crate::copy::{CopyTarget, NewDirectory, make_directory};
@@ -21,7 +22,7 @@ pub(super) fn run(step: &Step<'_>, dir: &MakeDirOp) -> Result<Option<SnapshotId>
     {
         return Ok(None);
     }
-    let identity = accounts(&view)?.identity(&dir.user)?;
+    let owner = settled(step, accounts(&view)?.owner(&dir.user));
     let active = store.begin_snapshot()?;
     adopt_root(&view, &active)?;
     let target = CopyTarget {
@@ -29,7 +30,6 @@ pub(super) fn run(step: &Step<'_>, dir: &MakeDirOp) -> Result<Option<SnapshotId>
         layers: &layers,
         active: &active,
     };
-    let owner = (identity.uid, identity.gid);
     let new = NewDirectory {
         mode: 0o755,
         owner,
