@@ -11,7 +11,7 @@ use cairn_oci::{History, rfc3339};
 use crate::event::VertexId;
 use crate::filesystem::Filesystem;
 use crate::graph::{Fs, Graph};
-use crate::image::record::ImageRecord;
+use crate::image::record::{ImageRecord, Inherited};
 use crate::lower::{HistoryStep, LoweredImage};
 
 /// The remark that BuildKit leaves in histories; tools look for it.
@@ -28,6 +28,18 @@ pub fn assemble(
         Fs::Of(vertex) => results.get(&vertex)?.as_ref().clone(),
     };
     let created = rfc3339(image.epoch);
+    let inherited = image.history.iter().map_while(|step| match step {
+        HistoryStep::Inherited(history) => Some(history),
+        HistoryStep::Own { .. } => None,
+    });
+    let inherited = Inherited {
+        layers: inherited
+            .clone()
+            .filter(|entry| !entry.empty_layer)
+            .count()
+            .min(filesystem.layers.len()),
+        history: inherited.count(),
+    };
     let history = image
         .history
         .iter()
@@ -53,6 +65,8 @@ pub fn assemble(
         packed: None,
         pulled: None,
         results: Vec::new(),
+        inherited,
+        marked: None,
     })
 }
 

@@ -70,6 +70,8 @@ pub struct Settings {
     pub ulimits: Vec<Ulimit>,
     /// Most bytes of memory that a step may use.
     pub memory_max: Option<u64>,
+    /// The cgroup below which steps run.
+    pub cgroup_parent: Option<String>,
     /// Whether `RUN --security=insecure` is allowed.
     pub allow_insecure: bool,
     /// Size of `/dev/shm` in steps.

@@ -33,5 +33,6 @@ pub mod plan;
 pub mod request;
 pub mod resolve;
 pub mod run;
+pub mod secrets;
 pub mod solve;
 mod take;

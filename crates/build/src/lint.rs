@@ -79,7 +79,8 @@ fn check_one(
         }
         for finding in &checked.findings {
             let line = file.source.position(finding.span.start).line;
-            error = error.hint(format!("line {line}: {}", finding.detail));
+            let (rule, detail) = (finding.rule.name, &finding.detail);
+            error = error.hint(format!("{rule}: {detail} (line {line})"));
         }
         return Err(Box::new(error));
     }
@@ -101,7 +102,7 @@ fn bases(
         target,
         &recipe.args,
         &request.platform,
-        &|name| recipe.replaces(name),
+        &|name| recipe.given(name),
     );
     let used = names.unwrap_or_default().into_iter();
     used.filter(|used| used.is_base)
@@ -110,7 +111,7 @@ fn bases(
                 Some(Named::Opened(image)) => known(image),
                 Some(Named::Image(other)) => known(&*images.open(other, &request.platform).ok()?),
                 // A sibling's settings are made by the same run, out of a file that is checked.
-                Some(Named::Sibling(_) | Named::Files(_)) => return None,
+                Some(Named::Sibling(_) | Named::Files(_) | Named::Stage(_)) => return None,
                 None => known(&*images.open(&used.name, &request.platform).ok()?),
             };
             Some((used.name, known))

@@ -7,6 +7,7 @@ use cairn_dockerfile::ast::Dockerfile;
 use cairn_oci::{Platform, Reference};
 
 use crate::graph::{BuildArgs, ContextId};
+use crate::lower::names::Given;
 use crate::resolve::{BaseImage, DebianBase};
 
 /// One image to build.
@@ -95,6 +96,15 @@ impl DockerfileRecipe {
             .map(|(_, named)| named)
     }
 
+    /// What somebody gave a name for, as far as it matters to which other names are used.
+    pub fn given(&self, name: &str) -> Given {
+        match self.named(name) {
+            Some(Named::Stage(stage)) => Given::Stage(stage.clone()),
+            Some(_) if self.replaces(name) => Given::Outside,
+            _ => Given::Nothing,
+        }
+    }
+
     /// Whether a named context stands for the stage of this name. A sibling image does not: it
     /// was not given for this Dockerfile, and `FROM base AS base` is common.
     pub fn replaces(&self, stage: &str) -> bool {
@@ -114,4 +124,6 @@ pub enum Named {
     Image(String),
     /// An image that was read already (an OCI layout).
     Opened(Arc<BaseImage>),
+    /// A stage of the same Dockerfile (`target:STAGE`).
+    Stage(String),
 }

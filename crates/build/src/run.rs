@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cairn_diagnostic::Diagnostic;
+use cairn_dockerfile::lint::masked;
 use cairn_store::{CacheKey, CacheRecord, Store, StoreError};
 
 use crate::assemble::assemble;
@@ -22,6 +23,7 @@ use crate::lower::{HistoryStep, Lowered, LoweredImage, lower};
 use crate::plan::{Decision, GraphPlan, plan, position};
 use crate::request::ImageRequest;
 use crate::resolve::ImageSource;
+use crate::secrets::Secrets;
 use crate::solve::{Solved, SolvedStep, solve};
 use crate::take::Taker;
 
@@ -95,7 +97,7 @@ impl Prepared<'_> {
     /// Runs what must run. Failures are part of the result.
     pub fn solve(&self, engine: &Engine<'_>) -> Solved {
         engine.events.emit(Event::Planned {
-            vertices: infos(&self.lowered.graph),
+            vertices: infos(&self.lowered.graph, engine),
         });
         let plan = self.with_files(engine);
         solve(&self.lowered.graph, &plan, engine, &self.taker)
@@ -354,7 +356,8 @@ impl Prepared<'_> {
 }
 
 /// What readers of events need to know of the graph's steps.
-fn infos(graph: &Graph) -> Vec<VertexInfo> {
+fn infos(graph: &Graph, engine: &Engine<'_>) -> Vec<VertexInfo> {
+    let secrets = Secrets::new(engine.settings.secrets.values().map(Vec::as_slice));
     graph
         .iter()
         .filter(|(id, _)| graph.is_step(*id))
@@ -363,7 +366,7 @@ fn infos(graph: &Graph) -> Vec<VertexInfo> {
             image: vertex.origin.image.clone(),
             stage: vertex.origin.stage.clone(),
             step: vertex.origin.step,
-            title: vertex.origin.title.clone(),
+            title: secrets.mask(&masked(&vertex.origin.title)),
             place: vertex.origin.label.as_ref().map(|label| {
                 (
                     label.source.name.clone(),

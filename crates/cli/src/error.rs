@@ -234,6 +234,7 @@ impl From<ExportError> for CommandError {
             ExportError::Occupied(_) | ExportError::NoStream => {
                 Self::from_error(Kind::Usage, &error)
             }
+            ExportError::Collision { .. } => Self::from_error(Kind::Work, &error),
             ExportError::OnePlatform => Self::from_error(Kind::Usage, &error)
                 .hint("several go into an image layout: `type=oci`"),
             error => Self::from_error(Kind::Environment, &error),

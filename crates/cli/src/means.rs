@@ -74,6 +74,7 @@ impl Means {
             step_timeout: None,
             ulimits: Vec::new(),
             memory_max: None,
+            cgroup_parent: None,
             allow_insecure: options.allow.contains(&Entitlement::SecurityInsecure),
             shm_bytes: SHM_BYTES,
             run: run_name(),

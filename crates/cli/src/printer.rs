@@ -5,9 +5,12 @@
 //! standard output that went away ends the command cleanly; standard error may be closed.
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use cairn_build::event::{Event, EventSink};
-use cairn_diagnostic::{Diagnostic, Severity};
+use cairn_build::secrets::Secrets;
+use cairn_diagnostic::{Diagnostic, Severity, Source};
+use cairn_dockerfile::lint::masked;
 use serde::Serialize;
 
 use crate::error::{CommandError, Kind, OutputError};
@@ -23,6 +26,8 @@ pub struct Printer {
     color_stderr: bool,
     /// Standard error speaks JSON lines: messages become events, too.
     json_events: bool,
+    /// What no message says.
+    secrets: OnceLock<Secrets>,
 }
 
 /// Where nothing is drawn, of all events only remarks are told.
@@ -47,6 +52,20 @@ impl Printer {
             color_stdout: settings.color_stdout,
             color_stderr: settings.color_stderr,
             json_events: false,
+            secrets: OnceLock::new(),
+        }
+    }
+
+    /// From now on messages do not say these values.
+    pub fn hide<'a>(&self, secrets: impl Iterator<Item = &'a [u8]>) {
+        // A process runs one command, which knows all its secrets at once.
+        let _ = self.secrets.set(Secrets::new(secrets));
+    }
+
+    fn mask(&self, text: &str) -> String {
+        match self.secrets.get() {
+            Some(secrets) => secrets.mask(text),
+            None => text.to_owned(),
         }
     }
 
@@ -75,7 +94,7 @@ impl Printer {
 
     /// Prints a finding as data, with the lines it points at.
     pub fn finding_data(&self, finding: &Diagnostic) -> Result<(), OutputError> {
-        let mut text = cairn_diagnostic::render(finding);
+        let mut text = cairn_diagnostic::render(&self.shown(finding));
         if self.stdout_is_terminal {
             text = sanitize::text(&text).into_owned();
         }
@@ -122,11 +141,12 @@ impl Printer {
 
     /// Prints a finding about a file, with the lines it points at.
     pub fn finding(&self, finding: &Diagnostic) {
+        let finding = self.shown(finding);
         if self.json_events {
-            self.event(&Message::of(finding));
+            self.event(&Message::of(&finding));
             return;
         }
-        let plain = cairn_diagnostic::render(finding);
+        let plain = cairn_diagnostic::render(&finding);
         write_stderr(&tinted(&sanitize::text(&plain), self.color_stderr));
     }
 
@@ -145,17 +165,32 @@ impl Printer {
             let message = Message {
                 event: "message",
                 level: "error",
-                text: error.messages.join(": "),
+                text: self.mask(&error.messages.join(": ")),
                 place: None,
                 hints: error.hints.clone(),
             };
             self.event(&message);
             return;
         }
-        write_stderr(&tinted(
-            &sanitize::text(&error_text(error)),
-            self.color_stderr,
-        ));
+        let text = self.mask(&error_text(error));
+        write_stderr(&tinted(&sanitize::text(&text), self.color_stderr));
+    }
+
+    /// A finding without the secrets that stand in the text it points into, or in its words.
+    fn shown(&self, finding: &Diagnostic) -> Diagnostic {
+        let mut shown = finding.clone();
+        shown.message = self.mask(&finding.message);
+        for hint in &mut shown.hints {
+            *hint = self.mask(hint);
+        }
+        if let Some(label) = &mut shown.label {
+            let text = match self.secrets.get() {
+                Some(secrets) => masked(&secrets.star_out(&label.source.text)),
+                None => masked(&label.source.text),
+            };
+            label.source = Source::new(label.source.name.clone(), text);
+        }
+        shown
     }
 
     fn say(&self, word: &'static str, tone: Tone, text: &str) {

@@ -237,6 +237,8 @@ impl StackRun {
         let selected = policy.buildable(session, select(&loaded, images)?, !images.is_empty())?;
         if let Some(file) = &loaded.stack.build.secrets {
             means.settings.secrets = secrets_file::read(session, &stack.stack.join(&file.value))?;
+            let values = means.settings.secrets.values();
+            session.printer.hide(values.map(Vec::as_slice));
         }
         means.trust = trust(&stack.stack, &loaded.stack)?;
         let build = &loaded.stack.build;

@@ -9,8 +9,9 @@ use crate::progress::count;
 /// More findings than this are counted only.
 const LINES_MAX: usize = 10;
 
-/// Tells what was found.
-pub fn tell(printer: &Printer, warnings: &[Warnings]) {
+/// Tells what was found. Where one file was built, its name is not said with every line: then
+/// these are docker's words.
+pub fn tell(printer: &Printer, warnings: &[Warnings], is_lone: bool) {
     let lines: Vec<String> = warnings
         .iter()
         .flat_map(|file| {
@@ -20,7 +21,10 @@ pub fn tell(printer: &Printer, warnings: &[Warnings]) {
                 .map(|finding| {
                     let line = file.source.position(finding.span.start).line;
                     let (rule, detail) = (finding.rule.name, &finding.detail);
-                    format!("{rule}: {detail} ({}:{line})", file.source.name)
+                    match is_lone {
+                        true => format!("{rule}: {detail} (line {line})"),
+                        false => format!("{rule}: {detail} ({}:{line})", file.source.name),
+                    }
                 })
         })
         .collect();

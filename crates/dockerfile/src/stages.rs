@@ -31,7 +31,7 @@ pub fn parse(source: &Source) -> Result<Dockerfile, Vec<Diagnostic>> {
             Ok(Typed::Step(step)) => {
                 errors.extend(place(&mut file, step).err().map(|error| *error))
             }
-            Err(error) => errors.push(*error),
+            Err(error) => errors.push(in_words_of_buildkit(*error)),
         }
     }
     if errors.is_empty() && file.stages.is_empty() {
@@ -44,6 +44,27 @@ pub fn parse(source: &Source) -> Result<Dockerfile, Vec<Diagnostic>> {
         return Err(errors);
     }
     Ok(file)
+}
+
+/// Reads what stands before the first mistake, for those who have something to say of it.
+pub fn parse_leading(source: &Source) -> Option<Dockerfile> {
+    let errors = parse(source).err()?;
+    let first = errors.iter().filter_map(|error| error.label.as_ref());
+    let start = first.map(|label| label.span.start).min()?;
+    let line_start = source.text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let leading = Source::new(source.name.clone(), &source.text[..line_start]);
+    let mut file = parse(&leading).ok()?;
+    file.source = source.clone();
+    Some(file)
+}
+
+/// An instruction that means nothing, in BuildKit's words.
+fn in_words_of_buildkit(mut error: Diagnostic) -> Diagnostic {
+    if let Some(place) = error.position() {
+        let (line, message) = (place.line, &error.message);
+        error.message = format!("dockerfile parse error on line {line}: {message}");
+    }
+    error
 }
 
 /// Reads an `ONBUILD` trigger as an image's config holds it.

@@ -28,3 +28,5 @@ pub const DESCRIPTION: &str = "org.opencontainers.image.description";
 pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 /// The reference of the base image.
 pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// On a layer: what BuildKit has set the times in it back to.
+pub const REWRITTEN_TIMESTAMP: &str = "buildkit/rewritten-timestamp";

@@ -1,11 +1,12 @@
 //! A cgroup for one run, where this user may make one: limits on everything inside together.
 //!
-//! Without limits no cgroup is made; making one costs more than starting a process.
+//! Without limits no cgroup is made; making one costs more than starting a process. It lies beside
+//! our own, or below one that the caller names.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::SandboxError;
@@ -17,7 +18,10 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// The directories of one run, removed with the value.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
+    /// Those that it joins, one in each hierarchy.
     directories: Vec<PathBuf>,
+    /// What had to be made above them, innermost first.
+    parents: Vec<PathBuf>,
 }
 
 /// One thing to be limited: its controller, and the files of the new and the old hierarchy.
@@ -56,6 +60,9 @@ fn limits_of(limits: &Limits) -> Vec<Limit> {
 /// Makes the cgroup that the limits ask for; `None` when they ask for none.
 pub(crate) fn make(limits: &Limits) -> Result<Option<Cgroup>, SandboxError> {
     let wanted = limits_of(limits);
+    if let Some(parent) = &limits.cgroup_parent {
+        return make_below(parent, &wanted).map(Some);
+    }
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -93,6 +100,28 @@ impl Cgroup {
             })
     }
 
+    /// A cgroup of a hierarchy, made where it is missing.
+    fn ensure(&mut self, hierarchy: &Path, path: &Path) -> io::Result<PathBuf> {
+        let mut at = hierarchy.to_owned();
+        let parts = path.components().filter_map(|part| match part {
+            Component::Normal(part) => Some(part),
+            _ => None,
+        });
+        for part in parts {
+            at.push(part);
+            match fs::create_dir(&at) {
+                Ok(()) => self.parents.insert(0, at.clone()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(at)
+    }
+
+    fn into_directories(mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.directories)
+    }
+
     /// Whether something in it was killed for want of memory.
     pub(crate) fn has_run_out_of_memory(&self) -> bool {
         self.directories.iter().any(|directory| {
@@ -106,7 +135,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        for directory in &self.directories {
+        for directory in self.directories.iter().chain(&self.parents) {
             // Its processes are gone, but the kernel may take a moment to notice.
             for _ in 0..20 {
                 match fs::remove_dir(directory) {
@@ -127,6 +156,59 @@ pub(crate) fn count(text: &str, word: &str) -> u64 {
         .find(|(name, _)| *name == word)
         .and_then(|(_, number)| number.trim().parse().ok())
         .unwrap_or(0)
+}
+
+/// Makes a cgroup below one that the caller names, in every hierarchy there is. What was missing of
+/// the parent is removed with it.
+fn make_below(parent: &str, wanted: &[Limit]) -> Result<Cgroup, SandboxError> {
+    let path = Path::new(parent);
+    let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    if parent.is_empty() || !path.components().all(is_plain) {
+        let text = format!("the parent of a cgroup is no path: {parent:?}");
+        return Err(SandboxError::Invalid(text));
+    }
+    let below_all = || -> io::Result<Cgroup> {
+        let mut cgroup = Cgroup {
+            directories: Vec::new(),
+            parents: Vec::new(),
+        };
+        if is_unified() {
+            let parent = cgroup.ensure(Path::new(MOUNT), path)?;
+            let made = make_unified_in(&parent, wanted)?;
+            cgroup.directories = made.into_directories();
+            return Ok(cgroup);
+        }
+        for controller in controllers(&fs::read_to_string("/proc/self/cgroup")?) {
+            let hierarchy = Path::new(MOUNT).join(&controller);
+            if !hierarchy.is_dir() {
+                continue;
+            }
+            let parent = cgroup.ensure(&hierarchy, path)?;
+            let directory = parent.join(name());
+            fs::create_dir(&directory)?;
+            cgroup.directories.push(directory.clone());
+            for limit in wanted.iter().filter(|limit| limit.controller == controller) {
+                let (file, value) = &limit.legacy;
+                fs::write(directory.join(file), value)?;
+            }
+        }
+        Ok(cgroup)
+    };
+    below_all().map_err(|source| SandboxError::Host {
+        doing: format!("making a cgroup below {parent} (who may write there?)"),
+        source,
+    })
+}
+
+/// The controllers of the old hierarchies that a process can join without further ado. A new
+/// cgroup of `cpuset` takes no process before it has CPUs.
+fn controllers(own: &str) -> Vec<String> {
+    let lists = own.lines().filter_map(|line| line.split(':').nth(1));
+    lists
+        .flat_map(|list| list.split(','))
+        .filter(|one| !one.is_empty() && !one.starts_with("name=") && *one != "cpuset")
+        .map(str::to_owned)
+        .collect()
 }
 
 fn make_unified(wanted: &[Limit]) -> io::Result<Cgroup> {
@@ -156,6 +238,7 @@ fn make_unified_in(parent: &Path, wanted: &[Limit]) -> io::Result<Cgroup> {
     fs::create_dir(&directory)?;
     let cgroup = Cgroup {
         directories: vec![directory.clone()],
+        parents: Vec::new(),
     };
     for limit in wanted {
         let (file, value) = &limit.unified;
@@ -167,6 +250,7 @@ fn make_unified_in(parent: &Path, wanted: &[Limit]) -> io::Result<Cgroup> {
 fn make_legacy(wanted: &[Limit]) -> io::Result<Cgroup> {
     let mut cgroup = Cgroup {
         directories: Vec::new(),
+        parents: Vec::new(),
     };
     for limit in wanted {
         let own = own_path(Some(limit.controller))?;
@@ -221,6 +305,16 @@ mod tests {
         );
         assert_eq!(parse_own_path(text, Some("cpu")), Some("/user/x".into()));
         assert_eq!(parse_own_path(text, Some("memory")), None);
+    }
+
+    #[test]
+    fn a_parent_is_below_the_root_of_its_hierarchy() {
+        for wrong in ["", "../up", "/a/../../b", "./a"] {
+            let made = make_below(wrong, &[]);
+            assert!(matches!(made, Err(SandboxError::Invalid(_))), "{wrong:?}");
+        }
+        let own = "9:name=systemd:/\n8:pids:/\n4:cpu,cpuacct:/x\n3:cpuset:/\n0::/\n";
+        assert_eq!(controllers(own), ["pids", "cpu", "cpuacct"]);
     }
 
     #[test]

@@ -242,6 +242,9 @@ pub struct Limits {
     pub processes_max: Option<u64>,
     /// Open files of one process (RLIMIT_NOFILE).
     pub open_files_max: Option<u64>,
+    /// The cgroup below which the run gets one of its own, from the root of the hierarchy on;
+    /// limits of its own it gets by the others of these fields.
+    pub cgroup_parent: Option<String>,
     /// Limits of each process, set as they are. Raising one above the caller's own fails unless
     /// the caller is root.
     pub ulimits: Vec<Ulimit>,

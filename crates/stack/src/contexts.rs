@@ -188,16 +188,14 @@ impl Opener<'_> {
         if let Some(layout) = text.strip_prefix("oci-layout://") {
             return self.layout_image(name, layout).map(NamedContext::Image);
         }
+        if let Some(stage) = text.strip_prefix("target:") {
+            return Ok(NamedContext::Image(Named::Stage(stage.to_owned())));
+        }
         let wrong = |reason| SingleError::NamedContext {
             name: name.to_owned(),
             source_text: text.to_owned(),
             reason,
         };
-        if text.starts_with("target:") {
-            return Err(wrong(
-                "a `target:` is an image of a stack, and this is a lone Dockerfile",
-            ));
-        }
         if is_remote(text) {
             let fetched = self.remote(text, false)?;
             let context = Box::new(fetched.context);

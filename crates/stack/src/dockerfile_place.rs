@@ -3,6 +3,7 @@
 //! A link is followed as if its directory were the root, as in BuildKit, which sees no more than
 //! that directory: what lies outside cannot be read by a build of somebody else's files.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use cairn_build::context::{Context, read_inside};
 use cairn_diagnostic::Source;
 use cairn_dockerfile::ast::Dockerfile;
 
+use crate::load::dockerfile_text;
 use crate::single::{DockerfileSource, SingleError};
 
 /// The name that a Dockerfile has by itself.
@@ -65,17 +67,18 @@ pub(crate) fn dockerfile_at(path: &Path) -> Result<Arc<Dockerfile>, SingleError>
         path: path.to_owned(),
         source,
     };
-    let bytes = match (path.read_link(), path.parent(), path.file_name()) {
+    let text = match (path.read_link(), path.parent(), path.file_name()) {
         (Ok(target), Some(directory), Some(name)) => {
             let found = read_inside(directory, Path::new(name)).map_err(failed)?;
-            found.ok_or_else(|| SingleError::DockerfileOutside {
+            let bytes = found.ok_or_else(|| SingleError::DockerfileOutside {
                 path: path.to_owned(),
                 target,
-            })?
+            })?;
+            dockerfile_text(&*bytes)
         }
-        _ => std::fs::read(path).map_err(failed)?,
+        _ => File::open(path).and_then(dockerfile_text),
     };
-    parse(&path.display().to_string(), &bytes)
+    parse(&path.display().to_string(), text.map_err(failed)?)
 }
 
 /// Reads a Dockerfile out of a context that is no directory of the host.
@@ -85,19 +88,18 @@ pub(crate) fn dockerfile_within(
 ) -> Result<Arc<Dockerfile>, SingleError> {
     let others = OTHER_NAMES.into_iter().filter(|_| name == DOCKERFILE);
     for name in std::iter::once(name).chain(others) {
-        let found = context.read(name).map_err(|source| SingleError::Read {
+        let failed = |source| SingleError::Read {
             path: name.into(),
             source,
-        })?;
-        if let Some(bytes) = found {
-            return parse(name, &bytes);
+        };
+        if let Some(bytes) = context.read(name).map_err(failed)? {
+            return parse(name, dockerfile_text(&*bytes).map_err(failed)?);
         }
     }
     Err(SingleError::NoDockerfile(name.into()))
 }
 
-fn parse(name: &str, bytes: &[u8]) -> Result<Arc<Dockerfile>, SingleError> {
-    let text = String::from_utf8_lossy(bytes).into_owned();
+fn parse(name: &str, text: String) -> Result<Arc<Dockerfile>, SingleError> {
     if name.ends_with(".in") && text.lines().any(is_for_the_preprocessor) {
         return Err(SingleError::Template(name.to_owned()));
     }
@@ -168,12 +170,15 @@ mod tests {
 
     #[test]
     fn templates_are_not_taken_for_dockerfiles() {
-        let text = b"FROM scratch\n#include \"common\"\n";
-        let said = stages(parse("Containerfile.in", text)).unwrap_err();
+        let text = "FROM scratch\n#include \"common\"\n";
+        let said = stages(parse("Containerfile.in", text.into())).unwrap_err();
         assert!(said.contains("C preprocessor"), "{said}");
-        assert_eq!(stages(parse("Containerfile", text)), Ok(1));
-        let comments = b"# if you read this\n#define\nFROM scratch\n";
-        assert_eq!(stages(parse("Containerfile.in", b"FROM scratch\n")), Ok(1));
-        assert_eq!(stages(parse("Containerfile", comments)), Ok(1));
+        assert_eq!(stages(parse("Containerfile", text.into())), Ok(1));
+        let comments = "# if you read this\n#define\nFROM scratch\n";
+        assert_eq!(
+            stages(parse("Containerfile.in", "FROM scratch\n".into())),
+            Ok(1)
+        );
+        assert_eq!(stages(parse("Containerfile", comments.into())), Ok(1));
     }
 }

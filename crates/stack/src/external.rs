@@ -23,7 +23,7 @@ fn of_image(image: &ImageRequest) -> Vec<String> {
         recipe.target.as_deref(),
         &recipe.args,
         &image.platform,
-        &|name| recipe.replaces(name),
+        &|name| recipe.given(name),
     );
     used.unwrap_or_default()
         .into_iter()

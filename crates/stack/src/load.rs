@@ -1,10 +1,11 @@
 //! A directory to a stack: spec and Dockerfiles, each read and parsed once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cairn_build::lower::names::external_names;
+use cairn_build::lower::names::{Given, external_names};
 use cairn_diagnostic::{Diagnostic, Source};
 use cairn_dockerfile::Dockerfile;
 use cairn_oci::Platform;
@@ -12,6 +13,9 @@ use cairn_spec::graph::{ImageNames, NameUse};
 use cairn_spec::{ImageId, ImageSource, Stack, StackGraph, Surroundings};
 
 use crate::git::{self, Commit};
+
+/// No Dockerfile is longer in BuildKit.
+const DOCKERFILE_LENGTH_MAX: u64 = 16 << 20;
 
 /// A stack with everything that was read to know it.
 #[derive(Debug, Clone)]
@@ -238,7 +242,9 @@ fn read_dockerfiles(
             .args
             .iter()
             .map(|(name, value)| (name.clone(), value.value.clone()));
-        match external_names(&dockerfile, target, &args.collect(), platform, &|_| false) {
+        match external_names(&dockerfile, target, &args.collect(), platform, &|_| {
+            Given::Nothing
+        }) {
             Ok(names) => {
                 let uses = names.into_iter().map(|used| NameUse {
                     name: used.name,
@@ -273,8 +279,34 @@ type Parsed = Result<Arc<Dockerfile>, Vec<Diagnostic>>;
 
 /// Reads and parses one Dockerfile.
 pub fn read_dockerfile(path: &Path) -> Result<Parsed, std::io::Error> {
-    let bytes = std::fs::read(path)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = dockerfile_text(std::fs::File::open(path)?)?;
     let source = Source::new(path.display().to_string(), text);
     Ok(cairn_dockerfile::parse(&source).map(Arc::new))
+}
+
+/// The text of a Dockerfile, which is refused where it is longer than BuildKit takes.
+pub(crate) fn dockerfile_text(file: impl Read) -> Result<String, std::io::Error> {
+    let mut bytes = Vec::new();
+    file.take(DOCKERFILE_LENGTH_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > DOCKERFILE_LENGTH_MAX {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            "Dockerfile exceeds maximum allowed size of 16 MiB",
+        ));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DOCKERFILE_LENGTH_MAX, dockerfile_text};
+
+    #[test]
+    fn a_dockerfile_may_be_long_but_not_too_long() {
+        let length = usize::try_from(DOCKERFILE_LENGTH_MAX).unwrap();
+        assert!(dockerfile_text(&*vec![b'#'; length]).is_ok());
+        let error = dockerfile_text(&*vec![b'#'; length + 1]).unwrap_err();
+        assert!(error.to_string().contains("exceeds maximum allowed size"));
+    }
 }

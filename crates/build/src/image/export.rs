@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | [`Form::OciDirectory`], [`Form::OciArchive`] | an image layout; with an index over the platforms | as packed |
 //! | [`Form::DockerArchive`] | the same as tar, plus docker's `manifest.json`; not possible | as packed |
-//! | [`Form::Tar`], [`Form::Directory`] | the root file system; one in a folder `os_architecture` each | none |
+//! | [`Form::Tar`], [`Form::Directory`] | the root file system; one in a folder `os_architecture` each (`roots`) | none |
 //!
 //! Bytes are deterministic: entries are sorted and carry no time but those of the image. A
 //! destination appears whole or not at all: everything is written beside it and renamed. Only a
@@ -15,15 +15,14 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use cairn_oci::{Compression, Descriptor, Index, Platform, Reference, annotation, layout};
-use cairn_store::{LayeredView, Store, StoreError, Tree, write_trees};
+use cairn_oci::{Compression, Descriptor, Index, Reference, annotation, layout};
+use cairn_store::{Store, StoreError};
 use serde::Serialize;
 
 use super::beside::Beside;
 use super::load::blob_name;
 use super::pack::{Image, PackedImage, pack_image};
-use super::record::ImageRecord;
-use super::root_fs;
+use super::roots::Roots;
 
 /// What an image is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +50,11 @@ pub struct Export<'a> {
     pub form: Form,
     /// How its layers are compressed, unless it came with layers of its own.
     pub compression: Compression,
+    /// Whether each root file system goes into the folder of its platform; usually those of
+    /// several platforms do.
+    pub split: Option<bool>,
+    /// Whether a directory keeps the times that files came with, even those behind the epoch.
+    pub keeps_times: bool,
 }
 
 /// What was exported.
@@ -90,6 +94,16 @@ pub enum ExportError {
     /// Docker's archive has no place for an index.
     #[error("a docker archive holds the image for one platform only")]
     OnePlatform,
+    /// Two platforms have a file of the same name, and no folder of their own.
+    #[error("cannot overwrite {} from {first} with {second} when split option is disabled", path.display())]
+    Collision {
+        /// The file.
+        path: PathBuf,
+        /// The platform that has it first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -100,7 +114,7 @@ impl Export<'_> {
     pub fn to_path(&self, store: &Store, path: &Path) -> Result<Exported, ExportError> {
         match self.form {
             Form::OciDirectory => self.layout_directory(store, path),
-            Form::Directory => self.root_directory(store, path),
+            Form::Directory => self.roots().write_directory(store, path),
             Form::OciArchive | Form::DockerArchive | Form::Tar if is_special(path) => {
                 let failed = |doing| {
                     let path = path.to_owned();
@@ -145,7 +159,7 @@ impl Export<'_> {
         let packed = match self.form {
             Form::OciDirectory | Form::Directory => return Err(ExportError::NoStream),
             Form::Tar => {
-                self.write_tar(store, out)?;
+                self.roots().write_tar(store, out)?;
                 None
             }
             Form::DockerArchive if matches!(self.image, Image::Index(_)) => {
@@ -162,54 +176,6 @@ impl Export<'_> {
             packed,
             ..Exported::default()
         })
-    }
-
-    fn write_tar(&self, store: &Store, out: &mut (dyn Write + Send)) -> Result<(), ExportError> {
-        let mut views = Vec::new();
-        for record in self.image.records() {
-            let view = LayeredView::new(store, &record.snapshots())?;
-            views.push((self.folder(record), view, clamp(record)));
-        }
-        let trees: Vec<Tree<'_>> = views
-            .iter()
-            .map(|(folder, view, epoch)| Tree {
-                folder,
-                view,
-                epoch: *epoch,
-            })
-            .collect();
-        write_trees(&trees, out)?;
-        Ok(())
-    }
-
-    fn root_directory(&self, store: &Store, path: &Path) -> Result<Exported, ExportError> {
-        let Image::Index(records) = self.image else {
-            let [record] = self.image.records() else {
-                return Ok(Exported::default());
-            };
-            return root_fs::write_directory(store, record, path);
-        };
-        fs::create_dir_all(path).map_err(|source| ExportError::Write {
-            doing: "create",
-            path: path.to_owned(),
-            source,
-        })?;
-        let mut all = Exported::default();
-        for record in records {
-            let folder = path.join(self.folder(record));
-            let exported = root_fs::write_directory(store, record, &folder)?;
-            all.skipped.extend(exported.skipped);
-            all.is_merged |= exported.is_merged;
-        }
-        Ok(all)
-    }
-
-    /// The folder of a platform's root file system; none where there is one platform.
-    fn folder(&self, record: &ImageRecord) -> String {
-        match self.image {
-            Image::One(_) => String::new(),
-            Image::Index(_) => platform_folder(&record.platform),
-        }
     }
 
     fn layout_directory(&self, store: &Store, path: &Path) -> Result<Exported, ExportError> {
@@ -231,6 +197,14 @@ impl Export<'_> {
             packed: Some(packed),
             ..Exported::default()
         })
+    }
+
+    fn roots(&self) -> Roots<'_> {
+        Roots {
+            images: self.image.records(),
+            is_split: self.split.unwrap_or(matches!(self.image, Image::Index(_))),
+            keeps_times: self.keeps_times,
+        }
     }
 
     /// The files that are no blobs, by name.
@@ -271,16 +245,6 @@ impl Export<'_> {
         };
         Index::new(manifests)
     }
-}
-
-/// What BuildKit calls the folder of a platform: `linux_arm_v7`.
-fn platform_folder(platform: &Platform) -> String {
-    platform.to_string().replace('/', "_")
-}
-
-/// What times of files are set back to: an image that came with layers of its own keeps theirs.
-pub(super) fn clamp(record: &ImageRecord) -> Option<i64> {
-    record.packed.is_none().then_some(record.epoch)
 }
 
 /// An entry of docker's `manifest.json`.

@@ -75,6 +75,8 @@ fn export(store: &Store, record: &ImageRecord, form: Form, path: &Path) -> Optio
         names: &names,
         form,
         compression: Compression::Gzip,
+        split: None,
+        keeps_times: false,
     };
     let exported = export.to_path(store, path).unwrap();
     exported.packed.map(|packed| packed.root.digest)
@@ -528,6 +530,8 @@ fn a_destination_appears_whole_or_not_at_all() {
         names: &[],
         form: Form::OciDirectory,
         compression: Compression::Gzip,
+        split: None,
+        keeps_times: false,
     };
     let error = occupied
         .to_path(&bench.store, &bench.path("full"))

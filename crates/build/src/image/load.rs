@@ -18,7 +18,7 @@ use cairn_oci::{
 use cairn_store::{Store, StoreError};
 
 use super::bundle::Bundle;
-use super::record::{ImageRecord, RecordLayer};
+use super::record::{ImageRecord, Inherited, RecordLayer};
 use super::{docker_archive, oci_layout};
 use crate::archive::decompress;
 
@@ -327,6 +327,8 @@ impl Loader<'_> {
             packed: Some(packed),
             pulled: None,
             results: Vec::new(),
+            inherited: Inherited::default(),
+            marked: None,
         })
     }
 

@@ -12,11 +12,13 @@
 //!   pushed to it.
 //! - [`squash`]: what a build put on its base, as one layer.
 //! - `pull`, [`external`]: images from registries, and what names from outside a run mean.
+//! - [`dating`]: the times that an image leaves with.
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
 
 mod beside;
 mod bundle;
+pub mod dating;
 mod docker_archive;
 pub mod export;
 pub mod external;
@@ -30,6 +32,7 @@ pub mod pull;
 pub mod push;
 pub mod record;
 mod root_fs;
+mod roots;
 pub mod shelf;
 pub mod source;
 pub mod squash;

@@ -38,6 +38,12 @@ pub fn pack(
         layers.push(exported.descriptor);
         diff_ids.push(exported.diff_id);
     }
+    if let Some(epoch) = record.marked {
+        for layer in layers.iter_mut().skip(record.inherited.layers) {
+            let mark = annotation::REWRITTEN_TIMESTAMP.to_owned();
+            layer.annotations.insert(mark, epoch.to_string());
+        }
+    }
     let config = ImageConfig {
         created: Some(rfc3339(record.epoch)),
         author: record.author.clone(),

@@ -4,7 +4,7 @@ use cairn_oci::{Platform, Reference, parse_rfc3339};
 use cairn_registry::{Pulled, RegistryClient, RegistryError, Watch};
 use cairn_store::Store;
 
-use super::record::{ImageRecord, RecordLayer};
+use super::record::{ImageRecord, Inherited, RecordLayer};
 
 /// Pulls an image for a platform; it has no name in the store yet.
 ///
@@ -47,5 +47,7 @@ fn record(reference: &Reference, pulled: Pulled, layers: Vec<RecordLayer>) -> Im
         packed: Some(packed),
         results: Vec::new(),
         pulled: Some(reference.with_digest(pulled.top.digest)),
+        inherited: Inherited::default(),
+        marked: None,
     }
 }

@@ -39,6 +39,27 @@ pub struct ImageRecord {
     /// Where it was pulled from: the reference, and the digest that it named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulled: Option<Reference>,
+    /// How much of it came with its base.
+    #[serde(default, skip_serializing_if = "Inherited::is_nothing")]
+    pub inherited: Inherited,
+    /// What its layers are said to be clamped to when it is packed: see [`super::dating`].
+    #[serde(skip)]
+    pub marked: Option<i64>,
+}
+
+/// The part of an image that stood in its base already, from the bottom up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Inherited {
+    /// How many of its layers.
+    pub layers: usize,
+    /// How many entries of its history.
+    pub history: usize,
+}
+
+impl Inherited {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One layer of an image record.

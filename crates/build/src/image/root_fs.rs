@@ -9,26 +9,24 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cairn_store::{Entry, EntryKind, LayeredView, Store};
+use cairn_store::{Entry, EntryKind, LayeredView};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat,
     lsetxattr, makedev, mknodat, symlinkat, utimensat,
 };
 
 use super::beside::Beside;
-use super::export::{ExportError, Exported, clamp};
-use super::record::ImageRecord;
+use super::export::{ExportError, Exported};
 
 /// Writes the files of an image into a directory.
 ///
 /// A directory that does not exist or is empty appears whole; into one with files the image's
 /// are merged, replacing those of the same name.
 pub(super) fn write_directory(
-    store: &Store,
-    record: &ImageRecord,
+    view: &LayeredView,
+    times: Times,
     destination: &Path,
 ) -> Result<Exported, ExportError> {
-    let view = LayeredView::new(store, &record.snapshots())?;
     let is_vacant = match fs::read_dir(destination) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
@@ -37,7 +35,7 @@ pub(super) fn write_directory(
     if is_vacant && destination.file_name().is_some() {
         let beside = Beside::new(destination)?;
         fs::create_dir(&beside.temporary).map_err(beside.failed("create"))?;
-        let skipped = Tree::new(&view, &beside.temporary, clamp(record)).write(true)?;
+        let skipped = Tree::new(view, &beside.temporary, times).write(true)?;
         beside.rename()?;
         return Ok(Exported {
             skipped,
@@ -45,7 +43,7 @@ pub(super) fn write_directory(
         });
     }
     // The directory itself is the caller's: its owner and mode stay.
-    let skipped = Tree::new(&view, destination, clamp(record)).write(false)?;
+    let skipped = Tree::new(view, destination, times).write(false)?;
     Ok(Exported {
         skipped,
         is_merged: !is_vacant,
@@ -53,22 +51,31 @@ pub(super) fn write_directory(
     })
 }
 
+/// What times files get.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// Seconds since 1970 that later times are set back to, and that stand for those which say
+    /// only when a file was made here.
+    pub epoch: Option<i64>,
+    /// Whether later times that a file came with stay.
+    pub keeps: bool,
+}
+
 struct Tree<'a> {
     view: &'a LayeredView,
     root: &'a Path,
-    /// Seconds since 1970 that later times are set back to.
-    epoch: Option<i64>,
+    times: Times,
     /// The first name of files that have several.
     first_names: HashMap<cairn_store::HardlinkId, PathBuf>,
     skipped: Vec<PathBuf>,
 }
 
 impl<'a> Tree<'a> {
-    fn new(view: &'a LayeredView, root: &'a Path, epoch: Option<i64>) -> Self {
+    fn new(view: &'a LayeredView, root: &'a Path, times: Times) -> Self {
         Self {
             view,
             root,
-            epoch,
+            times,
             first_names: HashMap::new(),
             skipped: Vec::new(),
         }
@@ -185,8 +192,9 @@ impl<'a> Tree<'a> {
             )
             .map_err(|errno| failed("change the mode of", target)(errno.into()))?;
         }
-        let time = match self.epoch {
-            Some(epoch) if entry.is_new || entry.mtime.0 >= epoch => Timespec {
+        let is_late = |epoch| entry.mtime.0 >= epoch && !self.times.keeps;
+        let time = match self.times.epoch {
+            Some(epoch) if entry.is_new || is_late(epoch) => Timespec {
                 tv_sec: epoch,
                 tv_nsec: 0,
             },

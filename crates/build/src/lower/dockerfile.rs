@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cairn_diagnostic::{Diagnostic, Span};
 use cairn_dockerfile::ast::{Dockerfile, Stage};
 use cairn_dockerfile::expand::Expander;
-use cairn_dockerfile::suggest::{self, nearest};
+use cairn_dockerfile::suggest::{self, nearest, nearest_variable};
 use cairn_oci::Platform;
 
 use super::env::EnvList;
@@ -196,6 +196,11 @@ impl FileLowering<'_, '_> {
             Some(Named::Sibling(sibling)) => self.sibling(&sibling, clause.image.span),
             Some(Named::Files(context)) => Ok(self.files_as_base(context, platform, stage)),
             Some(Named::Opened(image)) => Ok(self.image_as_base(&image, stage)),
+            Some(Named::Stage(other)) => {
+                let mut state = self.stage(self.given_stage(&other, clause.image.span)?)?;
+                state.become_base();
+                Ok(state)
+            }
             Some(Named::Image(other)) if other == "scratch" => Ok(StageState::scratch(platform)),
             Some(Named::Image(other)) => {
                 let image = self.open_image(&other, &platform, clause.image.span)?;
@@ -265,6 +270,10 @@ impl FileLowering<'_, '_> {
             Some(Named::Files(context)) => Ok(FileSource::Context(context)),
             Some(Named::Sibling(sibling)) => Ok(FileSource::Fs(self.sibling(&sibling, span)?.fs)),
             Some(Named::Opened(image)) => Ok(FileSource::Fs(self.image_vertex(&image, name, None))),
+            Some(Named::Stage(other)) => {
+                let index = self.given_stage(&other, span)?;
+                Ok(FileSource::Fs(self.stage(index)?.fs))
+            }
             Some(Named::Image(other)) if other == "scratch" => Ok(FileSource::Fs(Fs::Scratch)),
             Some(Named::Image(other)) => {
                 let image = self.open_image(&other, &platform, span)?;
@@ -274,6 +283,14 @@ impl FileLowering<'_, '_> {
                 let image = self.open_image(name, &platform, span)?;
                 Ok(FileSource::Fs(self.image_vertex(&image, name, None)))
             }
+        }
+    }
+
+    /// The stage that a named context stands for.
+    fn given_stage(&self, name: &str, span: Span) -> Result<usize, Box<Diagnostic>> {
+        match find_target(&self.file, Some(name)) {
+            Ok(stage) => Ok(stage.index),
+            Err(error) => Err(Box::new(error.at(&self.file.source, span))),
         }
     }
 
@@ -391,12 +408,30 @@ impl FileLowering<'_, '_> {
     }
 
     fn platform(&self, word: &str, span: Span) -> Result<Platform, Box<Diagnostic>> {
-        let text = self.expand_global(word, span)?;
+        let expanded = self
+            .expander
+            .word(word, &self.globals)
+            .map_err(|error| self.error(error.to_string(), span))?;
+        let near = expanded.unmatched.iter().find_map(|name| {
+            let names = self.globals.iter().map(|(name, _)| name);
+            nearest_variable(name, names)
+        });
+        let near = suggest::in_words(near);
+        let text = expanded.text;
         if text.is_empty() {
-            return Err(self.error(format!("empty platform value from expression {word}"), span));
+            let text = format!("empty platform value from expression {word}{near}");
+            return Err(self.error(text, span));
         }
         text.parse().map_err(|error: cairn_oci::PlatformError| {
-            self.error(format!("failed to parse platform {text}: {error}"), span)
+            let text = match text.split('/').any(str::is_empty) {
+                true => format!(
+                    "failed to parse platform {word}: \"\" is an invalid component of {text:?}: \
+                     platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid \
+                     argument{near}"
+                ),
+                false => format!("failed to parse platform {text}: {error}{near}"),
+            };
+            self.error(text, span)
         })
     }
 

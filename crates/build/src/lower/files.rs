@@ -6,6 +6,7 @@ use cairn_dockerfile::chmod::Chmod;
 use cairn_dockerfile::expand::Expander;
 use cairn_oci::{Digest, DigestError};
 use cairn_registry::git::GitAddress;
+use cairn_registry::http::redact;
 
 use super::dockerfile::FileLowering;
 use super::stage::{Place, StageState};
@@ -45,8 +46,9 @@ impl FileLowering<'_, '_> {
             Some(name) => self.file_source(name.as_str(), place.stage, name.span)?,
             None => FileSource::Context(self.recipe.context),
         };
-        let mut op = self.files(state, &copy.files, from)?;
+        let (mut op, dest) = self.files(state, &copy.files, from)?;
         op.parents = copy.parents;
+        let created_by = told("COPY", &op, &dest);
         for path in &op.paths {
             if matches!(GitAddress::parse(path), Err(_) | Ok(Some(_))) {
                 return Err(self.error("source can't be a git ref for COPY", place.span));
@@ -55,12 +57,13 @@ impl FileLowering<'_, '_> {
                 return Err(self.error("source can't be a URL for COPY", place.span));
             }
         }
-        self.finish_files(state, place, op)
+        self.finish_files(state, place, op, created_by)
     }
 
     pub(super) fn add(&mut self, state: &mut StageState, place: &Place<'_>, add: &Add) -> Lowered {
         let context = FileSource::Context(self.recipe.context);
-        let mut op = self.files(state, &add.files, context)?;
+        let (mut op, dest) = self.files(state, &add.files, context)?;
+        let created_by = told("ADD", &op, &dest);
         op.add = true;
         op.unpack = add.unpack.unwrap_or(true);
         let checksum = match &add.checksum {
@@ -97,15 +100,16 @@ impl FileLowering<'_, '_> {
                 return Err(self.error(text, word.span));
             }
         }
-        self.finish_files(state, place, op)
+        self.finish_files(state, place, op, created_by)
     }
 
+    /// What is copied, and the destination as it was meant before it became absolute.
     fn files(
         &self,
         state: &StageState,
         files: &FileArguments,
         from: FileSource,
-    ) -> Result<CopyOp, Box<Diagnostic>> {
+    ) -> Result<(CopyOp, String), Box<Diagnostic>> {
         let mut paths = Vec::new();
         let mut inline = Vec::new();
         for source in &files.sources {
@@ -134,7 +138,7 @@ impl FileLowering<'_, '_> {
         for word in &files.excludes {
             exclude.push(self.expand(state, word.as_str(), word.span)?);
         }
-        Ok(CopyOp {
+        let op = CopyOp {
             from,
             paths,
             inline,
@@ -148,10 +152,17 @@ impl FileLowering<'_, '_> {
             exclude,
             unpack: false,
             add: false,
-        })
+        };
+        Ok((op, dest))
     }
 
-    fn finish_files(&mut self, state: &mut StageState, place: &Place<'_>, op: CopyOp) -> Lowered {
+    fn finish_files(
+        &mut self,
+        state: &mut StageState,
+        place: &Place<'_>,
+        op: CopyOp,
+        created_by: String,
+    ) -> Lowered {
         if let Some(mode) = &op.chmod {
             Chmod::parse(mode).map_err(|error| self.error(error.to_string(), place.span))?;
         }
@@ -166,10 +177,31 @@ impl FileLowering<'_, '_> {
                 place.span,
             ));
         }
-        let created_by = format!("{} # buildkit", place.instruction.text);
         self.push(state, place, Op::Copy(Box::new(op)), created_by);
         Ok(())
     }
+}
+
+/// The entry of the history, as BuildKit writes it: with the values of variables, of the flags
+/// only those that files show, and no login of an address.
+fn told(name: &str, op: &CopyOp, dest: &str) -> String {
+    let mut words = vec![name.to_owned()];
+    if op.parents {
+        words.push("--parents".to_owned());
+    }
+    let flag = |flag: &str, value: &Option<String>| {
+        let value = value.as_ref()?;
+        Some(format!("--{flag}={value}"))
+    };
+    words.extend(flag("chown", &op.chown));
+    words.extend(flag("chmod", &op.chmod));
+    words.extend(op.paths.iter().map(|path| match path.contains("://") {
+        true => redact(path),
+        false => path.clone(),
+    }));
+    words.extend(op.inline.iter().map(|(name, _)| format!("<<{name}")));
+    words.push(dest.to_owned());
+    format!("{} # buildkit", words.join(" "))
 }
 
 /// A repository as `ADD` takes it: flags and address must not say different things.
@@ -257,6 +289,27 @@ mod tests {
         assert_eq!(absolute_dest("/", "dir/"), "/dir/");
         assert_eq!(absolute_dest("/", "/"), "/");
         assert_eq!(absolute_dest("/w", "file"), "/w/file");
+    }
+
+    #[test]
+    fn the_history_has_what_was_meant() {
+        let op = CopyOp {
+            paths: vec!["a*".into(), "https://me:pass@host/b".into()],
+            inline: vec![("EOF".into(), "text".into())],
+            chown: Some("1:2".into()),
+            chmod: Some("0644".into()),
+            link: true,
+            ..CopyOp::everything(ContextId(0))
+        };
+        assert_eq!(
+            told("ADD", &op, "./"),
+            "ADD --chown=1:2 --chmod=0644 a* https://me:***@host/b <<EOF ./ # buildkit"
+        );
+        let op = CopyOp {
+            parents: true,
+            ..CopyOp::everything(ContextId(0))
+        };
+        assert_eq!(told("COPY", &op, ""), "COPY --parents /  # buildkit");
     }
 
     #[test]

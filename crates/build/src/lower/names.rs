@@ -23,29 +23,40 @@ pub struct UsedName {
     pub is_base: bool,
 }
 
+/// What a name was given for, by named contexts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// It was not.
+    Nothing,
+    /// For something that is no stage of the file.
+    Outside,
+    /// For this stage.
+    Stage(String),
+}
+
 /// Lists the names that the stages needed for a target use and do not define.
 ///
-/// `is_given` tells the names of named contexts: a stage of such a name is not built at all.
+/// `given` tells what named contexts stand for: a stage of such a name is not built at all.
 pub fn external_names(
     file: &Dockerfile,
     target: Option<&str>,
-    given: &BuildArgs,
+    args: &BuildArgs,
     platform: &Platform,
-    is_given: &dyn Fn(&str) -> bool,
+    given: &dyn Fn(&str) -> Given,
 ) -> Result<Vec<UsedName>, Box<Diagnostic>> {
     let expander = Expander::new(file.directives.escape);
-    let mut globals = args::predefined(platform, platform, target.unwrap_or(""), given);
+    let mut globals = args::predefined(platform, platform, target.unwrap_or(""), args);
     args::add_global(
         &mut globals,
         &file.global_args,
-        given,
+        args,
         &expander,
         &file.source,
     )?;
     let first = find_target(file, target)?.index;
     let mut search = Search {
         file,
-        is_given,
+        given,
         expander,
         globals,
         seen: BTreeSet::new(),
@@ -62,7 +73,7 @@ pub fn external_names(
 
 struct Search<'a> {
     file: &'a Dockerfile,
-    is_given: &'a dyn Fn(&str) -> bool,
+    given: &'a dyn Fn(&str) -> Given,
     expander: Expander,
     globals: EnvList,
     seen: BTreeSet<usize>,
@@ -71,8 +82,13 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn stage(&mut self, stage: &Stage, open: &mut Vec<usize>) -> Result<(), Box<Diagnostic>> {
-        if stage.name().is_some_and(self.is_given) {
-            return Ok(());
+        match stage.name().map_or(Given::Nothing, self.given) {
+            Given::Nothing => {}
+            Given::Outside => return Ok(()),
+            Given::Stage(other) => {
+                open.extend(self.file.stage(&other).map(|stage| stage.index));
+                return Ok(());
+            }
         }
         let image = &stage.from.kind.image;
         let base = self
@@ -135,6 +151,8 @@ impl Search<'_> {
             if number < stages.len() {
                 open.push(number);
             }
+        } else if let Given::Stage(other) = (self.given)(name) {
+            open.extend(self.file.stage(&other).map(|stage| stage.index));
         } else if !name.is_empty() && name != "scratch" {
             self.names.push(UsedName {
                 name: name.to_owned(),
@@ -157,8 +175,12 @@ mod tests {
     fn given_names(text: &str, target: Option<&str>, given: &[&str]) -> Vec<String> {
         let file = cairn_dockerfile::parse(&Source::new("Dockerfile", text)).unwrap();
         let platform = Platform::new("linux", "amd64");
-        let is_given = |name: &str| given.contains(&name);
-        let found = external_names(&file, target, &BuildArgs::new(), &platform, &is_given).unwrap();
+        let given = |name: &str| match given.contains(&name) {
+            true if name == "alias" => Given::Stage("one".to_owned()),
+            true => Given::Outside,
+            false => Given::Nothing,
+        };
+        let found = external_names(&file, target, &BuildArgs::new(), &platform, &given).unwrap();
         found.into_iter().map(|used| used.name).collect()
     }
 
@@ -167,6 +189,13 @@ mod tests {
         let text = "FROM big AS base\nCOPY --from=tools /x /\nFROM base\n";
         assert_eq!(given_names(text, None, &[]), ["big", "tools"]);
         assert_eq!(given_names(text, None, &["base"]), [""; 0]);
+    }
+
+    #[test]
+    fn a_name_may_be_given_for_a_stage() {
+        let text = "FROM big AS one\nFROM alias AS two\n";
+        assert_eq!(given_names(text, None, &["alias"]), ["big"]);
+        assert_eq!(given_names(text, None, &[]), ["alias"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use cairn_sandbox::{Exit, Network, Sandbox, Security, Writable};
 use cairn_store::{ActiveSnapshot, EntryKind, LayeredView, Room, SnapshotId};
 
 use super::Step;
-use super::lines::{Lines, Secrets};
+use super::lines::Lines;
 use super::mounts::Mounts;
 use crate::account::{Accounts, Identity};
 use crate::clue::{Circumstances, Clue};
@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::event::{Event, Stream, VertexId};
 use crate::failure::StepError;
 use crate::graph::{ExecNetwork, ExecOp};
+use crate::secrets::Secrets;
 
 /// The name a step's machine has, as with BuildKit.
 const HOSTNAME: &str = "buildkitsandbox";
@@ -74,6 +75,10 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
     sandbox.shm_bytes = settings.shm_bytes;
     sandbox.limits.ulimits.clone_from(&settings.ulimits);
     sandbox.limits.memory_bytes_max = settings.memory_max;
+    sandbox
+        .limits
+        .cgroup_parent
+        .clone_from(&settings.cgroup_parent);
     sandbox.ca.clone_from(&settings.ca);
     // What the Dockerfile asks for lies over what the command line gives.
     sandbox.mounts.clone_from(&settings.volumes);

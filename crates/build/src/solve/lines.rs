@@ -1,9 +1,5 @@
-//! A process's output as lines: cut, decoded, with secrets masked.
+//! A process's output as lines: cut and decoded.
 
-/// What stands in place of a secret's value.
-const MASK: &str = "***";
-/// Shorter values are not masked: they would hide half of every log.
-const SECRET_MIN: usize = 4;
 /// A line is cut here; programs that never end a line must not fill the memory.
 const LINE_MAX: usize = 64 * 1024;
 
@@ -43,40 +39,6 @@ fn last_written(line: &str) -> &str {
         .unwrap_or("")
 }
 
-/// The values that must never be shown.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Secrets(Vec<String>);
-
-impl Secrets {
-    /// Takes the values of all secrets of a run, for a step may have kept one where another finds
-    /// it. A value of several lines is masked by line.
-    pub(super) fn new<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut parts: Vec<String> = values
-            .flat_map(|value| {
-                String::from_utf8_lossy(value)
-                    .lines()
-                    .map(|line| line.trim().to_owned())
-                    .collect::<Vec<_>>()
-            })
-            .filter(|part| part.len() >= SECRET_MIN)
-            .collect();
-        // The longest first, so that a secret that holds another is masked whole.
-        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
-        Self(parts)
-    }
-
-    /// Replaces every secret value in a line.
-    pub(super) fn mask(&self, line: &str) -> String {
-        self.0.iter().fold(line.to_owned(), |line, secret| {
-            if line.contains(secret.as_str()) {
-                line.replace(secret.as_str(), MASK)
-            } else {
-                line
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,14 +70,5 @@ mod tests {
         let cut = lines(&[&long[..LINE_MAX + 1], &long[LINE_MAX + 1..]]);
         assert_eq!(cut.iter().map(String::len).sum::<usize>(), long.len());
         assert!(cut.len() > 1);
-    }
-
-    #[test]
-    fn secrets_are_masked_even_inside_each_other() {
-        let secrets = Secrets::new([b"toke".as_slice(), b"token-1\nsecond\n", b"x"].into_iter());
-        assert_eq!(
-            secrets.mask("a token-1 b second x tok token"),
-            "a *** b *** x tok ***n"
-        );
     }
 }

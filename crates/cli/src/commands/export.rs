@@ -3,9 +3,11 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use cairn_build::image::dating::Dating;
 use cairn_build::image::export::{Export, ExportError, Exported, Form};
 use cairn_build::image::pack::Image;
 use cairn_oci::{Compression, Reference};
+use cairn_stack::request::DEFAULT_EPOCH;
 use cairn_store::Store;
 use clap::{Args, ValueEnum};
 
@@ -81,6 +83,8 @@ impl ExportArgs {
             destination,
             compression: self.compression,
             names: Vec::new(),
+            split: None,
+            dating: Dating::default(),
         }]
     }
 }
@@ -105,6 +109,7 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
     let store = session.open_existing_store()?;
     let record = open_image(&store, &args.image)?;
     for output in &outputs {
+        let record = output.dating.of(&record, record.epoch != DEFAULT_EPOCH);
         let exported = export(&store, Image::One(&record), &names, output)?;
         tell_exported(&session.printer, output, &exported);
         if output.destination == Destination::Stdout {
@@ -138,6 +143,12 @@ pub fn export(
         },
         form: output.form,
         compression: output.compression,
+        split: output.split,
+        // Where nobody asked for an epoch, files are what they came as, as with docker.
+        keeps_times: image
+            .records()
+            .iter()
+            .all(|record| record.epoch == DEFAULT_EPOCH),
     };
     match &output.destination {
         Destination::Path(path) => Ok(export.to_path(store, path)?),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cairn_build::image::dating::{Dating, Epoch};
 use cairn_build::image::export::Form;
 use cairn_oci::Compression;
 
@@ -18,6 +19,10 @@ pub struct Output {
     pub compression: Compression,
     /// Names that the image gets there, instead of its own.
     pub names: Vec<String>,
+    /// Whether the files of each platform go into a folder of their own.
+    pub split: Option<bool>,
+    /// Which times it gets.
+    pub dating: Dating,
 }
 
 /// Where bytes go.
@@ -40,8 +45,17 @@ impl Destination {
 }
 
 /// Keys of docker that ask for what is always so here.
-const ALWAYS_SO: [&str; 3] = ["oci-mediatypes", "rewrite-timestamp", "force-compression"];
-const KEYS: [&str; 5] = ["type", "dest", "tar", "compression", "name"];
+const ALWAYS_SO: [&str; 2] = ["oci-mediatypes", "force-compression"];
+const KEYS: [&str; 8] = [
+    "type",
+    "dest",
+    "tar",
+    "compression",
+    "name",
+    "platform-split",
+    "source-date-epoch",
+    "rewrite-timestamp",
+];
 
 impl Output {
     /// Reads `type=oci|docker|tar|local,dest=PATH[,tar=false][,compression=gzip|zstd|none]`, a
@@ -58,8 +72,12 @@ impl Output {
         let mut tar = None;
         let mut compression = None;
         let mut names = Vec::new();
+        let mut split = None;
+        let mut dating = Dating::default();
         for (key, value) in fields(text)? {
             match key.as_str() {
+                "platform-split" => split = Some(boolean(&key, &value)?),
+                key if date(&mut dating, key, &value)? => {}
                 "type" => kind = Some(value),
                 "dest" => destination = Some(value),
                 "tar" => tar = Some(value),
@@ -75,7 +93,12 @@ impl Output {
         let kind = kind.ok_or("`type` is missing: `type=oci,dest=PATH`")?;
         let destination = destination.ok_or("`dest` is missing: `type=oci,dest=PATH`")?;
         let output = Self::new(&kind, &destination, tar.as_deref(), compression.as_deref())?;
-        Ok(Self { names, ..output })
+        Ok(Self {
+            names,
+            split,
+            dating,
+            ..output
+        })
     }
 
     fn new(
@@ -84,11 +107,7 @@ impl Output {
         tar: Option<&str>,
         compression: Option<&str>,
     ) -> Result<Self, String> {
-        let wants_tar = match tar {
-            None | Some("true" | "1") => true,
-            Some("false" | "0") => false,
-            Some(other) => return Err(format!("`tar={other}` is neither `true` nor `false`")),
-        };
+        let wants_tar = tar.map_or(Ok(true), |value| boolean("tar", value))?;
         let form = match (kind, wants_tar) {
             ("oci", true) => Form::OciArchive,
             ("oci", false) => Form::OciDirectory,
@@ -124,7 +143,39 @@ impl Output {
             destination,
             compression,
             names: Vec::new(),
+            split: None,
+            dating: Dating::default(),
         })
+    }
+}
+
+/// Reads the keys about times: `source-date-epoch` and `rewrite-timestamp`. Gives whether it is
+/// one of them.
+pub fn date(dating: &mut Dating, key: &str, value: &str) -> Result<bool, String> {
+    match (key, value) {
+        ("source-date-epoch", "") => dating.epoch = Epoch::Forgotten,
+        ("source-date-epoch", value) => {
+            dating.epoch = Epoch::At(value.parse().map_err(|_| {
+                format!("`source-date-epoch={value}` is no number of seconds since 1970")
+            })?);
+        }
+        ("rewrite-timestamp", value) => dating.marks = boolean(key, value)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Reads the value of a key that is a truth.
+pub fn boolean(key: &str, value: &str) -> Result<bool, String> {
+    truth(value).ok_or_else(|| format!("`{key}={value}` is neither `true` nor `false`"))
+}
+
+/// A truth value as Go reads it.
+pub fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 
@@ -173,6 +224,18 @@ mod tests {
     }
 
     #[test]
+    fn times_and_folders_can_be_asked_for() {
+        let output = |rest: &str| Output::parse(&format!("type=local,dest=a{rest}")).unwrap();
+        assert_eq!(output("").split, None);
+        assert_eq!(output(",platform-split=false").split, Some(false));
+        assert_eq!(output("").dating, Dating::default());
+        let dated = output(",rewrite-timestamp=true,source-date-epoch=7").dating;
+        assert_eq!((dated.epoch, dated.marks), (Epoch::At(7), true));
+        let epoch = output(",source-date-epoch=").dating.epoch;
+        assert_eq!(epoch, Epoch::Forgotten);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_the_reason() {
         for (text, part) in [
             ("type=oci", "dest"),
@@ -184,6 +247,8 @@ mod tests {
             ("type=local,dest=-", "standard output"),
             ("type=docker,tar=false,dest=a", "always a tar"),
             ("type=oci,dest=a,compression=lzma", "gzip"),
+            ("type=oci,dest=a,source-date-epoch=now", "seconds"),
+            ("type=oci,dest=a,rewrite-timestamp=x", "neither"),
         ] {
             let error = Output::parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

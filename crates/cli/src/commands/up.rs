@@ -365,7 +365,7 @@ impl Done {
     /// Says what failed, and with which code to end.
     pub fn verdict(&self, session: &Session, choice: ProgressChoice) -> Result<(), CommandError> {
         if session.settings.progress(choice) != ProgressChoice::Quiet {
-            warnings::tell(&session.printer, &self.run.warnings);
+            warnings::tell(&session.printer, &self.run.warnings, false);
         }
         if !self.run.is_success() {
             let shown = session.settings.progress(choice);

@@ -264,3 +264,39 @@ fn the_likely_cause_of_a_failed_step_is_named() {
         .code(2)
         .err_has("(did you mean builder?)");
 }
+
+#[test]
+fn secrets_are_in_no_message() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("key", "hunter2-key\n");
+    let token = format!("ghp_{}", "a1".repeat(18));
+    let file = format!("FROM base\nENV K hunter2-key\nRUN echo {token}; echo hunter2-key; false\n");
+    workshop.write("app/Dockerfile", &file);
+    for form in ["plain", "json", "quiet"] {
+        let said = workshop.cairn(&[
+            "build",
+            "--secret=id=k,src=key",
+            "--progress",
+            form,
+            "./app",
+        ]);
+        let said = said.code(1);
+        assert!(!said.err.contains("hunter2"), "{form}: {}", said.err);
+        // What a step prints is its own; what is told of the file is ours.
+        let told = said.err.lines().filter(|line| line.contains("RUN echo"));
+        assert!(
+            told.clone().all(|line| !line.contains(&token)),
+            "{form}: {}",
+            said.err
+        );
+    }
+    let said = workshop.cairn(&["lint", "--fix", "--dry-run", "app/Dockerfile"]);
+    let said = said.err_has("1 file would be changed");
+    assert!(
+        !said.out.contains(&token) && !said.err.contains(&token),
+        "{}",
+        said.out
+    );
+}

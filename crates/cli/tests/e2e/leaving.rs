@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::workshop::{Workshop, said};
 
 #[test]
@@ -194,4 +196,42 @@ fn names_come_and_go() {
         "docker.io/lab/base:1\ndocker.io/library/base:latest\n"
     );
     assert_eq!(workshop.cairn(&["images", "-q"]).success().out, "");
+}
+
+#[test]
+fn an_output_may_ask_for_other_times() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let file = "ARG SOURCE_DATE_EPOCH=1445412480\nFROM base\nCOPY Dockerfile /\n";
+    workshop.write("app/Dockerfile", file);
+    let build = |attributes: &str| {
+        let output = format!("type=oci,tar=false,dest=out,{attributes}");
+        workshop.cairn(&["build", "-o", &output, "./app"]).success();
+        let document = |path: String| -> Value {
+            serde_json::from_str(&workshop.read(&format!("out/{path}"))).unwrap()
+        };
+        let blob = |descriptor: &Value| {
+            let digest = descriptor["digest"].as_str().unwrap();
+            document(format!("blobs/{}", digest.replace(':', "/")))
+        };
+        let manifest = blob(&document("index.json".to_owned())["manifests"][0]);
+        let marks = manifest["layers"].as_array().unwrap().iter();
+        let marks = marks.map(|layer| layer["annotations"]["buildkit/rewritten-timestamp"].clone());
+        let created = blob(&manifest["config"])["created"].clone();
+        (marks.collect::<Vec<_>>(), created)
+    };
+    let asked = "2015-10-21T07:28:00Z";
+    let nothing = Value::Null;
+    let marked = |epoch: &str| vec![nothing.clone(), epoch.into()];
+    assert_eq!(
+        build("rewrite-timestamp=true"),
+        (marked("1445412480"), asked.into())
+    );
+    let both = "rewrite-timestamp=true,source-date-epoch=";
+    let unmarked = (vec![nothing.clone(), nothing.clone()], asked.into());
+    assert_eq!(build(both), unmarked);
+    assert_eq!(build("compression=gzip"), unmarked);
+    let other = build("rewrite-timestamp=true,source-date-epoch=1700000000");
+    assert_eq!(other, (marked("1700000000"), "2023-11-14T22:13:20Z".into()));
 }

@@ -213,7 +213,7 @@ fn a_build_tells_what_buildkit_would_warn_of() {
     shop.write("app/Dockerfile", "FROM base as app\nENV X=$PAHT\n");
     shop.cairn(&["build", "-t", "app", "./app"])
         .success()
-        .err_has("warning: FromAsCasing: 'as' and 'FROM' keywords' casing do not match (./app/Dockerfile:1)")
+        .err_has("warning: FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 1)")
         .err_has("UndefinedVar: Usage of undefined variable '$PAHT' (did you mean $PATH?)");
     shop.cairn(&["build", "-q", "-t", "app", "./app"])
         .success()
@@ -225,6 +225,20 @@ fn a_build_tells_what_buildkit_would_warn_of() {
         "./app",
     ];
     shop.cairn(&args).success().err_lacks("FromAsCasing");
+
+    // What cannot be built is told of as well, as far as it is understood.
+    for (text, error) in [
+        ("FROM base as app\nRAN true\n", "unknown instruction"),
+        ("FROM base as app\nCOPY --from=b$x /a /\n", "b"),
+    ] {
+        shop.write("app/Dockerfile", text);
+        let said = shop.cairn(&["build", "./app"]);
+        said.code(2)
+            .err_has("warning: FromAsCasing: 'as' and 'FROM' keywords' casing do not match")
+            .err_has(error);
+        let said = shop.cairn(&["build", "-q", "./app"]);
+        said.code(2).err_lacks("FromAsCasing");
+    }
 }
 
 #[test]
@@ -251,4 +265,40 @@ fn a_build_can_only_check() {
     shop.cairn(&["build", "--check", "./app"])
         .success()
         .err_has("no findings in 1 file");
+}
+
+#[test]
+fn a_dockerfile_is_asked_without_being_built() {
+    let shop = Workshop::empty();
+    let text = "# V is the version\nARG V=1\nFROM x:${V} AS end\nRUN --mount=type=secret,id=k a\n";
+    shop.write("app/Dockerfile", text);
+    let ask = |call: &str| shop.cairn(&["build", "--call", call, "--build-arg=V=2", "./app"]);
+    let json = |call: &str| -> serde_json::Value {
+        serde_json::from_str(&ask(&format!("{call},format=json")).out).unwrap()
+    };
+    let outline = json("outline");
+    assert_eq!(outline["args"][0]["value"], "2");
+    assert_eq!(outline["args"][0]["description"], "is the version");
+    assert_eq!(outline["secrets"][0]["name"], "k");
+    ask("outline")
+        .success()
+        .out_has("BUILD ARG   VALUE   DESCRIPTION\nV           2       is the version\n");
+    assert_eq!(json("targets")["targets"][0]["name"], "end");
+    assert_eq!(json("subrequests.describe")[0]["name"], "frontend.outline");
+    shop.cairn(&["build", "--call=outline", "--target=ent", "./app"])
+        .code(2)
+        .err_has("did you mean end?");
+
+    shop.write("app/Dockerfile", "FROM x AS Bad\nMAINTAINER me\nBADCMD\n");
+    let found = json("check");
+    let rules: Vec<_> = found["warnings"].as_array().unwrap().iter().collect();
+    assert_eq!(rules[0]["ruleName"], "StageNameCasing");
+    assert_eq!(rules[1]["location"]["ranges"][0]["start"]["line"], 2);
+    assert_eq!(
+        found["buildError"]["message"],
+        "dockerfile parse error on line 3: unknown instruction: BADCMD"
+    );
+    assert_eq!(found["sources"][0]["filename"], "Dockerfile");
+    let said = shop.cairn(&["lint", "--json", "app/Dockerfile"]).code(2);
+    assert!(said.out.contains("MaintainerDeprecated"), "{}", said.out);
 }

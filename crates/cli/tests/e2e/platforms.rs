@@ -62,6 +62,38 @@ fn several_platforms_leave_together() {
 }
 
 #[test]
+fn files_of_platforms_lie_beside_each_other_where_that_is_asked_for() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let file = "FROM scratch\nARG TARGETARCH\nCOPY here /all/$TARGETARCH\nARG CLASH\nCOPY here /x$CLASH$TARGETARCH\n";
+    workshop.write("app/Dockerfile", file);
+    workshop.write("app/here", "x");
+    let both = "--platform=linux/s390x,linux/amd64";
+    let build = |output: &str, more: &[&str]| {
+        let line = ["build", "-o", output, both];
+        workshop.cairn(&[&line, more, &["./app"]].concat())
+    };
+    build("type=local,dest=tree,platform-split=false", &[]).success();
+    assert_eq!(workshop.read("tree/all/s390x"), "x");
+    assert_eq!(workshop.read("tree/all/amd64"), "x");
+    build("type=tar,dest=both.tar,platform-split=false", &[]).success();
+    let tar = std::fs::File::open(workshop.path().join("both.tar")).unwrap();
+    let mut names = Vec::new();
+    for entry in tar::Archive::new(tar).entries().unwrap() {
+        names.push(entry.unwrap().path().unwrap().display().to_string());
+    }
+    let folders = names.iter().filter(|name| *name == "all/").count();
+    assert_eq!(folders, 1, "{names:?}");
+
+    workshop.write("app/Dockerfile", "FROM scratch\nCOPY here /same\n");
+    build("type=local,dest=other,platform-split=false", &[])
+        .code(1)
+        .err_has("cannot overwrite /same from linux/s390x with linux/amd64");
+    build("type=local,dest=other", &[]).success();
+}
+
+#[test]
 fn an_image_is_named_and_pushed_by_an_output() {
     let Some(mut workshop) = Workshop::with_base() else {
         return;

@@ -384,7 +384,14 @@ fn named_contexts_are_directories_archives_repositories_layouts_and_images() {
         "FROM nowhere AS x\nRUN no-such-program\nFROM scratch\nCOPY --from=x /foo /out\n",
     );
     from("dir").success();
-    from("target:base").code(2).err_has("lone Dockerfile");
+    from("target:nowhere")
+        .code(2)
+        .err_has("target stage \"nowhere\" could not be found");
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base AS other\nRUN echo of a stage > /foo\nFROM x\nCOPY --from=x /foo /out\n",
+    );
+    from("target:other").success();
     from("nowhere").code(2).err_has("no such directory");
 }
 

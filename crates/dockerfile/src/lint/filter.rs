@@ -91,6 +91,7 @@ fn read(comment: &str) -> Option<Selection> {
         let names = rest.trim_start().strip_prefix('=')?;
         // Other options may follow, and so may a reason.
         let names = names.split([';', '#']).next().unwrap_or(names);
+        let names = names.split("//").next().unwrap_or(names);
         Some(Selection::parse(names))
     })
 }
@@ -110,6 +111,7 @@ mod tests {
         assert_eq!(read("cairn ignore=A, B"), named(&["A", "B"]));
         assert_eq!(read("hadolint ignore=DL3008"), named(&["DL3008"]));
         assert_eq!(read("cairn  ignore = A # it is small"), named(&["A"]));
+        assert_eq!(read("check=skip=all // only here"), Some(Selection::All));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::attach_found;
 use super::root::Target;
+use super::scratch::errno_of;
 use crate::error::{At, Failure, Step};
 use crate::filesystem;
 use crate::locate;
@@ -73,16 +74,19 @@ pub(crate) fn mount_sys(root: BorrowedFd<'_>, security: Security) -> Result<(), 
     mount_cgroup(root, access)
 }
 
-/// The unified hierarchy as seen from the new cgroup namespace. The controllers of the old one
-/// are not shown: programs that look there for limits find none.
+/// The hierarchies as seen from the new cgroup namespace: the unified one, or a folder for each of
+/// the old ones.
 fn mount_cgroup(root: BorrowedFd<'_>, access: MountAttrFlags) -> Result<(), Failure> {
     let outer = Path::new("/sys/fs/cgroup");
-    if !filesystem::kind_of(outer).is_some_and(filesystem::Kind::is_cgroup2) {
-        return Ok(());
-    }
-    let Ok(target) = locate::open(root, Path::new("sys/fs/cgroup")) else {
+    let place = Path::new("sys/fs/cgroup");
+    let Ok(target) = locate::open(root, place) else {
         return Ok(());
     };
+    if !filesystem::kind_of(outer).is_some_and(filesystem::Kind::is_cgroup2) {
+        // Programs that find no limits there go without; that is no reason to fail.
+        let _ = mount_old_cgroups(root, place, target, access);
+        return Ok(());
+    }
     let cgroup = NewFs::open("cgroup2")
         .and_then(|fs| fs.mount(access))
         .or_else(|_| {
@@ -91,6 +95,36 @@ fn mount_cgroup(root: BorrowedFd<'_>, access: MountAttrFlags) -> Result<(), Fail
             Ok(outer)
         });
     attach(cgroup.at(Step::Sys)?, target).at(Step::Sys)
+}
+
+/// A folder for each hierarchy of the old kind, with the files of the namespace's root.
+fn mount_old_cgroups(
+    root: BorrowedFd<'_>,
+    place: &Path,
+    target: OwnedFd,
+    access: MountAttrFlags,
+) -> Result<(), Errno> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").map_err(errno_of)?;
+    let folders = tmpfs(None, 0o755, HARMLESS)?;
+    let lists: Vec<&str> = own
+        .lines()
+        .filter_map(|line| line.split(':').nth(1))
+        .filter(|list| !list.is_empty() && !list.starts_with("name="))
+        .collect();
+    for list in &lists {
+        rustix::fs::mkdirat(&folders, *list, rustix::fs::Mode::from_raw_mode(0o755))?;
+    }
+    restrict(&folders, access, false)?;
+    attach(folders, target)?;
+    for list in lists {
+        let hierarchy = NewFs::open("cgroup")?;
+        for controller in list.split(',') {
+            hierarchy.flag(controller)?;
+        }
+        let tree = hierarchy.mount(access)?;
+        attach(tree, locate::open(root, &place.join(list))?)?;
+    }
+    Ok(())
 }
 
 /// Hides what Docker hides. What does not exist needs no hiding.

@@ -29,7 +29,10 @@ pub(crate) fn cases() -> Vec<Case> {
         the_umask_of_the_caller_does_not_matter,
         the_host_is_probed,
     ];
-    all.extend(cases![ROOT; memory_limits_kill_and_are_told]);
+    all.extend(cases![ROOT;
+        memory_limits_kill_and_are_told,
+        a_cgroup_may_be_made_below_another,
+    ]);
     all
 }
 
@@ -245,6 +248,25 @@ fn the_host_is_probed(fixture: &Fixture) {
     let report = cairn_sandbox::probe("/proc/self/exe".as_ref(), &fixture.dir("probed")).unwrap();
     assert!(report.can_run(), "{report:#?}");
     assert!(report.abilities.len() > 10, "{report:#?}");
+}
+
+fn a_cgroup_may_be_made_below_another(fixture: &Fixture) {
+    let mut sandbox = fixture.shell(&fixture.place(), "cat /proc/self/cgroup; ls /sys/fs/cgroup");
+    sandbox.stdin = Stdin::Null;
+    let parent = format!("cairn-test-{}", std::process::id());
+    sandbox.limits.cgroup_parent = Some(format!("/{parent}/inner"));
+    match try_run(&sandbox) {
+        Ok(ran) => {
+            assert_eq!(ran.exit, Exit::Code(0));
+            assert!(!ran.stdout.contains(&parent), "{}", ran.stdout);
+            let left = std::path::Path::new("/sys/fs/cgroup/memory").join(&parent);
+            assert!(!left.exists(), "what was made is removed");
+        }
+        Err(error) => println!("no cgroup here: {error}"),
+    }
+    sandbox.limits.cgroup_parent = Some("../up".to_owned());
+    sandbox.writable = Writable::Tmpfs;
+    assert!(matches!(try_run(&sandbox), Err(SandboxError::Invalid(_))));
 }
 
 fn memory_limits_kill_and_are_told(fixture: &Fixture) {

@@ -6,7 +6,7 @@
 //! not show, whatever the clock said and however old its cached result is. Sockets are left out. The root itself is written only if it is not what every
 //! reader assumes (0755, root's, no attributes).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -82,7 +82,8 @@ pub struct Tree<'a> {
     pub epoch: Option<i64>,
 }
 
-/// Writes merged trees as one tar, each in a folder of its own.
+/// Writes merged trees as one tar, each in a folder of its own; where several share one, a
+/// directory that more than one has is written once.
 pub fn write_trees<W: Write>(trees: &[Tree<'_>], sink: W) -> Result<W, StoreError> {
     let mut tar = TreeTar::new(sink, None);
     for tree in trees {
@@ -107,6 +108,9 @@ impl<W: Write> TreeTar<W> {
                 (false, true) => PathBuf::from(folder),
                 (false, false) => Path::new(folder).join(path),
             };
+            if entry.kind == EntryKind::Directory && !self.directories.insert(path.clone()) {
+                return Ok(Descend::Yes);
+            }
             let item = Item {
                 path: &path,
                 host: entry.host_path.clone(),
@@ -166,6 +170,8 @@ struct TreeTar<W> {
     tar: TarWriter<W>,
     epoch: Option<i64>,
     first_names: HashMap<FileId, Vec<u8>>,
+    /// Directories of merged trees that were written.
+    directories: HashSet<PathBuf>,
 }
 
 impl<W: Write> TreeTar<W> {
@@ -174,6 +180,7 @@ impl<W: Write> TreeTar<W> {
             tar: TarWriter::new(sink),
             epoch,
             first_names: HashMap::new(),
+            directories: HashSet::new(),
         }
     }
 

@@ -84,7 +84,8 @@ pub struct LoneArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub annotation: Vec<(String, String)>,
     /// Give a name in FROM or COPY --from a meaning: a directory, an archive, a repository,
-    /// `https://...`, `docker-image://NAME`, `oci-layout://DIR[:TAG][@DIGEST]` (can be repeated)
+    /// `https://...`, `docker-image://NAME`, `oci-layout://DIR[:TAG][@DIGEST]`, or a stage of this
+    /// file as `target:STAGE` (can be repeated)
     #[arg(long, value_name = "NAME=SOURCE", value_parser = pair)]
     pub build_context: Vec<(String, String)>,
     /// Give RUN --mount=type=secret a value: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`
@@ -107,6 +108,9 @@ pub struct LoneArgs {
     /// Most memory that a step may use
     #[arg(long, short, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
+    /// Run steps in cgroups below this one
+    #[arg(long, value_name = "CGROUP")]
+    pub cgroup_parent: Option<String>,
     /// Size of the steps' /dev/shm [default: 64m]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub shm_size: Option<u64>,
@@ -123,8 +127,9 @@ pub struct LoneArgs {
     /// Check the Dockerfile by BuildKit's rules, and build nothing
     #[arg(long)]
     pub check: bool,
-    /// Ask the Dockerfile something else than to be built: `check`, `targets[,format=json]`
-    #[arg(long, value_name = "CALL", value_parser = Call::parse, conflicts_with = "check")]
+    /// Ask the Dockerfile something else than to be built: `check`, `outline`, `targets` or
+    /// `subrequests.describe`; with `,format=json` for scripts
+    #[arg(long, alias = "print", value_name = "CALL", value_parser = Call::parse, conflicts_with = "check")]
     pub call: Option<Call>,
     /// Attestations, as docker's scripts switch them off: only `false`
     #[arg(long, value_name = "false", value_parser = no_attestation, hide = true)]
@@ -132,6 +137,9 @@ pub struct LoneArgs {
     /// As `--provenance`
     #[arg(long, value_name = "false", value_parser = no_attestation, hide = true)]
     pub sbom: Option<()>,
+    /// As `--provenance`: only what is `disabled=true`
+    #[arg(long, value_name = "disabled", value_parser = no_attestation, hide = true)]
+    pub attest: Vec<()>,
     /// Write the image's id to a file; `cairn run` and others take it for a name
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -257,6 +265,7 @@ impl LoneArgs {
 fn no_attestation(text: &str) -> Result<(), String> {
     match text {
         "false" | "0" => Ok(()),
+        _ if text.split(',').any(|word| word == "disabled=true") => Ok(()),
         _ => Err("Cairn writes no attestations: leave the flag out, or say `false`".into()),
     }
 }
@@ -327,6 +336,8 @@ mod tests {
         let parse = |flag: &str| Line::try_parse_from(["build", flag, "."]).map(|_| ());
         assert!(parse("--provenance=false").is_ok());
         assert!(parse("--sbom=0").is_ok());
+        assert!(parse("--attest=type=sbom,disabled=true").is_ok());
+        assert!(parse("--attest=type=sbom").is_err());
         let refused = parse("--provenance=mode=max").unwrap_err().to_string();
         assert!(refused.contains("writes no attestations"), "{refused}");
     }

@@ -9,8 +9,8 @@ use cairn_build::request::Changes;
 use cairn_sandbox::{Mount, Resolver};
 use clap::Args;
 
-use super::outputs::truth;
 use crate::commands::options::variable;
+use crate::commands::output::truth;
 use crate::environment::Environment;
 use crate::error::{CommandError, Kind};
 use crate::session::host_platform;

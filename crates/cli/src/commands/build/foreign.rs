@@ -79,7 +79,6 @@ pub const FLAGS: &[Foreign] = &[
         "all-platforms",
         Refused("name the platforms: `--platform linux/amd64,linux/arm64`"),
     ),
-    value("attest", Refused("say it by `--provenance` and `--sbom`")),
     value("authfile", Refused(LOGINS)),
     value("builder", Taken),
     value(
@@ -407,7 +406,7 @@ mod tests {
         userns-uid-map-user";
     const TAKEN_AS_IT_IS: &str = "cgroupns compat-volumes format http-proxy ipc isolation pid \
         save-stages skip-unused-stages stage-labels tls-verify uts";
-    const REFUSED: &str = "all-platforms attest authfile cache-ttl cap-add cap-drop cdi-config-dir \
+    const REFUSED: &str = "all-platforms authfile cache-ttl cap-add cap-drop cdi-config-dir \
         cert-dir compression-format cpp-flag creds cw decryption-key detach device hooks-dir \
         invoke logfile mount no-hosts omit-history os-feature os-version policy root \
         rusage-logfile sbom-image-output sbom-image-purl-output sbom-merge-strategy sbom-output \

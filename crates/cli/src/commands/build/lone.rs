@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cairn_build::engine::Engine;
 use cairn_build::image::external::Settled;
+use cairn_build::lint::Warnings;
 use cairn_build::run::prepare;
 use cairn_oci::{Platform, Reference};
 use cairn_sandbox::interrupt;
@@ -16,15 +17,15 @@ use cairn_stack::unused_args::UnusedArg;
 
 use super::agents::Agents;
 use super::args::{BuildArgs, NetworkChoice};
-use super::call::{Call, Targets};
+use super::call::{Call, Request};
 use super::input::Input;
-use super::outputs::truth;
 use super::results::{self, Built};
 use super::secrets;
 use crate::bookkeeping::write_down;
 use crate::caches;
-use crate::commands::lint::{self, Subject};
+use crate::commands::lint::Subject;
 use crate::commands::load::reference;
+use crate::commands::output::truth;
 use crate::error::{CommandError, Kind};
 use crate::failures;
 use crate::means::Means;
@@ -44,18 +45,23 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     let file = args.lone.file.first().map(PathBuf::as_path);
     let input = Input::new(context, file, session)?;
     let call = match args.lone.check {
-        true => Call::Check,
+        true => Call::CHECK,
         false => args.lone.call.unwrap_or_default(),
     };
-    if call != Call::Build {
-        return ask(call, args, context, &input, session);
+    if call.request != Request::Build {
+        let single = single(args, context, &input, &[], session)?;
+        return call.answer(&single, &session.printer);
     }
     let mut means = Means::new(session, &args.options)?;
     means.settings.secrets = secrets::values(&args.lone.secret, &session.settings.environment)?;
+    let values = means.settings.secrets.values();
+    session.printer.hide(values.map(Vec::as_slice));
     let place = session.settings.temporary_dir();
     let agents = Agents::new(&args.lone.ssh, &session.settings.environment, &place)?;
     means.settings.ssh.clone_from(&agents.sockets);
     means.settings.memory_max = args.lone.memory;
+    let cgroup_parent = &args.lone.cgroup_parent;
+    means.settings.cgroup_parent.clone_from(cgroup_parent);
     means.settings.hosts.clone_from(&args.lone.add_host);
     means.settings.ulimits.clone_from(&args.lone.ulimit);
     let network_none = args.lone.network == NetworkChoice::None;
@@ -73,10 +79,15 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
         cancel: &means.cancel,
         platform: &single.platforms[0],
     };
-    let request = request(&single, &opener)?;
+    let request = request(&single, &opener).map_err(|error| {
+        if let SingleError::Findings(_) = &error {
+            warn_all_the_same(args, &single, session);
+        }
+        CommandError::from(error)
+    })?;
     tell_unused(&session.printer, &request.unused_args);
     let main = main_platform(&request);
-    let report = solve(args, session, &means, &request, main, &names)?;
+    let report = solve(args, session, &means, (&single, &request), main, &names)?;
     let records = request
         .images
         .iter()
@@ -126,34 +137,12 @@ fn tell_main(session: &Session, request: &SingleRequest, main: usize, names: &[R
     }
 }
 
-/// Answers what is asked of a Dockerfile that is not to be built.
-fn ask(
-    call: Call,
-    args: &BuildArgs,
-    context: &str,
-    input: &Input,
-    session: &Session,
-) -> Result<(), CommandError> {
-    let single = single(args, context, input, &[], session)?;
-    let dockerfile = dockerfile_path(&single)?;
-    let subject = Subject::of_build(&single, &dockerfile)?;
-    let Call::Targets { json } = call else {
-        return lint::check_build(&subject, &session.printer);
-    };
-    let targets = Targets::of(&subject.file);
-    match json {
-        true => session.printer.json(&targets)?,
-        false => session.printer.data(&targets.table())?,
-    }
-    Ok(())
-}
-
 /// Prepares and runs, showing progress; gives up with what failed.
 fn solve(
     args: &BuildArgs,
     session: &mut Session,
     means: &Means,
-    request: &SingleRequest,
+    (single, request): (&SingleBuild, &SingleRequest),
     main: usize,
     names: &[Reference],
 ) -> Result<RunReport, CommandError> {
@@ -178,19 +167,20 @@ fn solve(
         .into_iter()
         .map(|name| (name, None))
         .collect();
-    let prepared = images
+    let settled = images
         .settle_all(&wanted, false)
         .map_err(CommandError::from)
-        .and_then(|settled| refused(&settled))
-        .and_then(|()| {
-            prepare(&request.images, &images, &engine)
-                .map_err(|findings| means.unprepared(findings))
-        });
-    let prepared = match prepared {
+        .and_then(|settled| refused(&settled));
+    if let Err(error) = settled {
+        progress.finish();
+        return Err(error);
+    }
+    let prepared = match prepare(&request.images, &images, &engine) {
         Ok(prepared) => prepared,
-        Err(error) => {
+        Err(findings) => {
             progress.finish();
-            return Err(error);
+            warn_all_the_same(args, single, session);
+            return Err(means.unprepared(findings));
         }
     };
     let started_ms = milliseconds_now();
@@ -216,7 +206,7 @@ fn solve(
         return Err(CommandError::interrupted());
     }
     if session.settings.progress(choice) != ProgressChoice::Quiet {
-        warnings::tell(&session.printer, &report.warnings);
+        warnings::tell(&session.printer, &report.warnings, true);
     }
     match report.is_success() {
         true => Ok(report),
@@ -224,6 +214,30 @@ fn solve(
             let shown = session.settings.progress(choice);
             Err(failures::tell(&session.printer, &report.failures, shown))
         }
+    }
+}
+
+/// Tells what the checker says of a Dockerfile that cannot be built, or of what stands before its
+/// first mistake: it may be why.
+fn warn_all_the_same(args: &BuildArgs, single: &SingleBuild, session: &Session) {
+    if args.quiet || session.settings.progress(args.progress.progress) == ProgressChoice::Quiet {
+        return;
+    }
+    let found = dockerfile_path(single)
+        .map_err(CommandError::from)
+        .and_then(|path| Subject::of_build(single, &path));
+    let Ok((Some(subject), _)) = found else {
+        return;
+    };
+    // A violation that is an error is told with that.
+    if let Ok(checked) = subject.check(&BTreeMap::new())
+        && checked.violations.is_empty()
+    {
+        let warnings = Warnings {
+            source: checked.source,
+            findings: checked.findings,
+        };
+        warnings::tell(&session.printer, &[warnings], true);
     }
 }
 

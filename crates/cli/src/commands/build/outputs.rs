@@ -1,9 +1,10 @@
 //! `--output` of a build: files outside the store, or the image itself under more names.
 
+use cairn_build::image::dating::Dating;
 use cairn_oci::Compression;
 
 use crate::commands::options::fields;
-use crate::commands::output::Output;
+use crate::commands::output::{Output, boolean, date};
 
 /// One `--output` of `cairn build`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +26,13 @@ pub struct ImageOutput {
     pub push: bool,
     /// How its layers are compressed when it is sent.
     pub compression: Compression,
+    /// Which times it has when it is sent.
+    pub dating: Dating,
 }
 
 /// Keys of docker that ask for what is always so here.
-const ALWAYS_SO: [&str; 7] = [
+const ALWAYS_SO: [&str; 6] = [
     "oci-mediatypes",
-    "rewrite-timestamp",
     "force-compression",
     "unpack",
     "store",
@@ -75,34 +77,26 @@ impl ImageOutput {
             names: Vec::new(),
             push,
             compression: Compression::Gzip,
+            dating: Dating::default(),
         };
         for (key, value) in fields {
             match key.as_str() {
                 "type" => {}
                 "name" => image.names.extend(value.split(',').map(str::to_owned)),
                 "push" => {
-                    image.push = truth(value)
-                        .ok_or_else(|| format!("`push={value}` is neither `true` nor `false`"))?;
+                    image.push = boolean(key, value)?;
                 }
                 "compression" => {
                     image.compression = value.parse().map_err(|_| {
                         format!("`compression={value}` is not one of gzip, zstd, none")
                     })?;
                 }
+                key if date(&mut image.dating, key, value)? => {}
                 key if ALWAYS_SO.contains(&key) => {}
                 key => return Err(format!("`{key}` is not known here; `name`, `push` are")),
             }
         }
         Ok(image)
-    }
-}
-
-/// A truth value as Go reads it.
-pub fn truth(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
     }
 }
 

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use cairn_build::image::ImageRecord;
+use cairn_build::image::dating::Dating;
 use cairn_build::image::pack::{Image, pack_image};
 use cairn_build::image::push::Shipment;
 use cairn_oci::{Compression, Digest, Reference};
 use cairn_registry::Watch;
+use cairn_stack::request::DEFAULT_EPOCH;
 use serde_json::json;
 
 use super::args::BuildArgs;
@@ -38,6 +40,15 @@ impl Built {
         }
     }
 
+    /// The same with the times that an output asks for.
+    fn dated(&self, dating: Dating) -> Self {
+        let of = |record: &ImageRecord| dating.of(record, record.epoch != DEFAULT_EPOCH);
+        Self {
+            records: self.records.iter().map(of).collect(),
+            ..*self
+        }
+    }
+
     /// The id of the image that names of the store lead to.
     pub fn id(&self) -> Digest {
         self.records[self.main].id()
@@ -61,13 +72,17 @@ pub fn all_names(args: &BuildArgs, tags: &[Reference]) -> Result<Vec<Reference>,
     Ok(names)
 }
 
-/// What is sent to registries when all is built: names, with how layers are compressed.
-pub fn pushes(
-    args: &BuildArgs,
-    tags: &[Reference],
-) -> Result<Vec<(Reference, Compression)>, CommandError> {
+/// Something that is sent to a registry when all is built.
+pub struct Push {
+    name: Reference,
+    compression: Compression,
+    dating: Dating,
+}
+
+/// What is sent to registries when all is built.
+pub fn pushes(args: &BuildArgs, tags: &[Reference]) -> Result<Vec<Push>, CommandError> {
     let mut pushes = Vec::new();
-    let mut add = |names: &[Reference], compression| {
+    let mut add = |names: &[Reference], compression, dating| {
         if names.is_empty() {
             return Err(
                 CommandError::usage("nothing says where to push the image to")
@@ -75,12 +90,16 @@ pub fn pushes(
             );
         }
         for name in names {
-            pushes.push((tagged(name)?, compression));
+            pushes.push(Push {
+                name: tagged(name)?,
+                compression,
+                dating,
+            });
         }
         Ok(())
     };
     if args.lone.push {
-        add(tags, Compression::Gzip)?;
+        add(tags, Compression::Gzip, Dating::default())?;
     }
     for output in &args.lone.output {
         let BuildOutput::Image(image) = output else {
@@ -90,10 +109,10 @@ pub fn pushes(
             continue;
         }
         match image.names.as_slice() {
-            [] => add(tags, image.compression)?,
+            [] => add(tags, image.compression, image.dating)?,
             names => {
                 let names: Result<Vec<_>, _> = names.iter().map(|name| reference(name)).collect();
-                add(&names?, image.compression)?;
+                add(&names?, image.compression, image.dating)?;
             }
         }
     }
@@ -109,6 +128,7 @@ pub fn write_outputs(
     names: &[Reference],
 ) -> Result<(), CommandError> {
     for output in files(args) {
+        let built = built.dated(output.dating);
         let exported = export(&means.store, built.image(), names, output)?;
         tell_exported(&session.printer, output, &exported);
     }
@@ -117,7 +137,7 @@ pub fn write_outputs(
 
 /// Sends the image to registries.
 pub fn push(
-    pushes: &[(Reference, Compression)],
+    pushes: &[Push],
     session: &Session,
     means: &Means,
     built: &Built,
@@ -126,12 +146,13 @@ pub fn push(
         is_stopped: &|| means.cancel.is_cancelled(),
         moved: &|_| {},
     };
-    for (destination, compression) in pushes {
+    for push in pushes {
         let printer = &session.printer;
-        let shipment = Shipment::pack(&means.store, built.image(), *compression)?;
-        printer.note(&format!("pushing to {}", destination.familiar()));
+        let built = built.dated(push.dating);
+        let shipment = Shipment::pack(&means.store, built.image(), push.compression)?;
+        printer.note(&format!("pushing to {}", push.name.familiar()));
         let began = Instant::now();
-        let pushed = shipment.send(&means.store, &means.registry, destination, watch)?;
+        let pushed = shipment.send(&means.store, &means.registry, &push.name, watch)?;
         printer.note(&in_words(&pushed, began));
     }
     Ok(())
@@ -159,8 +180,10 @@ pub fn write_files(
     }
     if let Some(path) = &args.lone.metadata_file {
         // What docker writes there are digests of packed bytes.
-        let compression = files(args).next().map(|output| output.compression);
-        let packed = pack_image(&means.store, built.image(), compression.unwrap_or_default())?;
+        let output = files(args).next();
+        let compression = output.map(|output| output.compression).unwrap_or_default();
+        let built = built.dated(output.map(|output| output.dating).unwrap_or_default());
+        let packed = pack_image(&means.store, built.image(), compression)?;
         let names: Vec<String> = names.iter().map(Reference::to_string).collect();
         let mut metadata = json!({
             "containerimage.digest": packed.root.digest,

@@ -71,7 +71,7 @@ fn ours(text: &str) -> Option<Option<&'static str>> {
         };
     }
     let switch = SWITCHES.into_iter().find(|switch| *switch == name)?;
-    match super::outputs::truth(value)? {
+    match crate::commands::output::truth(value)? {
         true => Some(Some(switch)),
         false => Some(None),
     }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use cairn_dockerfile::lint::fix;
+use cairn_dockerfile::lint::{fix, masked};
 use tempfile::NamedTempFile;
 
 use super::LintArgs;
@@ -43,7 +43,8 @@ pub fn mend(
         let diff = unified(&name, &old, new);
         if !diff.is_empty() {
             files += 1;
-            session.printer.data(&diff)?;
+            // A secret that stands in the file is not said once more.
+            session.printer.data(&masked(&diff))?;
             if !args.dry_run {
                 write(Path::new(&name), &old, new)?;
             }

@@ -135,17 +135,28 @@ pub fn run(args: &LintArgs, session: &Session) -> Result<(), CommandError> {
 }
 
 /// Tells what BuildKit's rules say of a Dockerfile that could be built, for `cairn build --check`.
-pub fn check_build(subject: &Subject, printer: &Printer) -> Result<(), CommandError> {
-    let mut checked = match subject.check(&BTreeMap::new()) {
-        Ok(checked) => checked,
-        Err(error) => return Err(CommandError::from_findings(Kind::Usage, vec![*error])),
-    };
-    checked.hide_below(LevelChoice::Warning);
-    let found = checked.findings.len();
-    text::print(&[checked], printer)?;
-    match found {
-        0 => Ok(()),
-        _ => Err(CommandError::told(Kind::Work)),
+///
+/// `errors` are the mistakes for which it cannot be; what stands before them is checked.
+pub fn check_build(
+    subject: Option<&Subject>,
+    errors: Vec<cairn_diagnostic::Diagnostic>,
+    printer: &Printer,
+) -> Result<(), CommandError> {
+    let checked = subject.map(|subject| subject.check(&BTreeMap::new()));
+    let mut found = 0;
+    match checked {
+        Some(Ok(mut checked)) => {
+            checked.hide_below(LevelChoice::Warning);
+            found = checked.findings.len();
+            text::print(&[checked], printer)?;
+        }
+        Some(Err(error)) => return Err(CommandError::from_findings(Kind::Usage, vec![*error])),
+        None => {}
+    }
+    match (errors.is_empty(), found) {
+        (false, _) => Err(CommandError::from_findings(Kind::Usage, errors)),
+        (true, 0) => Ok(()),
+        (true, _) => Err(CommandError::told(Kind::Work)),
     }
 }
 
@@ -178,7 +189,7 @@ fn fails(args: &LintArgs, checked: &[Checked]) -> bool {
     let is_reason = |finding: &Finding| threshold.has(finding.level);
     checked
         .iter()
-        .any(|file| file.is_violated || file.findings.iter().any(is_reason))
+        .any(|file| !file.violations.is_empty() || file.findings.iter().any(is_reason))
 }
 
 impl LintArgs {

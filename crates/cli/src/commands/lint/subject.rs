@@ -47,8 +47,8 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     /// How many findings are below the level that is shown.
     pub unshown: usize,
-    /// Whether the file itself asks that findings be errors, and there are some.
-    pub is_violated: bool,
+    /// The rules that were violated, if the file itself asks that this be an error.
+    pub violations: Vec<&'static str>,
 }
 
 /// Where standard input stands in messages.
@@ -79,12 +79,18 @@ impl Subject {
         of_stack(directory, args, &build_args, session)
     }
 
-    /// The Dockerfile of a build, by BuildKit's rules.
-    pub fn of_build(build: &SingleBuild, dockerfile: &Path) -> Result<Self, CommandError> {
+    /// The Dockerfile of a build, by BuildKit's rules. One with mistakes comes back as what
+    /// stands before them, if that says anything, and the mistakes.
+    pub fn of_build(
+        build: &SingleBuild,
+        dockerfile: &Path,
+    ) -> Result<(Option<Self>, Vec<Diagnostic>), CommandError> {
         let source = read(dockerfile)?;
-        let file = cairn_dockerfile::parse(&source)
-            .map_err(|errors| CommandError::from_findings(Kind::Usage, errors))?;
-        Ok(Self {
+        let (file, errors) = parsed(&source);
+        let Some(file) = file else {
+            return Ok((None, errors));
+        };
+        let subject = Self {
             file: Arc::new(file),
             args: build.args.clone(),
             target: build.target.clone(),
@@ -96,8 +102,12 @@ impl Subject {
             package_files: BTreeMap::new(),
             levels: Levels::new(),
             platform: build.platforms[0].clone(),
-            wants: |rule| rule.group == Group::BuildKit,
-        })
+            wants: match errors.is_empty() {
+                true => |rule| rule.group == Group::BuildKit,
+                false => is_of_parser,
+            },
+        };
+        Ok((Some(subject), errors))
     }
 
     /// The same with another text; `None` if that is no Dockerfile.
@@ -133,7 +143,7 @@ impl Subject {
         let checked = lint::check(&self.file, &input)?;
         Ok(Checked {
             source: self.file.source.clone(),
-            is_violated: !checked.violations().is_empty(),
+            violations: checked.violations(),
             findings: checked.findings,
             unshown: 0,
         })
@@ -159,7 +169,7 @@ pub fn merge(all: &mut Vec<Checked>, checked: Checked) {
                 }
             }
             other.findings.sort_by_key(|finding| finding.span.start);
-            other.is_violated |= checked.is_violated;
+            other.violations.extend(checked.violations);
         }
         None => all.push(checked),
     }
@@ -199,8 +209,9 @@ fn lone(
             true => Default::default(),
             false => stack_around(path, args, session),
         };
-        match cairn_dockerfile::parse(&source) {
-            Ok(file) => subjects.push(Subject {
+        let (file, errors) = parsed(&source);
+        if let Some(file) = file {
+            subjects.push(Subject {
                 file: Arc::new(file),
                 args: build_args.clone(),
                 target: args.target.clone(),
@@ -213,12 +224,37 @@ fn lone(
                     (None, false) => package_files(directory_of(path)),
                 },
                 platform: host_platform(),
-                wants: |_| true,
-            }),
-            Err(errors) => refused.extend(errors),
+                wants: match errors.is_empty() {
+                    true => |_| true,
+                    false => is_of_parser,
+                },
+            });
         }
+        refused.extend(errors);
     }
     Ok((subjects, refused))
+}
+
+/// A Dockerfile, or what stands before its first mistake, and the mistakes.
+fn parsed(source: &Source) -> (Option<Dockerfile>, Vec<Diagnostic>) {
+    match cairn_dockerfile::parse(source) {
+        Ok(file) => (Some(file), Vec::new()),
+        Err(errors) => (cairn_dockerfile::parse_leading(source), errors),
+    }
+}
+
+/// Whether BuildKit notices a violation while it parses, so that it tells of it even where a
+/// later line is a mistake.
+fn is_of_parser(rule: &Rule) -> bool {
+    const RULES: [&str; 6] = [
+        "FromAsCasing",
+        "InvalidDefinitionDescription",
+        "LegacyKeyValueFormat",
+        "MaintainerDeprecated",
+        "NoEmptyContinuation",
+        "StageNameCasing",
+    ];
+    RULES.contains(&rule.name)
 }
 
 fn read(path: &Path) -> Result<Source, CommandError> {

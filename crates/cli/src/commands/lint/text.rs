@@ -1,7 +1,7 @@
 //! Findings for people: each with the lines in question, and a sum.
 
 use cairn_diagnostic::{Diagnostic, Label, Severity, Source};
-use cairn_dockerfile::lint::{Finding, Level, masked};
+use cairn_dockerfile::lint::{Finding, Level};
 
 use super::subject::Checked;
 use crate::error::CommandError;
@@ -11,10 +11,8 @@ use crate::style::{Line, Tone};
 
 pub fn print(checked: &[Checked], printer: &Printer) -> Result<(), CommandError> {
     for file in checked {
-        // A secret that stands in the file is not said once more.
-        let shown = Source::new(file.source.name.clone(), masked(&file.source.text));
         for finding in &file.findings {
-            printer.finding_data(&diagnostic(&shown, finding))?;
+            printer.finding_data(&diagnostic(&file.source, finding))?;
         }
     }
     print_sum(checked, printer);

@@ -43,14 +43,23 @@ fn ignored_sources(facts: &Facts<'_>, found: &mut Findings) {
                 continue;
             }
             let path = ignore::clean(&path.text);
-            // The context itself is never ignored, only what is in it.
-            if path != "." && patterns.matches(&path) {
+            let is_ignored = match path.as_str() {
+                // The context itself is never ignored, only what is in it: all of it, perhaps.
+                "." => patterns.patterns().iter().any(is_everything),
+                path => patterns.matches(path),
+            };
+            if is_ignored {
                 let detail =
                     format!("Attempting to {verb} file {path:?} that is excluded by .dockerignore");
                 found.at(step.span, detail);
             }
         }
     }
+}
+
+/// Whether a pattern means every file there is.
+fn is_everything(pattern: &Pattern) -> bool {
+    matches!(pattern.text(), "*" | "**" | "**/*" | "*/**")
 }
 
 /// Whether the patterns only exclude.

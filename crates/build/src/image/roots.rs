@@ -1,0 +1,143 @@
+//! The root file systems of an image, as a tar or as files of the host.
+//!
+//! Those of several platforms lie in a folder each, called as BuildKit calls it. Where they are
+//! wanted side by side, no two may have a file of the same name; directories are merged.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use cairn_oci::Platform;
+use cairn_store::{EntryKind, LayeredView, Store, Tree, write_trees};
+
+use super::export::{ExportError, Exported};
+use super::record::ImageRecord;
+use super::root_fs::{self, Times};
+
+/// What is written.
+pub(super) struct Roots<'a> {
+    /// An image for each platform.
+    pub images: &'a [ImageRecord],
+    /// Whether each goes into a folder of its own.
+    pub is_split: bool,
+    /// Whether a directory keeps the times that files came with.
+    pub keeps_times: bool,
+}
+
+impl Roots<'_> {
+    /// Writes them as one tar.
+    pub(super) fn write_tar(
+        &self,
+        store: &Store,
+        out: &mut (dyn Write + Send),
+    ) -> Result<(), ExportError> {
+        let views = self.views(store)?;
+        let trees: Vec<Tree<'_>> = views
+            .iter()
+            .map(|(folder, view, image)| Tree {
+                folder,
+                view,
+                epoch: clamp(image),
+            })
+            .collect();
+        write_trees(&trees, out)?;
+        Ok(())
+    }
+
+    /// Writes them into a directory.
+    pub(super) fn write_directory(
+        &self,
+        store: &Store,
+        path: &Path,
+    ) -> Result<Exported, ExportError> {
+        let mut all = Exported::default();
+        let views = self.views(store)?;
+        if self.is_split {
+            fs::create_dir_all(path).map_err(|source| ExportError::Write {
+                doing: "create",
+                path: path.to_owned(),
+                source,
+            })?;
+        }
+        for (number, (folder, view, image)) in views.iter().enumerate() {
+            let times = Times {
+                epoch: clamp(image),
+                keeps: self.keeps_times,
+            };
+            let place = match folder.is_empty() {
+                true => path.to_owned(),
+                false => path.join(folder),
+            };
+            let exported = root_fs::write_directory(view, times, &place)?;
+            all.skipped.extend(exported.skipped);
+            // What an earlier platform left is no surprise.
+            all.is_merged |= exported.is_merged && (self.is_split || number == 0);
+        }
+        Ok(all)
+    }
+
+    /// The trees with their folders, once it is certain that they fit beside each other.
+    fn views(
+        &self,
+        store: &Store,
+    ) -> Result<Vec<(String, LayeredView, &ImageRecord)>, ExportError> {
+        let mut views = Vec::new();
+        for image in self.images {
+            let view = LayeredView::new(store, &image.snapshots())?;
+            let folder = match self.is_split {
+                true => platform_folder(&image.platform),
+                false => String::new(),
+            };
+            views.push((folder, view, image));
+        }
+        if !self.is_split && views.len() > 1 {
+            let mut known = HashMap::new();
+            for (_, view, image) in &views {
+                claim(view, &image.platform, &mut known)?;
+            }
+        }
+        Ok(views)
+    }
+}
+
+/// Notes the names of a tree; a directory may have been there already, anything else not.
+fn claim<'a>(
+    view: &LayeredView,
+    platform: &'a Platform,
+    known: &mut HashMap<PathBuf, (&'a Platform, EntryKind)>,
+) -> Result<(), ExportError> {
+    let mut open = vec![PathBuf::from("/")];
+    while let Some(directory) = open.pop() {
+        for (_, entry) in view.read_dir(&directory)? {
+            let is_directory = entry.kind == EntryKind::Directory;
+            match known.get(&entry.path) {
+                Some((_, EntryKind::Directory)) if is_directory => {}
+                Some((first, _)) => {
+                    return Err(ExportError::Collision {
+                        path: entry.path,
+                        first: first.to_string(),
+                        second: platform.to_string(),
+                    });
+                }
+                None => {
+                    known.insert(entry.path.clone(), (platform, entry.kind));
+                }
+            }
+            if is_directory {
+                open.push(entry.path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What BuildKit calls the folder of a platform: `linux_arm_v7`.
+fn platform_folder(platform: &Platform) -> String {
+    platform.to_string().replace('/', "_")
+}
+
+/// What times of files are set back to: an image that came with layers of its own keeps theirs.
+fn clamp(image: &ImageRecord) -> Option<i64> {
+    image.packed.is_none().then_some(image.epoch)
+}
