@@ -176,7 +176,9 @@ mod tests {
             let name = command.get_name();
             assert!(!about.is_empty(), "`{name}` says nothing of itself");
             assert!(!about.ends_with('.'), "`{name}`: {about}");
-            for argument in command.get_arguments() {
+            // What is hidden is taken for the habits of other programs.
+            let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+            for argument in shown {
                 let help = argument
                     .get_help()
                     .map(ToString::to_string)
