@@ -96,14 +96,8 @@ fn bases(
     recipe: &DockerfileRecipe,
     images: &dyn ImageSource,
 ) -> BTreeMap<String, lint::BaseImage> {
-    let target = recipe.target.as_deref();
-    let names = external_names(
-        &recipe.dockerfile,
-        target,
-        &recipe.args,
-        &request.platform,
-        &|name| recipe.given(name),
-    );
+    let seen = recipe.seen(&request.platform);
+    let names = external_names(&seen, &|name| recipe.given(name));
     let used = names.unwrap_or_default().into_iter();
     used.filter(|used| used.is_base)
         .filter_map(|used| {

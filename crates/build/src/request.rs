@@ -7,14 +7,16 @@ use cairn_dockerfile::ast::Dockerfile;
 use cairn_oci::{Platform, Reference};
 
 use crate::graph::{BuildArgs, ContextId};
-use crate::lower::names::Given;
+use crate::lower::names::{Given, Seen};
 use crate::resolve::{BaseImage, DebianBase};
 
 /// One image to build.
 #[derive(Debug, Clone)]
 pub struct ImageRequest {
-    /// Its name in messages, and the name siblings find it by: `model`, `model:cloud`.
+    /// Its name in messages, which no other image of the run has.
     pub name: String,
+    /// What siblings call it, together with its platform: `model`, `model:cloud`.
+    pub called: String,
     /// How it is made.
     pub recipe: Recipe,
     /// The platform it is for.
@@ -79,6 +81,17 @@ pub struct DockerfileRecipe {
 }
 
 impl DockerfileRecipe {
+    /// The file as a platform sees it.
+    pub fn seen<'a>(&'a self, platform: &'a Platform) -> Seen<'a> {
+        Seen {
+            file: &self.dockerfile,
+            target: self.target.as_deref(),
+            args: &self.args,
+            platform,
+            build_platform: &self.build_platform,
+        }
+    }
+
     /// Finds a name among the named contexts, exactly or by the reference it normalises to.
     pub fn named(&self, name: &str) -> Option<&Named> {
         if let Some(named) = self.names.get(name) {
@@ -118,7 +131,7 @@ impl DockerfileRecipe {
 pub enum Named {
     /// A directory or archive.
     Files(ContextId),
-    /// Another image of this run, by its [`ImageRequest::name`].
+    /// Another image of this run, by what it is [called](ImageRequest::called).
     Sibling(String),
     /// An image of the store under another name.
     Image(String),

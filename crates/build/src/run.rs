@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use cairn_debian::machine;
 use cairn_diagnostic::Diagnostic;
 use cairn_dockerfile::lint::masked;
+use cairn_oci::Platform;
 use cairn_store::{CacheKey, CacheRecord, Store, StoreError};
 
 use crate::assemble::assemble;
@@ -47,6 +49,15 @@ pub struct StepInputs {
     pub inputs: Option<KeyInputs>,
     /// The files that it takes from a context, by name and digest, where they are few.
     pub files: Vec<(String, String)>,
+}
+
+/// A step that this machine cannot run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignStep {
+    /// Which.
+    pub vertex: VertexId,
+    /// The platform whose programs it runs.
+    pub platform: Platform,
 }
 
 /// Lowers all images into one graph and decides what must run.
@@ -342,6 +353,40 @@ impl Prepared<'_> {
             }
         }
         needed
+    }
+
+    /// The steps that will run, or may, and are for a platform whose programs cannot run here.
+    pub fn foreign(&self, can_run: &dyn Fn(&Platform) -> bool) -> Vec<ForeignStep> {
+        let steps = self.plan.iter().filter(|(id, decision)| {
+            let op = &self.lowered.graph.vertex(*id).op;
+            let is_open = !matches!(decision, Decision::Reuse(_) | Decision::Broken(_));
+            is_open && matches!(op, Op::Exec(_) | Op::Debian(_))
+        });
+        let platforms = steps.map(|(id, _)| (id, self.platform_of(id)));
+        let foreign = platforms.filter_map(|(id, platform)| Some((id, platform?)));
+        let foreign = foreign.filter(|(_, platform)| !can_run(platform));
+        foreign
+            .map(|(vertex, platform)| ForeignStep { vertex, platform })
+            .collect()
+    }
+
+    /// The platform whose programs a vertex has: that of what it lies on. Files on nothing are for
+    /// the platform of the image that they were first needed for.
+    fn platform_of(&self, vertex: VertexId) -> Option<Platform> {
+        let graph = &self.lowered.graph;
+        let mut lowest = graph.vertex(vertex);
+        while let Some(below) = lowest.base.vertex() {
+            lowest = graph.vertex(below);
+        }
+        match &lowest.op {
+            Op::Image(image) => Some(image.platform.clone()),
+            Op::Debian(base) => Some(Platform::new("linux", machine(&base.lock.arch))),
+            _ => {
+                let mut images = self.lowered.images.iter();
+                let image = images.find(|image| image.name == lowest.origin.image)?;
+                Some(image.platform.clone())
+            }
+        }
     }
 
     /// What stands in the way of an image before anything runs, if something does.

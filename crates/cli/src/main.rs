@@ -24,6 +24,7 @@ mod exit;
 mod failures;
 mod host_trust;
 mod means;
+mod platforms;
 mod policy;
 mod printer;
 mod progress;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use cairn_oci::Platform;
 use cairn_spec::tags::{GitRef, event_kind, is_main};
 use cairn_spec::{EventKind, ImageId, Rebuild};
 use cairn_stack::decide::{Reason, ReasonKind};
@@ -33,37 +34,51 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// The images among these that are built for this platform and this event. To ask for one by
-    /// name that is not is a mistake; in a whole stack it is left out, and that is said.
-    pub fn buildable(
+    /// Tells of images that are built for none of these platforms by this event. To ask for one by
+    /// name is a mistake; in a whole stack it is left out, and that is said.
+    pub fn tell_unfit(
         &self,
         session: &Session,
-        selected: Vec<ImageId>,
-        is_named: bool,
-    ) -> Result<Vec<ImageId>, CommandError> {
-        let (fit, unfit): (Vec<_>, Vec<_>) = selected.into_iter().partition(|&id| self.fits(id));
+        unfit: &[ImageId],
+        platforms: &[Platform],
+        is_mistake: bool,
+    ) -> Result<(), CommandError> {
         if unfit.is_empty() {
-            return Ok(fit);
+            return Ok(());
         }
-        let names: Vec<String> = unfit
+        let names = unfit
             .iter()
-            .map(|&id| self.loaded.stack[id].name.to_string())
-            .collect();
-        let platform = &self.loaded.platform;
-        let text = format!("not for {platform} by the spec: {}", names.join(", "));
-        if is_named || fit.is_empty() {
+            .map(|&id| self.loaded.stack[id].name.to_string());
+        let names: Vec<String> = names.collect();
+        let platforms: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+        let (platforms, names) = (platforms.join(" or "), names.join(", "));
+        let text = format!("not for {platforms} by the spec: {names}");
+        if is_mistake {
             return Err(CommandError::usage(text).hint(
                 "`--platform` builds for another platform, `platforms` in the spec adds one",
             ));
         }
         session.printer.note(&text);
-        Ok(fit)
+        Ok(())
     }
 
-    fn fits(&self, id: ImageId) -> bool {
+    /// Whether an image is built for a platform and this event.
+    pub fn fits(&self, id: ImageId, platform: &Platform) -> bool {
         // Without a rule that asks for the event, any will do.
         let kind = self.kind(id).unwrap_or(EventKind::Manual);
-        self.loaded.stack[id].is_for(&self.loaded.platform, kind)
+        self.loaded.stack[id].is_for(platform, kind)
+    }
+
+    /// The platforms that this event publishes an image for; none where the spec lists none.
+    pub fn listed(&self, id: ImageId) -> Vec<Platform> {
+        let kind = self.kind(id).unwrap_or(EventKind::Manual);
+        let listed = self.loaded.stack[id].published_for(kind);
+        listed.into_iter().cloned().collect()
+    }
+
+    /// Whether an image has a list of platforms of its own.
+    pub fn has_own_list(&self, id: ImageId) -> bool {
+        self.loaded.stack[id].only_listed
     }
 
     fn kind(&self, id: ImageId) -> Option<EventKind> {

@@ -10,6 +10,7 @@ use cairn_build::filesystem::Filesystem;
 use cairn_build::image::ImageRecord;
 use cairn_build::resolve::whole;
 use cairn_build::run::Prepared;
+use cairn_oci::Platform;
 use cairn_registry::{FetchOptions, RegistryClient, RetryPolicy, Watch};
 use cairn_spec::tags::{Instead, publication};
 use cairn_stack::decide::{ReasonKind, reason};
@@ -92,14 +93,16 @@ pub fn compare(
     let means = means(&stack.means.store, &client, watch);
     let made_of = made_of();
     for (tag, images) in &stems {
-        let (name, platform) = (&stack.loaded.stack.name, &stack.loaded.platform);
-        match look(means, &places, name, tag, platform, images) {
-            Ok(found) => tell(plan, tag, images, found.as_ref(), &made_of),
-            Err(error) => {
-                session
-                    .printer
-                    .note(&format!("compared with this store only: {}", whole(&error)));
-                break;
+        for run in &stack.platforms {
+            let (name, platform) = (&stack.loaded.stack.name, &run.loaded.platform);
+            match look(means, &places, name, tag, platform, images) {
+                Ok(found) => tell(plan, tag, (images, platform), found.as_ref(), &made_of),
+                Err(error) => {
+                    session
+                        .printer
+                        .note(&format!("compared with this store only: {}", whole(&error)));
+                    return Ok(());
+                }
             }
         }
     }
@@ -138,14 +141,15 @@ fn impatient(session: &Session) -> FetchOptions {
 fn tell(
     plan: &mut PlanReport,
     tag: &str,
-    images: &[String],
+    (images, platform): (&[String], &Platform),
     found: Option<&Found>,
     made_of: &BTreeMap<String, MadeOf>,
 ) {
+    let platform = platform.to_string();
     for image in plan
         .images
         .iter_mut()
-        .filter(|it| images.contains(&it.image))
+        .filter(|it| images.contains(&it.image) && it.platform == platform)
     {
         let there = found.and_then(|it| it.images.get(&image.image));
         let mut published = PublishedPlan {
@@ -154,7 +158,7 @@ fn tell(
             same: None,
             because: None,
         };
-        match (there, made_of.get(&image.image)) {
+        match (there, made_of.get(&image.label)) {
             (None, _) => {
                 published.same = Some(false);
                 published.because = Some("nothing is published under this tag yet".to_owned());

@@ -130,7 +130,7 @@ impl Session {
         match wanted {
             None => Ok(host_platform()),
             Some(text) if text.contains(',') => Err(CommandError::usage(
-                "only a lone Dockerfile is built for several platforms in one run",
+                "this command is for one platform at a time",
             )
             .hint("name them one after the other: `--platform linux/amd64`, then the next")),
             Some(text) => text.parse::<Platform>().map_err(|error| {
@@ -144,12 +144,5 @@ impl Session {
 
 /// The platform this program was built for, which is the one it runs on.
 pub fn host_platform() -> Platform {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        "powerpc64" => "ppc64le",
-        other => other,
-    };
-    Platform::new("linux", architecture)
+    Platform::of_this_program()
 }

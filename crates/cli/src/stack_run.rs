@@ -1,5 +1,8 @@
-//! A run over images of a stack, the part that `plan`, `build`, `up` and `test` share.
+//! A run over images of a stack, the part that `plan`, `build`, `up` and `test` share: what it is
+//! about, what it asks of the engine, and what it may not. Its locks are in [`locking`], its tests
+//! in [`testing`].
 
+mod locking;
 mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,27 +11,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_build::engine::Engine;
 use cairn_build::event::{Event, EventSink, NoEvents};
-use cairn_build::graph::Op;
 use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Externals;
+use cairn_build::image::named::Others;
 use cairn_build::image::record::canonical;
-use cairn_build::plan::Decision;
 use cairn_build::run::{Prepared, prepare};
-use cairn_debian::{DebianError, ResolveProgress};
+use cairn_oci::Platform;
 use cairn_sandbox::{CaTrust, Pem};
-use cairn_spec::{CaPolicy, ImageId, LockPolicy};
+use cairn_spec::{CaPolicy, ImageId};
 use cairn_stack::decide::{Range, Reason, ReasonKind, decide, since};
 use cairn_stack::load::{LoadError, LoadedStack};
-use cairn_stack::lockfile::{
-    ExternalChange, LockFile, LockFileError, LockMode, Locker, Locking, bases,
-};
+use cairn_stack::lockfile::{LockFile, bases};
 use cairn_stack::made_of::MadeOf;
 use cairn_stack::plan::{self, ImageDecision, ImagePlan};
-use cairn_stack::request::{RequestOptions, Requests, requests};
-use cairn_stack::run::{RunReport, run};
+use cairn_stack::request::{Part, RequestOptions, Requests, requests, with_ancestors};
+use cairn_stack::run::{Names, RunReport, run};
+use cairn_stack::target::image_and_platform;
 use cairn_store::Store;
 use tempfile::TempDir;
 
+pub use self::locking::{Keep, LockOutcome};
+pub use self::testing::Testing;
 use crate::bookkeeping::write_down;
 use crate::caches::{self, CacheFrom, CacheOptions};
 use crate::commands::images::open_image;
@@ -37,7 +40,9 @@ use crate::commands::signatures::trust;
 use crate::commands::up::SinceOption;
 use crate::error::{CommandError, Kind};
 use crate::means::Means;
+use crate::platforms::{Chosen, Purpose, Wanted, can_run, leave_out};
 use crate::policy::Policy;
+use crate::sanitize;
 use crate::secrets_file;
 use crate::session::{Session, host_platform};
 
@@ -45,10 +50,17 @@ use crate::session::{Session, host_platform};
 pub struct StackRun {
     /// The means.
     pub means: Means,
-    /// The stack.
+    /// The stack, as its first platform sees it.
     pub loaded: LoadedStack,
-    /// The images that were asked for.
+    /// The platforms of the run, this machine's first.
+    pub platforms: Vec<PlatformRun>,
+    /// The images that were asked for and that this run is about, for any platform.
     pub selected: Vec<ImageId>,
+    /// The images that were asked for, whether this run is about them or leaves them out.
+    pub asked: Vec<ImageId>,
+    /// Whether it is an error that something cannot be built here.
+    is_demand: bool,
+    purpose: Purpose,
     /// The images whose steps all run, whatever the store holds.
     pub again: BTreeMap<ImageId, Reason>,
     /// Whether a run is to tell what its images were made of.
@@ -67,32 +79,12 @@ pub struct StackRun {
     _no_store_yet: Option<TempDir>,
 }
 
-/// Which tests a run is about.
-#[derive(Debug, Clone, Default)]
-pub struct Testing {
-    /// Tests run even if they passed before.
-    pub again: bool,
-    /// Workflow suites that were named.
-    pub workflows: Vec<String>,
-}
-
-/// Locks, and what became of each.
-pub struct LockOutcome {
-    /// All locks of the stack.
-    pub locks: LockFile,
-    /// The Debian bases.
-    pub images: BTreeMap<ImageId, Locking>,
-    /// What is different about images from outside.
-    pub external: Vec<ExternalChange>,
-}
-
-/// What happens to a lock that was made in passing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// It is written.
-    Write,
-    /// It serves this run only.
-    Forget,
+/// The part of a run that is for one platform.
+pub struct PlatformRun {
+    /// The stack, as the platform sees it.
+    pub loaded: LoadedStack,
+    /// The images that were asked for.
+    pub selected: Vec<ImageId>,
 }
 
 impl StackRun {
@@ -103,19 +95,32 @@ impl StackRun {
         options: &BuildOptions,
         images: &[String],
     ) -> Result<Self, CommandError> {
-        Self::open_for(session, stack, options, images, &EventOption::default())
+        Self::open_for(session, stack, options, images, Purpose::Build)
     }
 
-    /// As [`StackRun::open`], for an event that the command line may name.
+    /// As [`StackRun::open`], for something else than images in the store.
     pub fn open_for(
         session: &Session,
         stack: &StackOption,
         options: &BuildOptions,
         images: &[String],
+        purpose: Purpose,
+    ) -> Result<Self, CommandError> {
+        let event = EventOption::default();
+        Self::open_event(session, stack, options, images, purpose, &event)
+    }
+
+    /// As [`StackRun::open_for`], for an event that the command line may name.
+    pub fn open_event(
+        session: &Session,
+        stack: &StackOption,
+        options: &BuildOptions,
+        images: &[String],
+        purpose: Purpose,
         event: &EventOption,
     ) -> Result<Self, CommandError> {
         let open = || Ok((session.open_store()?, None));
-        Self::over(open, session, stack, options, images, event)
+        Self::over(open, session, stack, options, images, purpose, event)
     }
 
     /// Leaves the images that changes since a commit concern; `false` if there is nothing to do.
@@ -147,6 +152,9 @@ impl StackRun {
             .selected
             .iter()
             .partition(|id| range.concerned.contains_key(id) || different.contains(id));
+        for run in &mut self.platforms {
+            run.selected.retain(|id| concerned.contains(id));
+        }
         self.selected = concerned;
         if !others.is_empty() {
             let left = crate::progress::count(others.len(), "image");
@@ -191,9 +199,9 @@ impl StackRun {
         stack: &StackOption,
         revision: &str,
     ) -> Result<Range, CommandError> {
-        let loaded = &self.loaded;
-        let range = stack.choosing(session, &loaded.platform, |choices| {
-            since(loaded, choices, revision)
+        let platforms: Vec<&LoadedStack> = self.platforms.iter().map(|it| &it.loaded).collect();
+        let range = stack.choosing(session, &self.loaded.platform, |choices| {
+            since(&platforms, choices, revision)
         });
         range.map_err(|error| {
             CommandError::from_error(Kind::Usage, &error)
@@ -201,16 +209,17 @@ impl StackRun {
         })
     }
 
-    /// As [`StackRun::open`], for a command that changes nothing: no store is made.
+    /// As [`StackRun::open_for`], for a command that changes nothing: no store is made.
     pub fn look(
         session: &Session,
         stack: &StackOption,
         options: &BuildOptions,
         images: &[String],
+        purpose: Purpose,
     ) -> Result<Self, CommandError> {
         let open = || session.store_or_none_yet();
         let event = EventOption::default();
-        Self::over(open, session, stack, options, images, &event)
+        Self::over(open, session, stack, options, images, purpose, &event)
     }
 
     fn over(
@@ -219,22 +228,45 @@ impl StackRun {
         stack: &StackOption,
         options: &BuildOptions,
         images: &[String],
+        purpose: Purpose,
         event: &EventOption,
     ) -> Result<Self, CommandError> {
-        let platform = session.platform(options.platform.as_deref())?;
-        let loaded = stack.load(session, &platform)?;
+        let wanted = Wanted::read(session, options.platform.as_deref())?;
+        let loaded = stack.load(session, &wanted.first())?;
         let (store, no_store_yet) = open()?;
         let room_before = store.room().ok().map(|room| room.free_bytes);
         let mut means = Means::over(store, session, options)?;
-        let platforms = std::slice::from_ref(&platform);
         let mut caches = options.caches.clone();
         if caches.cache_from.is_empty() {
             let named = loaded.stack.build.cache_from.iter().cloned();
             caches.cache_from = named.map(CacheFrom::Registry).collect();
         }
-        caches::open(&caches, &mut means, platforms, &session.printer)?;
         let policy = Policy::of(session, &loaded, event);
-        let selected = policy.buildable(session, select(&loaded, images)?, !images.is_empty())?;
+        let asked = select(&loaded, images)?;
+        let is_named = !images.is_empty();
+        let chosen = wanted.choose(session, &policy, purpose, &asked, is_named)?;
+        let leaves_out = !wanted.is_demand() && purpose != Purpose::Elsewhere;
+        let platforms = platform_runs(session, &loaded, chosen, leaves_out)?;
+        let selected: BTreeSet<ImageId> = platforms
+            .iter()
+            .flat_map(|run| run.selected.iter().copied())
+            .collect();
+        let lacking = asked.iter().find(|id| !selected.contains(id));
+        if let Some(id) = lacking
+            && purpose != Purpose::Publish
+            && (is_named || selected.is_empty())
+        {
+            let name = &loaded.stack[*id].name;
+            let text = format!("`{name}` is for platforms that this machine cannot build it for");
+            return Err(CommandError::usage(text).hint(
+                "`--platform` asks for one of them all the same, and says what is in the way",
+            ));
+        }
+        let names: Vec<Platform> = platforms
+            .iter()
+            .map(|run| run.loaded.platform.clone())
+            .collect();
+        caches::open(&caches, &mut means, &names, &session.printer)?;
         if let Some(file) = &loaded.stack.build.secrets {
             means.settings.secrets = secrets_file::read(session, &stack.stack.join(&file.value))?;
             let values = means.settings.secrets.values();
@@ -258,8 +290,12 @@ impl StackRun {
         let keys = again.keys().copied().collect();
         Ok(Self {
             means,
+            platforms,
+            selected: selected.into_iter().collect(),
+            asked,
+            is_demand: wanted.is_demand() && purpose != Purpose::Elsewhere,
+            purpose,
             loaded,
-            selected,
             again,
             tells_made_of: false,
             room_before,
@@ -268,7 +304,6 @@ impl StackRun {
             is_locked: options.locked,
             caches,
             options: RequestOptions {
-                platform,
                 build_platform: host_platform(),
                 epoch: session.settings.source_date_epoch()?,
                 no_cache: options.no_cache,
@@ -278,143 +313,45 @@ impl StackRun {
         })
     }
 
-    /// Makes sure that the Debian bases of the run are locked. Nothing is written.
-    pub fn lock(
-        &self,
-        mode: LockMode,
-        events: &dyn EventSink,
-    ) -> Result<LockOutcome, CommandError> {
-        let tell = |image: &str, step| note(events, locking_step(image, &step));
-        let mut locks = LockFile::read(&self.loaded.directory)?;
-        let ids = self.loaded.graph.with_ancestors(&self.selected);
-        let outcome = locks.ensure(&self.loaded, &ids, mode, &self.locker(&tell))?;
-        let external = locks.ensure_external(&self.loaded, &ids, mode, &self.externals(events))?;
-        Ok(LockOutcome {
-            locks,
-            images: outcome,
-            external,
-        })
+    /// Every image that is needed, by the number of its platform, in an order to build them.
+    fn needed(&self) -> Vec<(usize, ImageId)> {
+        let loaded: Vec<&LoadedStack> = self.platforms.iter().map(|it| &it.loaded).collect();
+        let selected: Vec<&[ImageId]> = self.platforms.iter().map(|it| &*it.selected).collect();
+        with_ancestors(&loaded, &selected)
     }
 
     fn externals<'a>(&'a self, events: &'a dyn EventSink) -> Externals<'a> {
-        self.means.externals(&self.options.platform, events)
-    }
-
-    fn locker<'a>(&'a self, tell: &'a dyn Fn(&str, ResolveProgress)) -> Locker<'a> {
-        Locker {
-            store: &self.means.store,
-            fetcher: &self.means.fetcher,
-            platform: &self.options.platform,
-            now: jiff::Timestamp::now().as_second(),
-            cancel: &self.means.cancel,
-            progress: tell,
-        }
-    }
-
-    /// Locks what needs it, tells what moved, and writes the lock file unless this is a `plan`.
-    pub fn locked(&self, keep: Keep, events: &dyn EventSink) -> Result<LockFile, CommandError> {
-        let mode = match self.is_locked {
-            true => LockMode::Locked,
-            false => LockMode::AsNeeded,
-        };
-        let LockOutcome {
-            locks,
-            images,
-            external,
-        } = self.lock(mode, events)?;
-        self.tell_moved(&images, events);
-        for change in &external {
-            if let Some(old) = &change.old {
-                let (name, new) = (&change.name, &change.new);
-                note(events, format!("{name} moved from {old} to {new}"));
-            }
-        }
-        let is_changed = images.values().any(|locking| *locking != Locking::Kept);
-        if keep == Keep::Write && (is_changed || !external.is_empty()) {
-            locks.write(&self.loaded.directory)?;
-        }
-        Ok(locks)
-    }
-
-    fn tell_moved(&self, outcome: &BTreeMap<ImageId, Locking>, events: &dyn EventSink) {
-        for (id, locking) in outcome {
-            let image = &self.loaded.stack[*id].name;
-            match locking {
-                Locking::Kept => {}
-                Locking::New { packages } => {
-                    note(
-                        events,
-                        format!("{image}: {packages} packages locked in cairn.lock"),
-                    );
-                }
-                Locking::Moved { reasons, changes } => {
-                    let mut text = format!("{image}: locked again because {}", reasons.join("; "));
-                    for change in changes {
-                        text.push_str(&format!("\n  {change}"));
-                    }
-                    note(events, text);
-                }
-            }
-        }
+        let platform = &self.platforms[0].loaded.platform;
+        self.means.externals(platform, events)
     }
 
     /// What the engine is asked for.
     pub fn requests(&self, locks: &LockFile) -> Result<Requests, CommandError> {
-        let (store, loaded) = (&self.means.store, &self.loaded);
-        let ids = loaded.graph.with_ancestors(&self.selected);
-        let bases = bases(loaded, &ids, locks);
+        let needed = self.needed();
+        let parts = self.platforms.iter().enumerate().map(|(number, run)| {
+            let of_it = needed.iter().filter(|(part, _)| *part == number);
+            let ids: Vec<ImageId> = of_it.map(|(_, id)| *id).collect();
+            Part {
+                loaded: &run.loaded,
+                selected: &run.selected,
+                bases: bases(&run.loaded, &ids, locks),
+            }
+        });
+        let parts: Vec<Part<'_>> = parts.collect();
         Ok(requests(
-            store,
-            loaded,
-            &self.selected,
-            &bases,
+            &self.means.store,
+            &parts,
             &locks.external,
             &self.options,
         )?)
     }
 
-    /// Where the stack says so, locks bases again whose packages no mirror has any more; gives
-    /// the new locks if there are any.
-    ///
-    /// Packages are fetched here only for bases that will be assembled.
-    pub fn refreshed(
-        &self,
-        mut locks: LockFile,
-        prepared: &Prepared<'_>,
-        events: &dyn EventSink,
-    ) -> Result<Option<LockFile>, CommandError> {
-        if self.loaded.stack.lock_policy != LockPolicy::Refresh || self.is_locked {
-            return Ok(None);
-        }
-        let tell = |image: &str, step| note(events, locking_step(image, &step));
-        let locker = self.locker(&tell);
-        let mut gone = BTreeMap::new();
-        for (id, vertex) in prepared.lowered.graph.iter() {
-            let Op::Debian(base) = &vertex.op else {
-                continue;
-            };
-            if matches!(prepared.plan.decision(id), Decision::Reuse(_)) {
-                continue;
-            }
-            // Other failures come up again, with their place, when the base is assembled.
-            if let Err(error @ DebianError::Gone { .. }) = locker.fetch(base, &|_| {}) {
-                let image = self.loaded.stack.exact(&vertex.origin.image);
-                gone.extend(image.map(|image| (image, error.to_string())));
-            }
-        }
-        if gone.is_empty() {
-            return Ok(None);
-        }
-        let images: Vec<ImageId> = gone.keys().copied().collect();
-        let mut outcome = locks.ensure(&self.loaded, &images, LockMode::Update, &locker)?;
-        for (image, locking) in &mut outcome {
-            if let Locking::Moved { reasons, .. } = locking {
-                reasons.extend(gone.remove(image));
-            }
-        }
-        self.tell_moved(&outcome, events);
-        locks.write(&self.loaded.directory)?;
-        Ok(Some(locks))
+    /// The image that is called so in the run, and the part of the run that is for its platform.
+    pub fn find(&self, label: &str) -> Option<(&PlatformRun, ImageId)> {
+        let (name, platform) = image_and_platform(label);
+        let mut platforms = self.platforms.iter();
+        let run = platforms.find(|run| run.loaded.platform == platform)?;
+        Some((run, self.loaded.stack.exact(name)?))
     }
 
     /// The engine for these requests.
@@ -437,7 +374,55 @@ impl StackRun {
     ) -> Result<Prepared<'a>, CommandError> {
         let images = self.externals(engine.events);
         let prepared = prepare(&requests.images, &images, engine);
-        prepared.map_err(|findings| self.means.unprepared(findings))
+        let prepared = prepared.map_err(|findings| self.means.unprepared(findings))?;
+        if self.purpose != Purpose::Elsewhere {
+            self.refuse_other_platforms(&prepared)?;
+        }
+        Ok(prepared)
+    }
+
+    /// An image for one platform that is made of files for another one is nobody's wish.
+    fn refuse_other_platforms(&self, prepared: &Prepared<'_>) -> Result<(), CommandError> {
+        for image in &prepared.lowered.images {
+            let (name, wanted) = image_and_platform(&image.name);
+            let found = &image.platform;
+            if (&found.os, &found.architecture) != (&wanted.os, &wanted.architecture) {
+                return Err(CommandError::usage(format!(
+                    "`{name}` cannot be for {wanted}: what it builds on is for {found}"
+                ))
+                .hint("`--platform` leaves platforms out, as does `platforms` of the image"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses steps that this machine would have to run and cannot, where they were asked for.
+    pub fn refuse_foreign(&self, prepared: &Prepared<'_>) -> Result<(), CommandError> {
+        if !self.is_demand {
+            return Ok(());
+        }
+        let foreign = prepared.foreign(&can_run);
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        let lines = foreign.iter().map(|step| {
+            let origin = &prepared.lowered.graph.vertex(step.vertex).origin;
+            let (image, _) = image_and_platform(&origin.image);
+            let place = origin.label.as_ref().map_or(String::new(), |label| {
+                let line = label.source.position(label.span.start).line;
+                format!(" ({}:{line})", label.source.name)
+            });
+            let title = sanitize::name(&origin.title);
+            format!("{image} for {}: `{title}`{place}", step.platform)
+        });
+        let text = "this machine cannot run programs of every platform that was asked for";
+        let mut error = CommandError::new(Kind::Environment, text);
+        error.messages.extend(lines);
+        Err(error
+            .hint("an emulator lets it: register one with the kernel (Debian: qemu-user-binfmt)")
+            .hint(
+                "or build them on a machine of their own: `cairn publish` brings the platforms of                  several machines together",
+            ))
     }
 
     /// Runs what must run, names the images, and writes the run down if anything happened.
@@ -448,6 +433,7 @@ impl StackRun {
         prepared: &Prepared<'_>,
         engine: &Engine<'_>,
     ) -> Result<RunReport, CommandError> {
+        self.refuse_foreign(prepared)?;
         let mut report = run(prepared, engine, &self.names(requests))?;
         if self.tells_made_of {
             report.made_of = made_of(prepared, engine, &report);
@@ -459,27 +445,69 @@ impl StackRun {
         Ok(report)
     }
 
-    /// An image of the stack: of this run, or as the store has it.
-    pub fn record_of(&self, name: &str, report: &RunReport) -> Option<ImageRecord> {
-        if let Some(record) = report.record(name) {
-            return Some(record.clone());
+    /// What the name of an image means in the store, for the platform that it is called with.
+    pub fn last_built(&self, label: &str) -> Option<ImageRecord> {
+        let (name, platform) = image_and_platform(label);
+        open_image(&self.means.store, name, Some(&platform)).ok()
+    }
+
+    /// The references of each image: its name in the stack, as `cairn run` takes it. The images for
+    /// all platforms share it.
+    fn names(&self, requests: &Requests) -> Names {
+        let images = requests.images.iter();
+        let of = images.map(|image| (image.name.clone(), vec![canonical(&image.called)]));
+        Names {
+            of: of.collect(),
+            others: Others::Stay,
         }
-        let id = self.loaded.stack.exact(name)?;
-        self.last_built(&self.loaded.stack[id].name.to_string())
     }
+}
 
-    /// What the name of an image means in the store.
-    pub fn last_built(&self, name: &str) -> Option<ImageRecord> {
-        open_image(&self.means.store, name).ok()
+/// Reads the stack for each platform, and takes out what this machine cannot build if it may.
+fn platform_runs(
+    session: &Session,
+    first: &LoadedStack,
+    chosen: Vec<Chosen>,
+    leaves_out: bool,
+) -> Result<Vec<PlatformRun>, CommandError> {
+    let mut runs: Vec<PlatformRun> = Vec::new();
+    for Chosen {
+        platform,
+        mut images,
+    } in chosen
+    {
+        let loaded = match platform == first.platform {
+            true => first.clone(),
+            false => first.on(&platform)?,
+        };
+        if leaves_out {
+            leave_out(&session.printer, &loaded, &mut images);
+        }
+        runs.push(PlatformRun {
+            loaded,
+            selected: images,
+        });
     }
-
-    /// The references of each image: its name in the stack, as `cairn run` takes it.
-    fn names(&self, requests: &Requests) -> BTreeMap<String, Vec<String>> {
-        requests
-            .images
-            .iter()
-            .map(|image| (image.name.clone(), vec![canonical(&image.name)]))
-            .collect()
+    // Siblings that are taken for yet other platforms: `FROM --platform=$BUILDPLATFORM`.
+    loop {
+        let loaded: Vec<&LoadedStack> = runs.iter().map(|it| &it.loaded).collect();
+        let selected: Vec<&[ImageId]> = runs.iter().map(|it| &*it.selected).collect();
+        let mut lacking: Option<Platform> = None;
+        for (part, id) in with_ancestors(&loaded, &selected) {
+            let mut elsewhere = loaded[part].parents_elsewhere(id);
+            let is_new = |it: &Platform| loaded.iter().all(|known| known.platform != *it);
+            lacking = lacking.or_else(|| {
+                let (_, platform) = elsewhere.find(|(_, platform)| is_new(platform))?;
+                Some(platform.clone())
+            });
+        }
+        let Some(platform) = lacking else {
+            return Ok(runs);
+        };
+        runs.push(PlatformRun {
+            loaded: first.on(&platform)?,
+            selected: Vec::new(),
+        });
     }
 }
 
@@ -537,14 +565,6 @@ fn unknown_image(loaded: &LoadedStack, name: &str) -> CommandError {
     }
 }
 
-/// What happens while packages are chosen, in words.
-pub fn locking_step(image: &str, step: &ResolveProgress) -> String {
-    match step {
-        ResolveProgress::Suite { suite, date } => format!("{image}: {suite} of {date}"),
-        ResolveProgress::Chosen { packages } => format!("{image}: {packages} packages chosen"),
-    }
-}
-
 fn note(events: &dyn EventSink, text: String) {
     events.emit(Event::Notice {
         warning: false,
@@ -577,40 +597,6 @@ impl From<LoadError> for CommandError {
                 .hint("name the stack's directory with `--stack DIR`")
                 .hint("a Dockerfile alone is built with its context: `cairn build .`"),
             LoadError::Read { .. } => Self::from_error(Kind::Environment, &error),
-        }
-    }
-}
-
-impl From<LockFileError> for CommandError {
-    fn from(error: LockFileError) -> Self {
-        match &error {
-            LockFileError::Stale { .. } => {
-                Self::from_error(Kind::Usage, &error).hint("`cairn lock` brings it up to date")
-            }
-            LockFileError::ExternalMoved { .. } => Self::from_error(Kind::Usage, &error)
-                .hint("load the locked image, or take the new one with `cairn lock --update`"),
-            LockFileError::Registry { name, source } => {
-                let told = Self::from(source.as_ref());
-                told.while_doing(format!("cannot find out what `{name}` is now"))
-            }
-            LockFileError::Digest { .. } => Self::from_error(Kind::Usage, &error),
-            LockFileError::Store(_) => Self::from_error(Kind::Environment, &error),
-            LockFileError::Damaged { .. } | LockFileError::Architecture(_) => {
-                Self::from_error(Kind::Usage, &error)
-            }
-            LockFileError::Debian { source, .. } => {
-                let kind = match **source {
-                    // The spec asks for what the suite does not have.
-                    DebianError::Solve(_) | DebianError::NoIndex { .. } => Kind::Usage,
-                    _ => Kind::Environment,
-                };
-                let told = Self::from_error(kind, &error);
-                match source.hint() {
-                    Some(hint) => told.hint(hint),
-                    None => told,
-                }
-            }
-            LockFileError::Io { .. } => Self::from_error(Kind::Environment, &error),
         }
     }
 }

@@ -20,6 +20,8 @@ mod defining;
 mod disk;
 #[path = "e2e/failing.rs"]
 mod failing;
+#[path = "e2e/joining.rs"]
+mod joining;
 #[path = "e2e/leaving.rs"]
 mod leaving;
 #[path = "e2e/linting.rs"]

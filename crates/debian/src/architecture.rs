@@ -1,16 +1,13 @@
 //! Whether programs of an architecture can run on this machine.
 
-use std::path::Path;
+use cairn_sandbox::runs_here;
 
 use crate::error::DebianError;
-
-/// Where the kernel lists the programs it runs others with.
-const HANDLERS: &str = "/proc/sys/fs/binfmt_misc";
 
 /// Refuses an architecture whose maintainer scripts cannot run here.
 pub(crate) fn check(arch: &str) -> Result<(), DebianError> {
     let host = host_arch();
-    if runs_natively(arch, host) || has_handler(arch) {
+    if arch == host || runs_here(machine(arch)) {
         return Ok(());
     }
     Err(DebianError::ForeignArch {
@@ -32,21 +29,16 @@ fn host_arch() -> &'static str {
     }
 }
 
-fn runs_natively(arch: &str, host: &str) -> bool {
-    arch == host || matches!((arch, host), ("i386", "amd64") | ("armel", "armhf"))
-}
-
-fn has_handler(arch: &str) -> bool {
-    let cpu = match arch {
-        "amd64" => "x86_64",
-        "arm64" => "aarch64",
+/// What images call the machine of a Debian architecture.
+#[must_use]
+pub fn machine(arch: &str) -> &str {
+    match arch {
+        "i386" => "386",
         "armhf" | "armel" => "arm",
         "ppc64el" => "ppc64le",
-        "mips64el" => "mips64el",
-        "loong64" => "loongarch64",
+        "mips64el" => "mips64le",
         other => other,
-    };
-    Path::new(HANDLERS).join(format!("qemu-{cpu}")).exists()
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ mod unpack;
 pub mod version;
 
 pub use ar::ArError;
+pub use architecture::machine;
 pub use assemble::{AssembleOptions, Progress, assemble};
 pub use deb::DebError;
 pub use error::DebianError;

@@ -52,6 +52,29 @@ const ARCHITECTURES: &[&str] = &[
 ];
 
 impl Platform {
+    /// The platform that this program was built for, which is the one it runs on.
+    #[must_use]
+    pub fn of_this_program() -> Self {
+        let architecture = if cfg!(target_arch = "x86_64") {
+            "amd64"
+        } else if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else if cfg!(target_arch = "x86") {
+            "386"
+        } else if cfg!(target_arch = "powerpc64") {
+            "ppc64le"
+        } else if cfg!(target_arch = "riscv64") {
+            "riscv64"
+        } else if cfg!(target_arch = "loongarch64") {
+            "loong64"
+        } else if cfg!(target_arch = "s390x") {
+            "s390x"
+        } else {
+            "arm"
+        };
+        Self::new("linux", architecture)
+    }
+
     /// Makes a normalised platform without a variant of its own.
     pub fn new(os: &str, architecture: &str) -> Self {
         Self {

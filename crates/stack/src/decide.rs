@@ -85,11 +85,14 @@ pub struct Range {
 pub struct NoRevision(pub String);
 
 /// Reads the commits since a revision, and what is not committed yet (DH-32: all of them).
+///
+/// The stack comes once for each platform of the run: what it is made of may differ.
 pub fn since(
-    loaded: &LoadedStack,
+    platforms: &[&LoadedStack],
     choices: &Choices<'_>,
     revision: &str,
 ) -> Result<Range, NoRevision> {
+    let loaded = platforms[0];
     let directory = &loaded.directory;
     let base = git::merge_base(directory, revision);
     let base = base.ok_or_else(|| NoRevision(revision.to_owned()))?;
@@ -115,8 +118,14 @@ pub fn since(
         .iter()
         .find_map(|it| word_in(&changes.rebuild_words, it));
     let before = old_spec(loaded, choices, &base);
+    let mut all = BTreeMap::new();
+    for loaded in platforms {
+        for (id, reason) in concerned(loaded, &files, before.as_ref()) {
+            all.entry(id).or_insert(reason);
+        }
+    }
     Ok(Range {
-        concerned: concerned(loaded, &files, before.as_ref()),
+        concerned: all,
         skip,
         again,
         since: revision.to_owned(),

@@ -18,13 +18,8 @@ fn of_image(image: &ImageRequest) -> Vec<String> {
     let Recipe::Dockerfile(recipe) = &image.recipe else {
         return Vec::new();
     };
-    let used = external_names(
-        &recipe.dockerfile,
-        recipe.target.as_deref(),
-        &recipe.args,
-        &image.platform,
-        &|name| recipe.given(name),
-    );
+    let seen = recipe.seen(&image.platform);
+    let used = external_names(&seen, &|name| recipe.given(name));
     used.unwrap_or_default()
         .into_iter()
         .filter_map(|used| match recipe.names.get(&used.name) {

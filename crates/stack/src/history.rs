@@ -96,7 +96,7 @@ pub fn record_tests(
             tests.extend(file.tests.iter().map(|test| {
                 TestRecord {
                     run: note.run.clone(),
-                    image: check.image.clone(),
+                    image: check.label.clone(),
                     image_digest: check.content.clone(),
                     test: format!("{}: {}", file.file, test.test),
                     test_digest: digest.to_string(),

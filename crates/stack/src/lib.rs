@@ -34,4 +34,5 @@ pub mod run;
 pub mod single;
 pub mod structure;
 pub mod suite;
+pub mod target;
 pub mod unused_args;

@@ -5,14 +5,16 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cairn_build::lower::names::{Given, external_names};
+use cairn_build::lower::names::{Given, Seen, external_names, foreign_run};
 use cairn_diagnostic::{Diagnostic, Source};
 use cairn_dockerfile::Dockerfile;
 use cairn_oci::Platform;
 use cairn_spec::graph::{ImageNames, NameUse};
+use cairn_spec::stack::DockerfileSource;
 use cairn_spec::{ImageId, ImageSource, Stack, StackGraph, Surroundings};
 
 use crate::git::{self, Commit};
+use crate::target::label;
 
 /// No Dockerfile is longer in BuildKit.
 const DOCKERFILE_LENGTH_MAX: u64 = 16 << 20;
@@ -32,6 +34,8 @@ pub struct LoadedStack {
     pub graph: StackGraph,
     /// For each image, the names in its Dockerfile that mean images from outside the stack.
     pub external: BTreeMap<ImageId, BTreeSet<String>>,
+    /// For each image, the names that its Dockerfile takes for another platform.
+    pub elsewhere: BTreeMap<ImageId, Vec<Elsewhere>>,
     /// The commit of the directory.
     pub commit: Option<Commit>,
 }
@@ -41,6 +45,152 @@ impl LoadedStack {
     pub fn source(&self, id: ImageId) -> &ImageSource {
         self.stack[id].source_on(&self.platform)
     }
+
+    /// What an image is called in a run.
+    pub fn label(&self, id: ImageId) -> String {
+        label(&self.stack[id].name.to_string(), &self.platform)
+    }
+
+    /// The same stack for another platform; what was read is not read again.
+    pub fn on(&self, platform: &Platform) -> Result<Self, LoadError> {
+        let files = self.dockerfiles.values();
+        let known = files.map(|file| (file.path.clone(), file.dockerfile.clone()));
+        let (dockerfiles, used) =
+            read_dockerfiles(&self.directory, &self.stack, platform, known.collect())?;
+        let graph = StackGraph::new(&self.stack, &used.names).map_err(LoadError::Findings)?;
+        Ok(Self {
+            directory: self.directory.clone(),
+            stack: self.stack.clone(),
+            platform: platform.clone(),
+            dockerfiles,
+            external: external(&used.names, &graph),
+            elsewhere: used.elsewhere,
+            graph,
+            commit: self.commit.clone(),
+        })
+    }
+
+    /// The siblings that an image takes for other platforms than its own.
+    pub fn parents_elsewhere(&self, id: ImageId) -> impl Iterator<Item = (ImageId, &Platform)> {
+        let names = self.elsewhere.get(&id).into_iter().flatten();
+        names.filter_map(move |used| {
+            let mut edges = self.graph.edges(id).iter();
+            let edge = edges.find(|edge| edge.name == used.name)?;
+            Some((edge.parent, &used.platform))
+        })
+    }
+
+    /// The siblings that an image takes for its own platform.
+    pub fn parents_here(&self, id: ImageId) -> BTreeSet<ImageId> {
+        let elsewhere = self.elsewhere.get(&id);
+        let is_here = |name: &str| {
+            let mut elsewhere = elsewhere.into_iter().flatten();
+            elsewhere.all(|used| used.name != name || used.also_here)
+        };
+        let edges = self.graph.edges(id).iter();
+        let here = edges.filter(|edge| is_here(&edge.name));
+        here.map(|edge| edge.parent).collect()
+    }
+
+    /// Images with everything that they build on for this platform.
+    fn with_ancestors_here(&self, id: ImageId) -> Vec<ImageId> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if found.insert(id) {
+                open.extend(self.parents_here(id));
+            }
+        }
+        let order = self.graph.order().iter().copied();
+        order.filter(|id| found.contains(id)).collect()
+    }
+
+    /// What keeps a machine from building an image, unless the result is known: the first step of
+    /// it, or of what it builds on, that is to be run there and cannot.
+    pub fn cannot_be_run(
+        &self,
+        id: ImageId,
+        can_run: &dyn Fn(&Platform) -> bool,
+    ) -> Option<Obstacle> {
+        self.with_ancestors_here(id).into_iter().find_map(|it| {
+            let step = match self.source(it) {
+                ImageSource::Debian(_) => {
+                    (!can_run(&self.platform)).then(|| "the scripts of its packages".to_owned())
+                }
+                ImageSource::Dockerfile(_) => {
+                    let file = self.dockerfiles.get(&it)?;
+                    let found = foreign_run(&self.seen(it, file)?.as_seen(), can_run).ok()??;
+                    let source = &file.dockerfile.source;
+                    let line = source.position(found.span.start).line;
+                    Some(format!("`{}` ({}:{line})", found.title, source.name))
+                }
+            };
+            Some(Obstacle {
+                image: it,
+                step: step?,
+            })
+        })
+    }
+
+    fn seen<'a>(&'a self, id: ImageId, file: &'a LoadedDockerfile) -> Option<OwnedSeen<'a>> {
+        let ImageSource::Dockerfile(spec) = self.source(id) else {
+            return None;
+        };
+        Some(OwnedSeen {
+            file: &file.dockerfile,
+            target: spec.target.as_ref().map(|target| target.value.as_str()),
+            args: plain_args(spec),
+            platform: &self.platform,
+            here: Platform::of_this_program(),
+        })
+    }
+}
+
+/// A name that a Dockerfile takes for another platform (`FROM --platform=$BUILDPLATFORM`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The name.
+    pub name: String,
+    /// The platform.
+    pub platform: Platform,
+    /// Whether it takes it for its own platform, too.
+    pub also_here: bool,
+}
+
+/// A step that a machine cannot run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The image that it is a step of.
+    pub image: ImageId,
+    /// The step, with its place.
+    pub step: String,
+}
+
+/// What [`Seen`] borrows.
+struct OwnedSeen<'a> {
+    file: &'a Dockerfile,
+    target: Option<&'a str>,
+    args: BTreeMap<String, String>,
+    platform: &'a Platform,
+    here: Platform,
+}
+
+impl OwnedSeen<'_> {
+    fn as_seen(&self) -> Seen<'_> {
+        Seen {
+            file: self.file,
+            target: self.target,
+            args: &self.args,
+            platform: self.platform,
+            build_platform: &self.here,
+        }
+    }
+}
+
+fn plain_args(spec: &DockerfileSource) -> BTreeMap<String, String> {
+    let args = spec.args.iter();
+    args.map(|(name, value)| (name.clone(), value.value.clone()))
+        .collect()
 }
 
 /// What is chosen about a stack before it is read.
@@ -121,18 +271,19 @@ pub fn load(directory: &Path, choices: &Choices<'_>) -> Result<LoadedStack, Load
             environment: choices.environment,
         };
         let stack = cairn_spec::read(&source, &surroundings).map_err(LoadError::Findings)?;
-        let (dockerfiles, used) = read_dockerfiles(directory, &stack, platform)?;
+        let (dockerfiles, used) = read_dockerfiles(directory, &stack, platform, BTreeMap::new())?;
         let missing = missing_tests(directory, &stack);
         if !missing.is_empty() {
             return Err(LoadError::Findings(missing));
         }
-        let graph = StackGraph::new(&stack, &used).map_err(LoadError::Findings)?;
+        let graph = StackGraph::new(&stack, &used.names).map_err(LoadError::Findings)?;
         Ok(LoadedStack {
             directory: directory.to_owned(),
             stack,
             platform: platform.clone(),
             dockerfiles,
-            external: external(&used, &graph),
+            external: external(&used.names, &graph),
+            elsewhere: used.elsewhere,
             graph,
             commit: commit.join().ok().flatten(),
         })
@@ -172,7 +323,7 @@ fn missing_tests(directory: &Path, stack: &Stack) -> Vec<Diagnostic> {
 }
 
 /// The names that are no siblings.
-fn external(used: &Used, graph: &StackGraph) -> BTreeMap<ImageId, BTreeSet<String>> {
+fn external(used: &[ImageNames], graph: &StackGraph) -> BTreeMap<ImageId, BTreeSet<String>> {
     let outside = used.iter().map(|file| {
         let is_sibling = |name: &str| graph.edges(file.image).iter().any(|edge| edge.name == name);
         let names = file.uses.iter().map(|used| used.name.clone());
@@ -182,16 +333,24 @@ fn external(used: &Used, graph: &StackGraph) -> BTreeMap<ImageId, BTreeSet<Strin
 }
 
 type Dockerfiles = BTreeMap<ImageId, LoadedDockerfile>;
-type Used = Vec<ImageNames>;
+type ByPath = BTreeMap<PathBuf, Arc<Dockerfile>>;
 
+/// The names that Dockerfiles use.
+#[derive(Default)]
+struct Used {
+    names: Vec<ImageNames>,
+    elsewhere: BTreeMap<ImageId, Vec<Elsewhere>>,
+}
+
+/// Reads the Dockerfiles of a stack; those in `parsed` were read before.
 fn read_dockerfiles(
     directory: &Path,
     stack: &Stack,
     platform: &Platform,
+    mut parsed: ByPath,
 ) -> Result<(Dockerfiles, Used), LoadError> {
-    let mut parsed: BTreeMap<PathBuf, Arc<Dockerfile>> = BTreeMap::new();
     let mut dockerfiles = Dockerfiles::new();
-    let mut used = Used::new();
+    let mut used = Used::default();
     let mut findings = Vec::new();
     for id in stack.ids() {
         let ImageSource::Dockerfile(spec) = stack[id].source_on(platform) else {
@@ -237,20 +396,35 @@ fn read_dockerfiles(
                 Err(source) => return Err(LoadError::Read { path, source }),
             },
         };
-        let target = spec.target.as_ref().map(|target| target.value.as_str());
-        let args = spec
-            .args
-            .iter()
-            .map(|(name, value)| (name.clone(), value.value.clone()));
-        match external_names(&dockerfile, target, &args.collect(), platform, &|_| {
-            Given::Nothing
-        }) {
+        let seen = OwnedSeen {
+            file: &dockerfile,
+            target: spec.target.as_ref().map(|target| target.value.as_str()),
+            args: plain_args(spec),
+            platform,
+            here: Platform::of_this_program(),
+        };
+        match external_names(&seen.as_seen(), &|_| Given::Nothing) {
             Ok(names) => {
+                let is_here = |name: &str| {
+                    let mut names = names.iter();
+                    names.any(|used| used.name == name && used.platform.is_none())
+                };
+                let elsewhere = names.iter().filter_map(|used| {
+                    Some(Elsewhere {
+                        name: used.name.clone(),
+                        platform: used.platform.clone()?,
+                        also_here: is_here(&used.name),
+                    })
+                });
+                let elsewhere: Vec<Elsewhere> = elsewhere.collect();
+                if !elsewhere.is_empty() {
+                    used.elsewhere.insert(id, elsewhere);
+                }
                 let uses = names.into_iter().map(|used| NameUse {
                     name: used.name,
                     span: used.span,
                 });
-                used.push(ImageNames {
+                used.names.push(ImageNames {
                     image: id,
                     source: dockerfile.source.clone(),
                     uses: uses.collect(),

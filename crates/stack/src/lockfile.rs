@@ -34,7 +34,8 @@ const HEAD: &str = "# Written by `cairn lock`. Commit it; change it with `cairn 
 /// The locks of a stack, by image name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockFile {
-    /// By the image's name in the spec.
+    /// By the image's name in the spec; with `@` and Debian's name of the architecture where
+    /// there are several.
     pub images: BTreeMap<String, Lock>,
     /// Images from outside the stack: the manifest's digest, by the name that Dockerfiles use.
     pub external: BTreeMap<String, String>,
@@ -253,6 +254,17 @@ impl LockFile {
         })
     }
 
+    /// What the lock of an image for an architecture is called in the file: the image's name, unless
+    /// another architecture has that.
+    pub fn key(&self, image: &str, arch: &str) -> String {
+        let apart = format!("{image}@{arch}");
+        match self.images.get(image) {
+            _ if self.images.contains_key(&apart) => apart,
+            Some(lock) if lock.arch != arch => apart,
+            _ => image.to_owned(),
+        }
+    }
+
     /// Makes sure that each Debian base among the images has a lock that fits its request.
     ///
     /// Nothing is written: call [`LockFile::write`] if something is not [`Locking::Kept`].
@@ -262,21 +274,21 @@ impl LockFile {
         images: &[ImageId],
         mode: LockMode,
         locker: &Locker<'_>,
-    ) -> Result<BTreeMap<ImageId, Locking>, LockFileError> {
+    ) -> Result<BTreeMap<String, Locking>, LockFileError> {
         let mut outcome = BTreeMap::new();
         for &id in images {
             let ImageSource::Debian(source) = loaded.source(id) else {
                 continue;
             };
-            let name = loaded.stack[id].name.to_string();
             let request = request(source, locker.platform)?;
+            let name = self.key(&loaded.stack[id].name.to_string(), &request.arch);
             let old = self.images.get(&name);
             let reasons = match old {
                 None => vec!["it has no lock yet".to_owned()],
                 Some(lock) => lock.staleness(&request),
             };
             if reasons.is_empty() && mode != LockMode::Update {
-                outcome.insert(id, Locking::Kept);
+                outcome.insert(name, Locking::Kept);
                 continue;
             }
             if mode == LockMode::Locked {
@@ -295,8 +307,8 @@ impl LockFile {
                     changes: old.changes(&lock),
                 },
             };
-            self.images.insert(name, lock);
-            outcome.insert(id, locking);
+            self.images.insert(name.clone(), lock);
+            outcome.insert(name, locking);
         }
         Ok(outcome)
     }
@@ -306,13 +318,15 @@ impl LockFile {
     /// Makes sure that images from outside the stack are those that were locked, and has them in
     /// the store if they can be had.
     ///
-    /// An image that cannot be had is passed over: lowering says so with its place.
+    /// An image that cannot be had is passed over: lowering says so with its place. Names that were
+    /// settled for another platform are left alone: a lock serves all platforms.
     pub fn ensure_external(
         &mut self,
         loaded: &LoadedStack,
         images: &[ImageId],
         mode: LockMode,
         externals: &Externals<'_>,
+        settled: &mut BTreeSet<String>,
     ) -> Result<Vec<ExternalChange>, LockFileError> {
         let names: BTreeSet<&String> = images
             .iter()
@@ -320,7 +334,10 @@ impl LockFile {
             .flatten()
             .collect();
         let mut wanted = Vec::new();
-        for name in names {
+        for name in names
+            .into_iter()
+            .filter(|name| settled.insert((*name).clone()))
+        {
             wanted.push((name.clone(), self.locked_digest(name)?));
         }
         let renews = mode == LockMode::Update;
@@ -391,7 +408,11 @@ pub fn bases(
         let ImageSource::Debian(source) = loaded.source(id) else {
             continue;
         };
-        if let Some(lock) = locks.images.get(&loaded.stack[id].name.to_string()) {
+        let Ok(request) = request(source, &loaded.platform) else {
+            continue;
+        };
+        let key = locks.key(&loaded.stack[id].name.to_string(), &request.arch);
+        if let Some(lock) = locks.images.get(&key) {
             let mirrors = source
                 .mirrors
                 .iter()

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::check::TestPlan;
 use crate::decide::Reason;
+use crate::target::image_and_platform;
 
 /// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,6 +39,11 @@ pub struct PlanReport {
 pub struct ImagePlan {
     /// Its name.
     pub image: String,
+    /// The platform.
+    pub platform: String,
+    /// What it is called in the run.
+    #[serde(skip)]
+    pub label: String,
     /// What happens to it.
     pub decision: ImageDecision,
     /// Why it is looked at or forced, beyond what its steps say.
@@ -181,8 +187,11 @@ fn image_plan(
         .filter(|id| open(id) && !told.contains(id))
         .map(|id| step_plan(prepared, id))
         .collect();
+    let (name, platform) = image_and_platform(&image.name);
     ImagePlan {
-        image: image.name.clone(),
+        image: name.to_owned(),
+        platform: platform.to_string(),
+        label: image.name.clone(),
         decision,
         reasons: Vec::new(),
         published: None,
@@ -205,7 +214,7 @@ fn runs_below(prepared: &Prepared<'_>, image: &LoweredImage) -> bool {
     false
 }
 
-/// The images that are there without running anything.
+/// The images that are there without running anything, by what they are called in the run.
 pub fn records(prepared: &Prepared<'_>) -> BTreeMap<String, ImageRecord> {
     let solved = Solved {
         results: prepared.at_hand(),

@@ -84,8 +84,8 @@ pub fn write(folder: &Path, records: &Records<'_>) -> Result<(), RecordsError> {
     let mut run_log = format!("run {run}\n");
     let mut pages = Vec::new();
     for image in &report.images {
-        let name = image.name.replace([':', '/'], "-");
-        let check = checks.iter().find(|check| check.image == image.name);
+        let name = image.name.replace([':', '/', ' '], "-");
+        let check = checks.iter().find(|check| check.label == image.name);
         put(format!("artifacts/{name}.yaml"), &artifact(image, check))?;
         put(
             format!("logs/{name}.build.log"),

@@ -23,8 +23,6 @@ pub const DEFAULT_EPOCH: i64 = 315_532_800;
 /// How a stack is turned into requests.
 #[derive(Debug, Clone)]
 pub struct RequestOptions {
-    /// The platform to build for.
-    pub platform: Platform,
     /// The platform of this machine.
     pub build_platform: Platform,
     /// `SOURCE_DATE_EPOCH` of the environment.
@@ -35,32 +33,89 @@ pub struct RequestOptions {
     pub again: BTreeSet<ImageId>,
 }
 
-/// Requests in the order of the stack's graph, and the contexts that they name.
+/// What is to be built for one platform.
+pub struct Part<'a> {
+    /// The stack, as it was loaded for the platform.
+    pub loaded: &'a LoadedStack,
+    /// The images that were asked for.
+    pub selected: &'a [ImageId],
+    /// The Debian bases among them and what they build on.
+    pub bases: BTreeMap<ImageId, Arc<DebianBase>>,
+}
+
+/// Requests in an order in which they can be built, and the contexts that they name.
 pub struct Requests {
-    /// One for each image.
+    /// One for each image and platform.
     pub images: Vec<ImageRequest>,
-    /// Which image of the stack each request is.
-    pub ids: Vec<ImageId>,
     /// The contexts.
     pub contexts: Vec<Context>,
+}
+
+/// The images for each platform with everything they build on, by the number of the part: an image
+/// may build on a sibling that is for another platform (`FROM --platform=$BUILDPLATFORM`).
+pub fn with_ancestors(loaded: &[&LoadedStack], selected: &[&[ImageId]]) -> Vec<(usize, ImageId)> {
+    let mut needed: BTreeSet<(usize, ImageId)> = BTreeSet::new();
+    let asked = selected.iter().enumerate();
+    let mut open: Vec<(usize, ImageId)> = asked
+        .flat_map(|(part, images)| images.iter().map(move |id| (part, *id)))
+        .collect();
+    while let Some(one) = open.pop() {
+        if needed.insert(one) {
+            open.extend(parents(loaded, one));
+        }
+    }
+    let mut order = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (part, stack) in loaded.iter().enumerate() {
+        for &id in stack.graph.order() {
+            if needed.contains(&(part, id)) {
+                visit(loaded, (part, id), &mut seen, &mut order);
+            }
+        }
+    }
+    order
+}
+
+fn parents(loaded: &[&LoadedStack], (part, id): (usize, ImageId)) -> Vec<(usize, ImageId)> {
+    let elsewhere = loaded[part].parents_elsewhere(id);
+    let elsewhere = elsewhere.filter_map(|(parent, platform)| {
+        let there = loaded.iter().position(|it| it.platform == *platform)?;
+        Some((there, parent))
+    });
+    let here = loaded[part].parents_here(id).into_iter();
+    elsewhere.chain(here.map(|parent| (part, parent))).collect()
+}
+
+fn visit(
+    loaded: &[&LoadedStack],
+    one: (usize, ImageId),
+    seen: &mut BTreeSet<(usize, ImageId)>,
+    order: &mut Vec<(usize, ImageId)>,
+) {
+    if seen.insert(one) {
+        for parent in parents(loaded, one) {
+            visit(loaded, parent, seen, order);
+        }
+        order.push(one);
+    }
 }
 
 /// Makes requests for the images and everything they build on.
 pub fn requests(
     store: &Store,
-    loaded: &LoadedStack,
-    selected: &[ImageId],
-    bases: &BTreeMap<ImageId, Arc<DebianBase>>,
+    parts: &[Part<'_>],
     external: &BTreeMap<String, String>,
     options: &RequestOptions,
 ) -> Result<Requests, SingleError> {
     let mut made = Requests {
         images: Vec::new(),
-        ids: Vec::new(),
         contexts: Vec::new(),
     };
     let mut context_ids = BTreeMap::new();
-    for id in loaded.graph.with_ancestors(selected) {
+    let loaded: Vec<&LoadedStack> = parts.iter().map(|part| part.loaded).collect();
+    let selected: Vec<&[ImageId]> = parts.iter().map(|part| part.selected).collect();
+    for (part, id) in with_ancestors(&loaded, &selected) {
+        let (loaded, bases) = (parts[part].loaded, &parts[part].bases);
         let image = &loaded.stack[id];
         let recipe = match loaded.source(id) {
             ImageSource::Debian(_) => Recipe::Debian(bases[&id].clone()),
@@ -102,15 +157,15 @@ pub fn requests(
         };
         let epoch = epoch(loaded, options);
         made.images.push(ImageRequest {
-            name: image.name.to_string(),
+            name: loaded.label(id),
+            called: image.name.to_string(),
             recipe,
-            platform: options.platform.clone(),
+            platform: loaded.platform.clone(),
             labels: labels(loaded, id),
             annotations: annotations(loaded, id, epoch),
             changes: Changes::default(),
             epoch,
         });
-        made.ids.push(id);
     }
     Ok(made)
 }

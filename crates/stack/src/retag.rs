@@ -35,10 +35,10 @@ pub fn compare(
         if image.decision != ImageDecision::Reuse {
             continue;
         }
-        let Some(record) = records.get(&image.image) else {
+        let Some(record) = records.get(&image.label) else {
             continue;
         };
-        let because = match last(&image.image) {
+        let because = match last(&image.label) {
             None => "nothing is called so yet".to_owned(),
             Some(old) if old.content() == record.content() => continue,
             Some(old) => difference(&old, record, store),

@@ -9,6 +9,7 @@ use cairn_build::event::{Event, Outcome, VertexId};
 use cairn_build::failure::Failure;
 use cairn_build::filesystem::Filesystem;
 use cairn_build::image::ImageRecord;
+use cairn_build::image::named::{Others, save};
 use cairn_build::image::source::StoreImages;
 use cairn_build::key::KeyInputs;
 use cairn_build::lint::Warnings;
@@ -125,13 +126,21 @@ impl RunReport {
     }
 }
 
-/// Builds what was prepared and makes each name point to its image.
-///
-/// `names` gives the references of each image by its name in the run.
+/// What the images of a run are called in the store.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// The references of each image, by its name in the run. Images for several platforms have
+    /// them in common.
+    pub of: BTreeMap<String, Vec<String>>,
+    /// What becomes of the images for other platforms that have the names now.
+    pub others: Others,
+}
+
+/// Builds what was prepared and makes each name lead to its images.
 pub fn run(
     prepared: &Prepared<'_>,
     engine: &Engine<'_>,
-    names: &BTreeMap<String, Vec<String>>,
+    names: &Names,
 ) -> Result<RunReport, StoreError> {
     let started = Instant::now();
     let solved = prepared.solve(engine);
@@ -144,6 +153,7 @@ pub fn run(
             steps: own_steps(prepared, image, &solved),
         });
     }
+    name_images(engine, &images, names)?;
     let ran = count(&solved, |outcome| matches!(outcome, Outcome::Done { .. }));
     let all = prepared.lowered.graph.steps();
     let missing = solved.failures.len() + solved.skipped.len();
@@ -159,6 +169,38 @@ pub fn run(
         made_of: BTreeMap::new(),
     };
     Ok(report)
+}
+
+/// A name that is to lead to these images alone moves when all of them are there.
+fn name_images(
+    engine: &Engine<'_>,
+    images: &[ImageResult],
+    names: &Names,
+) -> Result<(), StoreError> {
+    let mut meant: BTreeMap<&[String], Vec<ImageRecord>> = BTreeMap::new();
+    let mut torn: BTreeSet<&[String]> = BTreeSet::new();
+    for image in images {
+        let Some(references) = names.of.get(&image.name).map(Vec::as_slice) else {
+            continue;
+        };
+        match &image.state {
+            ImageState::Ready { record, .. } => {
+                meant
+                    .entry(references)
+                    .or_default()
+                    .push((**record).clone());
+            }
+            ImageState::Failed { .. } => {
+                torn.insert(references);
+            }
+        }
+    }
+    for (references, records) in meant {
+        if names.others == Others::Stay || !torn.contains(references) {
+            save(engine.store, references, &records, names.others)?;
+        }
+    }
+    Ok(())
 }
 
 fn own_steps(prepared: &Prepared<'_>, image: &LoweredImage, solved: &Solved) -> Vec<StepResult> {
@@ -184,7 +226,7 @@ fn finish_image(
     engine: &Engine<'_>,
     image: &LoweredImage,
     solved: &Solved,
-    names: &BTreeMap<String, Vec<String>>,
+    names: &Names,
 ) -> Result<ImageState, StoreError> {
     let vertices = prepared.vertices_of(image);
     let Some(mut record) = prepared.assemble(image, solved) else {
@@ -210,15 +252,15 @@ fn finish_image(
         // Without them the image is the same, but nobody saves anything by it.
         record.results = prepared.inline(engine, image, solved).unwrap_or_default();
     }
-    let names = names.get(&image.name).map_or(&[][..], Vec::as_slice);
+    let name = names.of.get(&image.name).and_then(|names| names.first());
     let images = StoreImages {
         store: engine.store,
     };
-    let last = names.first().and_then(|name| images.find(name).ok()?);
+    let last = name.and_then(|name| images.find_for(name, &image.platform).ok()?);
     if last.is_none_or(|last| last.content() != record.content()) {
         prepared.remember(image, solved, engine)?;
     }
-    record.save(engine.store, names)?;
+    record.save(engine.store, &[])?;
     let ran = solved
         .steps
         .iter()

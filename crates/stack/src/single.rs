@@ -270,6 +270,7 @@ fn image_request(
         _ => format!("{} {platform}", build.name),
     };
     ImageRequest {
+        called: name.clone(),
         name,
         recipe: Recipe::Dockerfile(Box::new(DockerfileRecipe {
             dockerfile: dockerfile.clone(),

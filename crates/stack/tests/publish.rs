@@ -151,13 +151,15 @@ fn item(store: &TempStore, image: &str, variant: Option<&str>, word: &str) -> It
         image: image.to_owned(),
         variant: variant.map(str::to_owned),
         platforms: vec![platform],
-        parcel: Parcel {
+        manifests: vec![manifest.clone()],
+        root: manifest.clone(),
+        parcels: vec![Parcel {
             manifest: Document {
                 descriptor: manifest,
                 bytes,
             },
             blobs: vec![layer, config],
-        },
+        }],
     }
 }
 

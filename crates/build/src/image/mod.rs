@@ -7,6 +7,7 @@
 //!
 //! - [`record`]: [`ImageRecord`], its blob, `open(store, name)`.
 //! - [`id`]: what people and scripts call an image by, equal in every store.
+//! - [`named`]: what a name leads to: an image, for one platform or several.
 //! - `pack`: an [`ImageRecord`] to config + manifest blobs.
 //! - [`push`]: an image to a registry; [`shelf`]: the store as one, with `stock`, what was
 //!   pushed to it.
@@ -26,6 +27,7 @@ pub mod external;
 mod format_tests;
 pub mod id;
 pub mod load;
+pub mod named;
 mod oci_layout;
 pub mod pack;
 pub mod pull;

@@ -85,6 +85,14 @@ pub enum Image<'a> {
 }
 
 impl<'a> Image<'a> {
+    /// One record as it is, several under an index.
+    pub fn of(records: &'a [ImageRecord]) -> Self {
+        match records {
+            [record] => Self::One(record),
+            records => Self::Index(records),
+        }
+    }
+
     /// The records it consists of.
     pub fn records(self) -> &'a [ImageRecord] {
         match self {

@@ -4,8 +4,9 @@ use cairn_oci::{Compression, Descriptor, Manifest, Reference};
 use cairn_registry::{Document, Places, Pushed, RegistryClient, RegistryError, Watch};
 use cairn_store::{Store, StoreError};
 
+use super::named;
 use super::pack::{Image, Packed, pack, pack_image};
-use super::record::{ImageRecord, MEDIA_TYPE};
+use super::record::ImageRecord;
 
 /// An image that is ready to be sent: packed, with the bytes of its manifest.
 #[derive(Debug, Clone)]
@@ -127,24 +128,25 @@ pub enum SendError {
 pub fn places(store: &Store, registry: &str) -> Result<Places, StoreError> {
     let mut places = Places::new();
     for (_, descriptor) in store.list_refs()? {
-        if descriptor.media_type.as_str() != MEDIA_TYPE {
+        if !named::is_image(&descriptor) {
             continue;
         }
-        let record = ImageRecord::read(store, &descriptor)?;
-        let (Some(from), Some(packed)) = (record.pulled, record.packed) else {
-            continue;
-        };
-        if from.registry() != registry || !store.has_blob(&packed.digest) {
-            continue;
-        }
-        let bytes = store.read_blob(&packed.digest)?;
-        let Ok(manifest) = Manifest::from_json_bytes(&bytes) else {
-            continue;
-        };
-        for layer in manifest.layers {
-            let known: &mut Vec<String> = places.entry(layer.digest).or_default();
-            if !known.iter().any(|place| place == from.repository()) {
-                known.push(from.repository().to_owned());
+        for record in named::read_all(store, &descriptor)? {
+            let (Some(from), Some(packed)) = (record.pulled, record.packed) else {
+                continue;
+            };
+            if from.registry() != registry || !store.has_blob(&packed.digest) {
+                continue;
+            }
+            let bytes = store.read_blob(&packed.digest)?;
+            let Ok(manifest) = Manifest::from_json_bytes(&bytes) else {
+                continue;
+            };
+            for layer in manifest.layers {
+                let known: &mut Vec<String> = places.entry(layer.digest).or_default();
+                if !known.iter().any(|place| place == from.repository()) {
+                    known.push(from.repository().to_owned());
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use cairn_oci::{Descriptor, History, Platform, Reference, RunConfig, annotation}
 use cairn_store::{ContentDigest, KeyHasher, SnapshotId, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use super::named;
 use crate::cache::inline::InlineEntry;
 
 /// The media type of an image record's blob.
@@ -111,12 +112,11 @@ impl ImageRecord {
         Ok(descriptor)
     }
 
-    /// Reads the image of that name; `None` if the store has none.
+    /// Reads the image of that name, for this machine where there are several; `None` if the store
+    /// has none.
     pub fn open(store: &Store, name: &str) -> Result<Option<Self>, StoreError> {
-        match store.get_ref(&canonical(name))? {
-            Some(descriptor) => Self::read(store, &descriptor).map(Some),
-            None => Ok(None),
-        }
+        let records = named::open_all(store, name)?;
+        Ok(records.and_then(|records| named::choose(records, None)))
     }
 
     /// Reads the record that a descriptor names.

@@ -12,8 +12,9 @@ use cairn_registry::Document;
 use cairn_registry::serve::{Incoming, Intake, Item, Removed, Shelf, ShelfError, Stock};
 use cairn_store::{DOCUMENT_SIZE_MAX, Store, StoreError};
 
-use super::push::Parcel;
-use super::record::{ImageRecord, MEDIA_TYPE};
+use super::named;
+use super::pack::{Image, pack_image};
+use super::record::ImageRecord;
 use super::stock::Repositories;
 
 /// The images of a store.
@@ -69,7 +70,7 @@ impl StoreShelf {
     /// The names of images, as references.
     fn names(&self) -> Result<Vec<Reference>, StoreError> {
         let refs = self.store.list_refs()?.into_iter();
-        let images = refs.filter(|(_, found)| found.media_type.as_str() == MEDIA_TYPE);
+        let images = refs.filter(|(_, found)| named::is_image(found));
         Ok(images.filter_map(|(name, _)| name.parse().ok()).collect())
     }
 }
@@ -119,9 +120,14 @@ impl Shelf for StoreShelf {
         if name.parse::<Reference>().is_err() {
             return Ok(None);
         }
-        if let Some(record) = ImageRecord::open(&self.store, &name)? {
-            let parcel = Parcel::pack(&self.store, &record, self.compression)?;
-            return Ok(Some(parcel.manifest));
+        if let Some(records) = named::open_all(&self.store, &name)? {
+            let image = Image::of(&records);
+            let root = pack_image(&self.store, image, self.compression)?.root;
+            let bytes = self.store.read_blob(&root.digest)?;
+            return Ok(Some(Document {
+                descriptor: root,
+                bytes,
+            }));
         }
         let pushed = self.pushed.open(repository)?.unwrap_or_default();
         match pushed.tags.get(tag) {

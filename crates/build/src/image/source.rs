@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cairn_oci::{History, Platform};
 use cairn_store::Store;
 
-use super::record::{ImageRecord, MEDIA_TYPE, canonical};
+use super::named::{self, is_image};
+use super::record::{ImageRecord, canonical};
 use crate::resolve::{BaseImage, ImageSource, ResolveError};
 
 /// How many similar names an error offers.
@@ -61,8 +62,8 @@ impl StoreImages<'_> {
         reference: &str,
         platform: Option<&Platform>,
     ) -> Result<Option<ImageRecord>, cairn_store::StoreError> {
-        if let Some(record) = ImageRecord::open(self.store, reference)? {
-            return Ok(Some(record));
+        if let Some(records) = named::open_all(self.store, reference)? {
+            return Ok(named::choose(records, platform));
         }
         let Ok(wanted) = reference.parse::<cairn_oci::Reference>() else {
             return Ok(None);
@@ -75,17 +76,18 @@ impl StoreImages<'_> {
             let same = name
                 .parse::<cairn_oci::Reference>()
                 .is_ok_and(|known| known.name() == wanted.name());
-            if !same || descriptor.media_type.as_str() != MEDIA_TYPE {
+            if !same || !is_image(&descriptor) {
                 continue;
             }
-            let record = ImageRecord::read(self.store, &descriptor)?;
-            if !came_as(&record, digest) {
-                continue;
+            for record in named::read_all(self.store, &descriptor)? {
+                if !came_as(&record, digest) {
+                    continue;
+                }
+                if platform.is_none_or(|platform| platform.matches(&record.platform)) {
+                    return Ok(Some(record));
+                }
+                best.get_or_insert(record);
             }
-            if platform.is_none_or(|platform| platform.matches(&record.platform)) {
-                return Ok(Some(record));
-            }
-            best.get_or_insert(record);
         }
         Ok(best)
     }
@@ -99,7 +101,7 @@ impl StoreImages<'_> {
             .list_refs()
             .unwrap_or_default()
             .into_iter()
-            .filter(|(_, found)| found.media_type.as_str() == MEDIA_TYPE)
+            .filter(|(_, found)| is_image(found))
             .map(|(name, _)| (strsim::levenshtein(&last(&name), &wanted), name))
             .filter(|(distance, _)| *distance <= wanted.len() / 2)
             .collect();

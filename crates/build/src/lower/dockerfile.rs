@@ -193,7 +193,7 @@ impl FileLowering<'_, '_> {
     ) -> Result<StageState, Box<Diagnostic>> {
         let clause = &stage.from.kind;
         match self.recipe.named(name).cloned() {
-            Some(Named::Sibling(sibling)) => self.sibling(&sibling, clause.image.span),
+            Some(Named::Sibling(sibling)) => self.sibling(&sibling, &platform, clause.image.span),
             Some(Named::Files(context)) => Ok(self.files_as_base(context, platform, stage)),
             Some(Named::Opened(image)) => Ok(self.image_as_base(&image, stage)),
             Some(Named::Stage(other)) => {
@@ -268,7 +268,9 @@ impl FileLowering<'_, '_> {
         let platform = self.request.platform.clone();
         match self.recipe.named(name).cloned() {
             Some(Named::Files(context)) => Ok(FileSource::Context(context)),
-            Some(Named::Sibling(sibling)) => Ok(FileSource::Fs(self.sibling(&sibling, span)?.fs)),
+            Some(Named::Sibling(sibling)) => {
+                Ok(FileSource::Fs(self.sibling(&sibling, &platform, span)?.fs))
+            }
             Some(Named::Opened(image)) => Ok(FileSource::Fs(self.image_vertex(&image, name, None))),
             Some(Named::Stage(other)) => {
                 let index = self.given_stage(&other, span)?;
@@ -318,11 +320,17 @@ impl FileLowering<'_, '_> {
             .map(|stage| stage.index))
     }
 
-    fn sibling(&self, name: &str, span: Span) -> Result<StageState, Box<Diagnostic>> {
-        match self.run.done.get(name) {
+    fn sibling(
+        &self,
+        name: &str,
+        platform: &Platform,
+        span: Span,
+    ) -> Result<StageState, Box<Diagnostic>> {
+        let key = (name.to_owned(), platform.clone());
+        match self.run.done.get(&key) {
             Some(image) => Ok(StageState::from_sibling(image)),
             None => Err(self.error(
-                format!("image `{name}` of this stack cannot be built"),
+                format!("image `{name}` of this stack cannot be built for {platform}"),
                 span,
             )),
         }

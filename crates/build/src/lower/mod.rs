@@ -89,7 +89,8 @@ pub fn lower(
     for request in requests {
         match run.image(request) {
             Ok(image) => {
-                run.done.insert(image.name.clone(), image.clone());
+                let key = (request.called.clone(), request.platform.clone());
+                run.done.insert(key, image.clone());
                 lowered.push(image);
             }
             Err(error) => errors.push(*error),
@@ -108,7 +109,8 @@ pub fn lower(
 struct Run<'a> {
     graph: Graph,
     images: &'a dyn ImageSource,
-    done: HashMap<String, LoweredImage>,
+    /// By what they are called, and the platform that was asked for.
+    done: HashMap<(String, Platform), LoweredImage>,
 }
 
 impl Run<'_> {

@@ -1,4 +1,5 @@
-//! Which names of other images a Dockerfile uses: what a stack needs to know before lowering.
+//! Which names of other images a Dockerfile uses, and what of it must be run on its platform: what
+//! a stack needs to know before lowering.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,34 @@ pub struct UsedName {
     pub span: Span,
     /// Whether it stands in `FROM`: only then settings are inherited.
     pub is_base: bool,
+    /// The platform that its `FROM` names, where that is not the image's own.
+    pub platform: Option<Platform>,
+}
+
+/// A Dockerfile as one platform sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The file.
+    pub file: &'a Dockerfile,
+    /// The stage to build; the last one if not given.
+    pub target: Option<&'a str>,
+    /// Build arguments.
+    pub args: &'a BuildArgs,
+    /// The platform to build for.
+    pub platform: &'a Platform,
+    /// The platform of the building machine.
+    pub build_platform: &'a Platform,
+}
+
+/// A `RUN` of a stage that is for another machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignRun {
+    /// The instruction.
+    pub title: String,
+    /// Where it stands.
+    pub span: Span,
+    /// The platform whose programs it runs.
+    pub platform: Platform,
 }
 
 /// What a name was given for, by named contexts.
@@ -38,27 +67,63 @@ pub enum Given {
 ///
 /// `given` tells what named contexts stand for: a stage of such a name is not built at all.
 pub fn external_names(
-    file: &Dockerfile,
-    target: Option<&str>,
-    args: &BuildArgs,
-    platform: &Platform,
+    seen: &Seen<'_>,
     given: &dyn Fn(&str) -> Given,
 ) -> Result<Vec<UsedName>, Box<Diagnostic>> {
+    Ok(search(seen, given)?.names)
+}
+
+/// Finds the first `RUN` that a target needs and this machine cannot run, as far as the text
+/// tells: whether its result is known already is not looked at.
+pub fn foreign_run(
+    seen: &Seen<'_>,
+    can_run: &dyn Fn(&Platform) -> bool,
+) -> Result<Option<ForeignRun>, Box<Diagnostic>> {
+    let search = search(seen, &|_| Given::Nothing)?;
+    let mut platforms: Vec<Platform> = Vec::new();
+    for stage in &seen.file.stages {
+        let platform = search.platform_of(stage, &platforms)?;
+        platforms.push(platform);
+    }
+    for index in &search.seen {
+        let stage = &seen.file.stages[*index];
+        let platform = &platforms[*index];
+        let is_run = |kind: &InstructionKind| matches!(kind, InstructionKind::Run(_));
+        let run = stage.instructions.iter().find(|it| is_run(&it.kind));
+        if let Some(run) = run.filter(|_| !can_run(platform)) {
+            return Ok(Some(ForeignRun {
+                title: run.text.clone(),
+                span: run.span,
+                platform: platform.clone(),
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Goes through the stages that the target needs.
+fn search<'a>(
+    seen: &Seen<'a>,
+    given: &'a dyn Fn(&str) -> Given,
+) -> Result<Search<'a>, Box<Diagnostic>> {
+    let file = seen.file;
     let expander = Expander::new(file.directives.escape);
-    let mut globals = args::predefined(platform, platform, target.unwrap_or(""), args);
+    let stage = seen.target.unwrap_or("");
+    let mut globals = args::predefined(seen.build_platform, seen.platform, stage, seen.args);
     args::add_global(
         &mut globals,
         &file.global_args,
-        args,
+        seen.args,
         &expander,
         &file.source,
     )?;
-    let first = find_target(file, target)?.index;
+    let first = find_target(file, seen.target)?.index;
     let mut search = Search {
         file,
         given,
         expander,
         globals,
+        own: seen.platform,
         seen: BTreeSet::new(),
         names: Vec::new(),
     };
@@ -68,7 +133,7 @@ pub fn external_names(
             search.stage(&file.stages[index], &mut open)?;
         }
     }
-    Ok(search.names)
+    Ok(search)
 }
 
 struct Search<'a> {
@@ -76,6 +141,8 @@ struct Search<'a> {
     given: &'a dyn Fn(&str) -> Given,
     expander: Expander,
     globals: EnvList,
+    /// The image's platform.
+    own: &'a Platform,
     seen: BTreeSet<usize>,
     names: Vec<UsedName>,
 }
@@ -91,13 +158,13 @@ impl Search<'_> {
             }
         }
         let image = &stage.from.kind.image;
-        let base = self
-            .expander
-            .word(image.as_str(), &self.globals)
-            .map_err(|error| {
-                Diagnostic::error(error.to_string()).at(&self.file.source, image.span)
-            })?;
-        self.used(&base.text, image.span, stage.index, true, open);
+        let base = self.expand(image.as_str(), image.span)?;
+        let platform = self.named_platform(stage)?;
+        let first = self.names.len();
+        self.used(&base, image.span, stage.index, true, open);
+        for used in &mut self.names[first..] {
+            used.platform = platform.clone().filter(|it| it != self.own);
+        }
         for instruction in &stage.instructions {
             match &instruction.kind {
                 InstructionKind::Copy(copy) => {
@@ -123,6 +190,41 @@ impl Search<'_> {
             }
         }
         Ok(())
+    }
+
+    fn expand(&self, word: &str, span: Span) -> Result<String, Box<Diagnostic>> {
+        let expanded = self.expander.word(word, &self.globals);
+        expanded
+            .map(|word| word.text)
+            .map_err(|error| Box::new(self.error(&error.to_string(), span)))
+    }
+
+    fn error(&self, message: &str, span: Span) -> Diagnostic {
+        Diagnostic::error(message).at(&self.file.source, span)
+    }
+
+    /// The platform that a stage's `FROM` names. One that is none is told, with all that lowering
+    /// knows of it, when the stage is lowered.
+    fn named_platform(&self, stage: &Stage) -> Result<Option<Platform>, Box<Diagnostic>> {
+        let Some(word) = &stage.from.kind.platform else {
+            return Ok(None);
+        };
+        let text = self.expand(word.as_str(), word.span)?;
+        Ok(text.parse().ok())
+    }
+
+    /// The platform whose programs a stage runs; `before` are those of the stages before it.
+    fn platform_of(&self, stage: &Stage, before: &[Platform]) -> Result<Platform, Box<Diagnostic>> {
+        if let Some(platform) = self.named_platform(stage)? {
+            return Ok(platform);
+        }
+        let image = &stage.from.kind.image;
+        let base = self.expand(image.as_str(), image.span)?;
+        let stages = self.file.stages[..stage.index].iter().rev();
+        let mut named =
+            stages.filter(|it| it.name().is_some_and(|it| it.eq_ignore_ascii_case(&base)));
+        let earlier = named.next().map(|it| before[it.index].clone());
+        Ok(earlier.unwrap_or_else(|| self.own.clone()))
     }
 
     /// Follows a name to a stage, or notes it as one from outside.
@@ -158,6 +260,7 @@ impl Search<'_> {
                 name: name.to_owned(),
                 span,
                 is_base,
+                platform: None,
             });
         }
     }
@@ -174,14 +277,78 @@ mod tests {
 
     fn given_names(text: &str, target: Option<&str>, given: &[&str]) -> Vec<String> {
         let file = cairn_dockerfile::parse(&Source::new("Dockerfile", text)).unwrap();
-        let platform = Platform::new("linux", "amd64");
         let given = |name: &str| match given.contains(&name) {
             true if name == "alias" => Given::Stage("one".to_owned()),
             true => Given::Outside,
             false => Given::Nothing,
         };
-        let found = external_names(&file, target, &BuildArgs::new(), &platform, &given).unwrap();
+        let (args, platform) = (BuildArgs::new(), Platform::new("linux", "amd64"));
+        let seen = seen(&file, target, &args, &platform);
+        let found = external_names(&seen, &given).unwrap();
         found.into_iter().map(|used| used.name).collect()
+    }
+
+    fn seen<'a>(
+        file: &'a Dockerfile,
+        target: Option<&'a str>,
+        args: &'a BuildArgs,
+        platform: &'a Platform,
+    ) -> Seen<'a> {
+        Seen {
+            file,
+            target,
+            args,
+            platform,
+            build_platform: platform,
+        }
+    }
+
+    #[test]
+    fn only_what_runs_there_needs_a_machine_of_the_platform() {
+        let here = Platform::new("linux", "amd64");
+        let there = Platform::new("linux", "arm64");
+        let first = |text: &str| {
+            let file = cairn_dockerfile::parse(&Source::new("Dockerfile", text)).unwrap();
+            let args = BuildArgs::new();
+            let seen = Seen {
+                build_platform: &here,
+                ..seen(&file, None, &args, &there)
+            };
+            let found = foreign_run(&seen, &|platform| *platform == here).unwrap();
+            found.map(|it| format!("{} {}", it.platform, it.title))
+        };
+        assert_eq!(first("FROM base\nCOPY a /\n"), None);
+        let cross = "FROM --platform=$BUILDPLATFORM base AS one\nFROM one AS two\nRUN make\n\
+                     FROM scratch\nCOPY --from=two /a /\n";
+        assert_eq!(first(cross), None);
+        let told = Some("linux/arm64 RUN true".to_owned());
+        assert_eq!(first("FROM base\nCOPY a /\nRUN true\n"), told);
+        let apart = "FROM base AS apart\nRUN true\nFROM base\n";
+        assert_eq!(first(apart), None, "nobody needs that stage");
+        let copied = "FROM base AS apart\nRUN true\nFROM base\nCOPY --from=apart /a /\n";
+        assert_eq!(first(copied), told);
+    }
+
+    #[test]
+    fn a_base_for_another_platform_is_told() {
+        let (here, there) = (
+            Platform::new("linux", "amd64"),
+            Platform::new("linux", "arm64"),
+        );
+        let text =
+            "FROM --platform=$BUILDPLATFORM tools AS work\nFROM base\nCOPY --from=work /a /\n";
+        let file = cairn_dockerfile::parse(&Source::new("Dockerfile", text)).unwrap();
+        let args = BuildArgs::new();
+        let seen = Seen {
+            build_platform: &here,
+            ..seen(&file, None, &args, &there)
+        };
+        let names = external_names(&seen, &|_| Given::Nothing).unwrap();
+        let told: Vec<_> = names.into_iter().map(|it| (it.name, it.platform)).collect();
+        assert_eq!(
+            told,
+            [("base".to_owned(), None), ("tools".to_owned(), Some(here))]
+        );
     }
 
     #[test]

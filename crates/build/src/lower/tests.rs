@@ -47,6 +47,7 @@ fn request(name: &str, text: &str) -> ImageRequest {
     let platform = Platform::new("linux", "amd64");
     ImageRequest {
         name: name.into(),
+        called: name.into(),
         recipe: Recipe::Dockerfile(Box::new(DockerfileRecipe {
             dockerfile: Arc::new(dockerfile),
             context: ContextId(0),

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use cairn_build::image::ImageRecord;
 use cairn_build::image::dating::Dating;
 use cairn_build::image::export::{Export, ExportError, Exported, Form};
 use cairn_build::image::pack::Image;
@@ -11,8 +12,9 @@ use cairn_stack::request::DEFAULT_EPOCH;
 use cairn_store::Store;
 use clap::{Args, ValueEnum};
 
-use super::images::open_image;
+use super::images::{open_image, open_images};
 use super::load::reference;
+use super::options::PlatformOption;
 use super::output::{Destination, Output};
 use crate::error::{CommandError, OutputError};
 use crate::printer::Printer;
@@ -47,6 +49,8 @@ pub struct ExportArgs {
     /// The same in the language of `cairn build` (can be repeated)
     #[arg(long, short, value_name = "OUTPUT", value_parser = Output::parse, conflicts_with = "destination")]
     output: Vec<Output>,
+    #[command(flatten)]
+    platform: PlatformOption,
 }
 
 /// What an image becomes.
@@ -106,11 +110,26 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
         return Err(CommandError::usage("an archive is not for a terminal")
             .hint("name a file, or send standard output to one"));
     }
+    let platform = args.platform.named(session)?;
     let store = session.open_existing_store()?;
-    let record = open_image(&store, &args.image)?;
+    let records = open_images(&store, &args.image, platform.as_ref())?;
+    let alone = open_image(&store, &args.image, platform.as_ref())?;
     for output in &outputs {
-        let record = output.dating.of(&record, record.epoch != DEFAULT_EPOCH);
-        let exported = export(&store, Image::One(&record), &names, output)?;
+        let dated = |record: &ImageRecord| output.dating.of(record, record.epoch != DEFAULT_EPOCH);
+        let records: Vec<ImageRecord> = records.iter().map(dated).collect();
+        let alone = dated(&alone);
+        let image = match output.form {
+            Form::OciDirectory | Form::OciArchive => Image::of(&records),
+            // These have no place for several.
+            Form::DockerArchive | Form::Tar | Form::Directory => Image::One(&alone),
+        };
+        if image.records().len() < records.len() {
+            session.printer.note(&format!(
+                "this is the image for {}; `--platform` takes another",
+                alone.platform
+            ));
+        }
+        let exported = export(&store, image, &names, output)?;
         tell_exported(&session.printer, output, &exported);
         if output.destination == Destination::Stdout {
             continue;

@@ -2,13 +2,13 @@
 //! means, and what is told of a switch.
 
 use cairn_build::resolve::whole;
-use cairn_oci::rfc3339;
+use cairn_oci::{Platform, rfc3339};
 use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
 use cairn_spec::{Repository, Stack};
 use cairn_stack::publish::{
-    LogEntry, Means, Promotion, PublishError, Resumed, Switch, Switched, forget_done, pending,
-    registries, turn, untold,
+    LogEntry, Means, Part, Place, Promotion, PublishError, Resumed, Switch, Switched, forget_done,
+    pending, registries, turn, untold,
 };
 use cairn_store::{Store, WorkLock};
 use clap::Args;
@@ -87,44 +87,83 @@ pub struct PublishedImage {
     platform: String,
     reference: String,
     digest: String,
+    /// What the reference leads to: an index, where there are several platforms.
+    #[serde(skip)]
+    root: String,
 }
 
-/// A generation in the registries, as JSON.
+/// An image for a platform that nobody has brought yet, as JSON.
 #[derive(Debug, Serialize)]
+pub struct Missing {
+    image: String,
+    platform: String,
+}
+
+/// A generation in the registries, or a part of one, as JSON.
+#[derive(Debug, Default, Serialize)]
 pub struct Published {
     generation: Option<String>,
+    /// What it is a part of, where no tag was moved because others are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part_of: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting_for: Vec<Missing>,
     images: Vec<PublishedImage>,
 }
 
 impl Published {
-    /// Nothing at all.
-    pub const NOTHING: Self = Self {
-        generation: None,
-        images: Vec::new(),
-    };
-
     /// What the registries have after a switch.
     pub fn by(switch: &Switch) -> Result<Self, CommandError> {
         let mut images = Vec::new();
         for tagged in switch.tagged()? {
-            images.extend(
-                tagged
-                    .image
-                    .platforms
-                    .iter()
-                    .map(|platform| PublishedImage {
-                        image: tagged.image.image.clone(),
-                        variant: tagged.image.variant.clone(),
-                        platform: platform.to_string(),
-                        reference: tagged.reference.to_string(),
-                        digest: tagged.image.manifest.digest.to_string(),
-                    }),
-            );
+            let image = tagged.image;
+            for platform in &image.platforms {
+                images.push(PublishedImage {
+                    image: image.image.clone(),
+                    variant: image.variant.clone(),
+                    platform: platform.to_string(),
+                    reference: tagged.reference.to_string(),
+                    digest: image.manifest_for(platform).to_string(),
+                    root: image.manifest.digest.to_string(),
+                });
+            }
         }
         Ok(Self {
             generation: Some(switch.generation.clone()),
             images,
+            ..Self::default()
         })
+    }
+
+    /// What the registries have of a part, by digest.
+    pub fn part(part: &Part, places: &[Place], missing: &[(String, Platform)]) -> Self {
+        let mut images = Vec::new();
+        for place in places {
+            for image in &place.generation.images {
+                let of_it = part.images.iter().filter(|it| it.name() == image.name());
+                images.extend(of_it.map(|it| PublishedImage {
+                    image: it.image.clone(),
+                    variant: it.variant.clone(),
+                    platform: it.platform.to_string(),
+                    reference: format!(
+                        "{}/{}@{}",
+                        place.registry, image.repository, it.manifest.digest
+                    ),
+                    digest: it.manifest.digest.to_string(),
+                    root: it.manifest.digest.to_string(),
+                }));
+            }
+        }
+        let missing = missing.iter().map(|(image, platform)| Missing {
+            image: image.clone(),
+            platform: platform.to_string(),
+        });
+        Self {
+            generation: None,
+            part_of: Some(part.of.clone()),
+            waiting_for: missing.collect(),
+            images,
+        }
     }
 
     /// Prints JSON, or one line for each reference.
@@ -134,7 +173,10 @@ impl Published {
         }
         let mut lines: Vec<String> = Vec::new();
         for image in &self.images {
-            let line = format!("{} {}\n", image.reference, image.digest);
+            let line = match image.reference.contains('@') {
+                true => format!("{}\n", image.reference),
+                false => format!("{} {}\n", image.reference, image.root),
+            };
             if !lines.contains(&line) {
                 lines.push(line);
             }

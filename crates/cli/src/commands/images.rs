@@ -1,10 +1,10 @@
 //! `cairn images`: what the store has a name for.
 
 use cairn_build::image::ImageRecord;
-use cairn_build::image::record::MEDIA_TYPE;
+use cairn_build::image::named::{choose, is_image, open_all, read_all};
 use cairn_build::image::source::StoreImages;
 use cairn_build::resolve::ResolveError;
-use cairn_oci::{Descriptor, Reference, rfc3339};
+use cairn_oci::{Platform, Reference, rfc3339};
 use cairn_store::{Store, StoreError};
 use clap::Args;
 use serde::Serialize;
@@ -84,38 +84,63 @@ fn list(store: &Store, filter: Option<&str>) -> Result<Vec<Listed>, CommandError
     for (name, descriptor) in store.list_refs()? {
         let wanted = filter.is_none_or(|text| name.contains(text));
         if wanted && is_image(&descriptor) {
-            images.push(listed(store, name, &descriptor)?);
+            let records = read_all(store, &descriptor)?.into_iter();
+            images.extend(records.map(|record| listed(name.clone(), record)));
         }
     }
     Ok(images)
 }
 
-/// Whether a reference of the store names an image.
-pub fn is_image(descriptor: &Descriptor) -> bool {
-    descriptor.media_type.as_str() == MEDIA_TYPE
-}
-
-fn listed(store: &Store, name: String, descriptor: &Descriptor) -> Result<Listed, CommandError> {
-    let record = ImageRecord::read(store, descriptor)?;
-    Ok(Listed {
+fn listed(name: String, record: ImageRecord) -> Listed {
+    Listed {
         name,
         id: record.id().to_string(),
         platform: record.platform.to_string(),
         created: rfc3339(record.epoch),
         layers: record.layers.len(),
         digest: record.packed.map(|manifest| manifest.digest.to_string()),
-    })
+    }
 }
 
-/// Opens an image by its name or id; one that is not there is told with names that are near.
-pub fn open_image(store: &Store, name: &str) -> Result<ImageRecord, CommandError> {
+/// Opens an image by its name or id; one that is not there is told with names that are near. Of
+/// several it is the one for the platform, else the one for this machine.
+pub fn open_image(
+    store: &Store,
+    name: &str,
+    platform: Option<&Platform>,
+) -> Result<ImageRecord, CommandError> {
+    let records = open_images(store, name, platform)?;
+    choose(records, platform).ok_or_else(|| unknown(name, &[]))
+}
+
+/// As [`open_image`], but gives all that the name leads to where no platform is asked for.
+pub fn open_images(
+    store: &Store,
+    name: &str,
+    platform: Option<&Platform>,
+) -> Result<Vec<ImageRecord>, CommandError> {
     let images = StoreImages { store };
-    if let Some(record) = images.find(name)? {
-        return Ok(record);
-    }
-    match by_id(store, name)? {
-        Some(record) => Ok(record),
-        None => Err(unknown(name, &images.near(name))),
+    let mut records = match open_all(store, name)? {
+        Some(records) => records,
+        None => match images.find(name)? {
+            Some(record) => vec![record],
+            None => match by_id(store, name)? {
+                Some(record) => vec![record],
+                None => return Err(unknown(name, &images.near(name))),
+            },
+        },
+    };
+    let Some(platform) = platform else {
+        return Ok(records);
+    };
+    let there: Vec<String> = records.iter().map(|it| it.platform.to_string()).collect();
+    records.retain(|record| platform.matches(&record.platform));
+    match records.is_empty() {
+        false => Ok(records),
+        true => Err(CommandError::usage(format!(
+            "`{name}` is there for {}, not for {platform}",
+            there.join(", ")
+        ))),
     }
 }
 
@@ -131,8 +156,8 @@ fn by_id(store: &Store, text: &str) -> Result<Option<ImageRecord>, StoreError> {
     }
     for (_, found) in store.list_refs()? {
         if is_image(&found) {
-            let record = ImageRecord::read(store, &found)?;
-            if record.id().hex().starts_with(hex) {
+            let mut records = read_all(store, &found)?.into_iter();
+            if let Some(record) = records.find(|record| record.id().hex().starts_with(hex)) {
                 return Ok(Some(record));
             }
         }

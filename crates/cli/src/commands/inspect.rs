@@ -3,21 +3,27 @@
 use std::collections::BTreeMap;
 
 use cairn_build::image::ImageRecord;
+use cairn_build::image::named::{is_image, read_all};
 use cairn_oci::{History, RunConfig, rfc3339};
 use cairn_store::Store;
 use clap::Args;
 use serde::Serialize;
 
-use super::images::{is_image, open_image};
+use super::images::open_images;
+use super::options::PlatformOption;
 use crate::error::CommandError;
 use crate::session::Session;
 
 /// Print what is known of images, as JSON
+///
+/// An image for several platforms is told once for each.
 #[derive(Debug, Clone, Args)]
 pub struct InspectArgs {
     /// The images
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
+    #[command(flatten)]
+    platform: PlatformOption,
 }
 
 /// What is printed of an image; settings have docker's names.
@@ -49,11 +55,13 @@ struct InspectedLayer {
 }
 
 pub fn run(args: &InspectArgs, session: &Session) -> Result<(), CommandError> {
+    let platform = args.platform.named(session)?;
     let store = session.open_existing_store()?;
     let mut inspected = Vec::new();
     for name in &args.images {
-        let record = open_image(&store, name)?;
-        inspected.push(inspect(&store, record)?);
+        for record in open_images(&store, name, platform.as_ref())? {
+            inspected.push(inspect(&store, record)?);
+        }
     }
     Ok(session.printer.json(&inspected)?)
 }
@@ -62,7 +70,7 @@ fn inspect(store: &Store, record: ImageRecord) -> Result<Inspected, CommandError
     let id = record.id();
     let mut names = Vec::new();
     for (name, found) in store.list_refs()? {
-        if is_image(&found) && ImageRecord::read(store, &found)?.id() == id {
+        if is_image(&found) && read_all(store, &found)?.iter().any(|it| it.id() == id) {
             names.push(name);
         }
     }

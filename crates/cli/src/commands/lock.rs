@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::options::{BuildOptions, JsonOption, StackOption};
 use crate::error::CommandError;
+use crate::platforms::Purpose;
 use crate::progress::count;
 use crate::sanitize;
 use crate::session::Session;
@@ -26,7 +27,8 @@ pub struct LockArgs {
     /// Change nothing; fail if a lock does not fit the spec
     #[arg(long)]
     locked: bool,
-    /// Lock for this platform [default: this machine's]
+    /// Lock for these platforms, with commas [default: those that the spec lists, else this
+    /// machine's]
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
     #[command(flatten)]
@@ -52,7 +54,8 @@ pub fn run(args: &LockArgs, session: &Session) -> Result<(), CommandError> {
         platform: args.platform.clone(),
         ..BuildOptions::default()
     };
-    let stack = StackRun::open(session, &args.stack, &options, &args.images)?;
+    let elsewhere = Purpose::Elsewhere;
+    let stack = StackRun::open_for(session, &args.stack, &options, &args.images, elsewhere)?;
     let mode = match (args.update, args.locked) {
         (true, _) => LockMode::Update,
         (_, true) => LockMode::Locked,
@@ -69,7 +72,7 @@ pub fn run(args: &LockArgs, session: &Session) -> Result<(), CommandError> {
     }
     let locked: Vec<Locked> = images
         .into_iter()
-        .map(|(id, locking)| locked(stack.loaded.stack[id].name.to_string(), locking, &locks))
+        .map(|(name, locking)| locked(name, locking, &locks))
         .chain(external.into_iter().map(locked_external))
         .collect();
     if locked.is_empty() {

@@ -10,6 +10,7 @@ use cairn_stack::load::{Choices, LoadError, LoadedStack, load};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::caches::CacheOptions;
+use crate::error::CommandError;
 use crate::session::Session;
 use crate::settings::ProgressChoice;
 
@@ -93,6 +94,24 @@ impl EventOption {
     }
 }
 
+/// Which of the images for several platforms that a name leads to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlatformOption {
+    /// Take the image for this platform, where the name has several
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+}
+
+impl PlatformOption {
+    /// The platform that was named.
+    pub fn named(&self, session: &Session) -> Result<Option<Platform>, CommandError> {
+        let platform = self.platform.as_deref();
+        platform
+            .map(|text| session.platform(Some(text)))
+            .transpose()
+    }
+}
+
 /// How progress is shown.
 #[derive(Debug, Clone, Args)]
 pub struct ProgressOption {
@@ -133,8 +152,8 @@ pub struct BuildOptions {
     /// Never ask a registry: images from outside must be in the store
     #[arg(long)]
     pub offline: bool,
-    /// Build for this platform; a lone Dockerfile for several, with commas [default: this
-    /// machine's]
+    /// Build for these platforms, with commas; for all that the spec lists: `all` [default: those
+    /// that this machine can build; a lone Dockerfile: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
     /// Allow steps what they do not get by themselves (can be repeated)

@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::options::{BuildOptions, JsonOption, StackOption};
 use crate::bookkeeping::keep_digests;
 use crate::error::CommandError;
+use crate::platforms::Purpose;
 use crate::progress::count;
 use crate::published;
 use crate::quantity;
@@ -54,19 +55,24 @@ struct Matrix<'a> {
 #[derive(Debug, Serialize)]
 struct Job<'a> {
     image: &'a str,
-    platform: String,
+    platform: &'a str,
     because: String,
 }
 
 pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
-    let stack = StackRun::look(session, &args.stack, &args.options, &args.images)?;
+    // Jobs are for the machines of a CI, whatever this one is.
+    let purpose = match args.github_matrix {
+        true => Purpose::Elsewhere,
+        false => Purpose::Build,
+    };
+    let stack = StackRun::look(session, &args.stack, &args.options, &args.images, purpose)?;
     let locks = stack.locked(Keep::Forget, &session.printer)?;
     let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);
     let prepared = stack.prepare(&requests, &engine)?;
     let mut plan = report(&prepared, &engine);
     let records = records(&prepared);
-    let last = |name: &str| stack.last_built(name);
+    let last = |label: &str| stack.last_built(label);
     compare(&mut plan, &records, &last, &stack.means.store);
     let made_of = || published::made_of(&prepared, &engine, &records);
     published::compare(&mut plan, &made_of, &stack, args.options.offline, session)?;
@@ -78,7 +84,7 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
     decide(&mut plan, &stack.loaded, range.as_ref(), &stack.again);
     keep_digests(&engine);
     if args.github_matrix {
-        let matrix = serde_json::to_string(&matrix(&plan, &stack)).unwrap_or_default();
+        let matrix = serde_json::to_string(&matrix(&plan)).unwrap_or_default();
         session.printer.data(&format!("{matrix}\n"))?;
         return Ok(());
     }
@@ -95,28 +101,32 @@ fn tests(
     stack: &StackRun,
     records: &BTreeMap<String, ImageRecord>,
 ) -> Result<(), CommandError> {
-    let record_of = |name: &str| records.get(name).cloned();
     for image in &mut plan.images {
-        let Some(id) = stack.loaded.stack.exact(&image.image) else {
+        let Some((run, id)) = stack.find(&image.label) else {
             continue;
         };
-        if stack.selected.contains(&id) {
+        let loaded = &run.loaded;
+        let record_of = |name: &str| {
+            let id = loaded.stack.exact(name)?;
+            records.get(&loaded.label(id)).cloned()
+        };
+        if run.selected.contains(&id) {
             let store = &stack.means.store;
-            let record = records.get(&image.image);
-            image.tests = forecast(store, &stack.loaded, id, record, &record_of)?;
+            let record = records.get(&image.label);
+            image.tests = forecast(store, loaded, id, record, &record_of)?;
         }
     }
     Ok(())
 }
 
-/// One job for each image to build, with why.
-fn matrix<'a>(plan: &'a PlanReport, stack: &StackRun) -> Matrix<'a> {
+/// One job for each image and platform to build, with why.
+fn matrix(plan: &PlanReport) -> Matrix<'_> {
     let built = plan.images.iter();
     let is_built = |decision| matches!(decision, ImageDecision::Build | ImageDecision::Maybe);
     let built = built.filter(|image| is_built(image.decision));
     let jobs = built.map(|image| Job {
         image: &image.image,
-        platform: stack.loaded.platform.to_string(),
+        platform: &image.platform,
         because: why(image),
     });
     Matrix {
@@ -169,7 +179,7 @@ fn image_lines(image: &ImagePlan) -> Vec<Line> {
         ImageDecision::Retag => ("retag", Tone::Good),
         ImageDecision::Skip => ("skip", Tone::Dim),
     };
-    let name = sanitize::name(&image.image);
+    let name = sanitize::name(&image.label);
     let mut line = Line::new(tone, format!("{word:<5}")).with(Tone::Strong, format!("  {name}"));
     for (number, reason) in image.reasons.iter().enumerate() {
         let word = if number == 0 { "because" } else { "and" };

@@ -9,8 +9,9 @@ use cairn_registry::{Pushed, Watch};
 use cairn_sandbox::{Cancel, interrupt};
 use clap::Args;
 
-use super::images::open_image;
+use super::images::open_images;
 use super::load::reference;
+use super::options::PlatformOption;
 use crate::error::CommandError;
 use crate::means::fetch_options;
 use crate::registries;
@@ -19,7 +20,8 @@ use crate::session::Session;
 /// Push an image of the store to a registry
 ///
 /// Prints the repository with the image's digest. What the registry has already is not sent, and
-/// the tag is moved when everything else is there. `cairn publish` does this for all images of a
+/// the tag is moved when everything else is there. An image for several platforms goes as an index
+/// of all of them. `cairn publish` does this for all images of a
 /// stack, and moves their tags together.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
@@ -38,6 +40,8 @@ pub struct PushArgs {
     /// Compress layers so: gzip, zstd or none
     #[arg(long, value_name = "FORM", default_value_t)]
     compression: Compression,
+    #[command(flatten)]
+    platform: PlatformOption,
 }
 
 pub fn run(args: &PushArgs, session: &Session) -> Result<(), CommandError> {
@@ -45,6 +49,7 @@ pub fn run(args: &PushArgs, session: &Session) -> Result<(), CommandError> {
     let destination = destination.strip_prefix("docker://").unwrap_or(destination);
     let destination = tagged(&reference(destination)?)?;
     let client = registries::client(&session.settings.environment, fetch_options(session))?;
+    let platform = args.platform.named(session)?;
     let store = session.open_existing_store()?;
     let cancel = Cancel::new();
     interrupt::cancel_on_signals(&cancel)?;
@@ -52,8 +57,8 @@ pub fn run(args: &PushArgs, session: &Session) -> Result<(), CommandError> {
         is_stopped: &|| cancel.is_cancelled(),
         moved: &|_| {},
     };
-    let record = open_image(&store, &args.image)?;
-    let shipment = Shipment::pack(&store, Image::One(&record), args.compression)?;
+    let records = open_images(&store, &args.image, platform.as_ref())?;
+    let shipment = Shipment::pack(&store, Image::of(&records), args.compression)?;
     session
         .printer
         .note(&format!("pushing to {}", destination.familiar()));

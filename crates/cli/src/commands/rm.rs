@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use cairn_build::image::ImageRecord;
+use cairn_build::image::named::{is_image, read_all, remove};
 use cairn_build::image::record::canonical;
+use cairn_oci::Platform;
 use cairn_store::Store;
 use clap::Args;
 
-use super::images::{is_image, open_image};
+use super::images::{open_image, open_images};
+use super::options::PlatformOption;
 use crate::error::CommandError;
 use crate::session::Session;
 
@@ -21,33 +23,53 @@ pub struct RmArgs {
     /// Names or ids
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
+    #[command(flatten)]
+    platform: PlatformOption,
 }
 
 pub fn run(args: &RmArgs, session: &Session) -> Result<(), CommandError> {
+    let platform = args.platform.named(session)?;
     let store = session.open_store()?;
-    let mut names = BTreeSet::new();
+    let mut meant = BTreeSet::new();
     for image in &args.images {
-        names.extend(names_meant(&store, image)?);
+        meant.extend(meant_by(&store, image, platform.as_ref())?);
     }
-    for name in names {
-        store.remove_ref(&name)?;
+    for (name, platform) in meant {
+        match &platform {
+            Some(platform) => {
+                remove(&store, &name, platform)?;
+            }
+            None => {
+                store.remove_ref(&name)?;
+            }
+        }
         session.printer.data(&format!("{name}\n"))?;
     }
     Ok(())
 }
 
+/// A name, and the platform whose image it loses; without one it goes.
+type Meant = (String, Option<Platform>);
+
 /// The name itself, or all names of the image that has this id.
-fn names_meant(store: &Store, image: &str) -> Result<Vec<String>, CommandError> {
+fn meant_by(
+    store: &Store,
+    image: &str,
+    platform: Option<&Platform>,
+) -> Result<Vec<Meant>, CommandError> {
     let name = canonical(image);
     if store.get_ref(&name)?.is_some_and(|found| is_image(&found)) {
-        return Ok(vec![name]);
+        // One that is not there for the platform is told.
+        open_images(store, image, platform)?;
+        return Ok(vec![(name, platform.cloned())]);
     }
-    let id = open_image(store, image)?.id();
-    let mut names = Vec::new();
+    let wanted = open_image(store, image, platform)?;
+    let id = wanted.id();
+    let mut meant = Vec::new();
     for (name, found) in store.list_refs()? {
-        if is_image(&found) && ImageRecord::read(store, &found)?.id() == id {
-            names.push(name);
+        if is_image(&found) && read_all(store, &found)?.iter().any(|it| it.id() == id) {
+            meant.push((name, Some(wanted.platform.clone())));
         }
     }
-    Ok(names)
+    Ok(meant)
 }

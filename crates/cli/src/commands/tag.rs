@@ -1,16 +1,19 @@
 //! `cairn tag`: one more name for an image of the store.
 
+use cairn_build::image::named::{Others, save};
 use cairn_oci::Reference;
 use clap::Args;
 
-use super::images::open_image;
+use super::images::open_images;
 use super::load::reference;
+use super::options::PlatformOption;
 use crate::error::CommandError;
 use crate::session::Session;
 
 /// Give an image of the store further names
 ///
-/// A name that means another image already is moved. Prints the new names, one per line.
+/// A name that means another image already is moved. An image for several platforms gets the name
+/// with all of them. Prints the new names, one per line.
 #[derive(Debug, Clone, Args)]
 pub struct TagArgs {
     /// The image: a name or an id
@@ -19,6 +22,8 @@ pub struct TagArgs {
     /// What it is to be called
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
+    #[command(flatten)]
+    platform: PlatformOption,
 }
 
 pub fn run(args: &TagArgs, session: &Session) -> Result<(), CommandError> {
@@ -27,9 +32,10 @@ pub fn run(args: &TagArgs, session: &Session) -> Result<(), CommandError> {
         .iter()
         .map(|name| reference(name))
         .collect::<Result<_, _>>()?;
+    let platform = args.platform.named(session)?;
     let store = session.open_store()?;
-    let image = open_image(&store, &args.image)?;
+    let images = open_images(&store, &args.image, platform.as_ref())?;
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    image.save(&store, &names)?;
+    save(&store, &names, &images, Others::Go)?;
     Ok(session.printer.data(&(names.join("\n") + "\n"))?)
 }

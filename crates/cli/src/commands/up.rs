@@ -10,6 +10,7 @@ use cairn_stack::check::{ImageCheck, junit};
 use cairn_stack::publish::Tested;
 use cairn_stack::records::{self, Records};
 use cairn_stack::run::{ImageState, RunReport};
+use cairn_stack::target::image_and_platform;
 use clap::Args;
 use serde::Serialize;
 
@@ -119,6 +120,7 @@ struct Report<'a> {
 #[derive(Debug, Serialize)]
 struct ImageLine<'a> {
     image: &'a str,
+    platform: String,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     steps_ran: Option<usize>,
@@ -204,7 +206,14 @@ pub fn build(
     } else {
         let ready = done.run.images.iter();
         let ready = ready.filter(|image| matches!(image.state, ImageState::Ready { .. }));
-        let names: String = ready.map(|image| image.name.clone() + "\n").collect();
+        let mut names: Vec<&str> = Vec::new();
+        for image in ready {
+            let (name, _) = image_and_platform(&image.name);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let names: String = names.iter().map(|name| format!("{name}\n")).collect();
         session.printer.data(&names)?;
     }
     done.verdict(session, choice)
@@ -397,7 +406,7 @@ impl Done {
         self.run.is_success() && self.checks.iter().flatten().all(ImageCheck::passed)
     }
 
-    /// What came of the tests of each image.
+    /// What came of the tests of each image, by what it is called in the run.
     pub fn tested(&self) -> BTreeMap<String, Tested> {
         let checks = self.checks.iter().flatten();
         let tested = checks.map(|check| {
@@ -411,7 +420,7 @@ impl Done {
                 left_out: left_out.count(),
                 workflows: workflows.map(|file| file.name.clone()).collect(),
             };
-            (check.image.clone(), tested)
+            (check.label.clone(), tested)
         });
         tested.collect()
     }
@@ -445,11 +454,11 @@ impl Done {
             };
             let number = |number: Option<usize>| number.map_or(String::new(), |n| n.to_string());
             table.row([
-                Cell::new(Tone::Strong, line.image),
+                Cell::new(Tone::Strong, image.name.as_str()),
                 Cell::new(tone, line.state),
                 number(line.steps_ran).into(),
                 number(line.steps_cached).into(),
-                self.tests_of(line.image).into(),
+                self.tests_of(&image.name).into(),
             ]);
         }
         table
@@ -458,7 +467,7 @@ impl Done {
     fn tests_of(&self, image: &str) -> String {
         let checks = self.checks.iter().flatten();
         let tests = checks
-            .filter(|check| check.image == image)
+            .filter(|check| check.label == image)
             .flat_map(ImageCheck::tests);
         let mut counts = [(0, "passed"), (0, "failed"), (0, "skipped")];
         for test in tests {
@@ -478,8 +487,10 @@ impl Done {
 }
 
 fn image_line(image: &cairn_stack::run::ImageResult) -> ImageLine<'_> {
+    let (name, platform) = image_and_platform(&image.name);
     let mut line = ImageLine {
-        image: &image.name,
+        image: name,
+        platform: platform.to_string(),
         state: "failed",
         steps_ran: None,
         steps_cached: None,

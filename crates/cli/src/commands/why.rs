@@ -10,12 +10,14 @@ use cairn_stack::load::LoadError;
 use cairn_stack::made_of::{MadeOf, Unlike};
 use cairn_stack::plan::records;
 use cairn_stack::publish::Found;
+use cairn_stack::target::label;
 use clap::Args;
 use serde::Serialize;
 
 use super::generations::RegistryOption;
-use super::options::{BuildOptions, JsonOption, StackOption};
+use super::options::{BuildOptions, JsonOption, PlatformOption, StackOption};
 use crate::error::CommandError;
+use crate::platforms::Purpose;
 use crate::published;
 use crate::quantity;
 use crate::sanitize;
@@ -41,6 +43,8 @@ pub struct WhyArgs {
     against: Option<String>,
     #[command(flatten)]
     registry: RegistryOption,
+    #[command(flatten)]
+    platform: PlatformOption,
     #[command(flatten)]
     stack: StackOption,
     #[command(flatten)]
@@ -94,8 +98,13 @@ struct Compared {
 }
 
 fn against(args: &WhyArgs, generation: &str, session: &Session) -> Result<(), CommandError> {
-    let options = BuildOptions::default();
-    let stack = StackRun::look(session, &args.stack, &options, slice::from_ref(&args.image))?;
+    let platform = args.platform.named(session)?;
+    let options = BuildOptions {
+        platform: platform.map(|platform| platform.to_string()),
+        ..BuildOptions::default()
+    };
+    let images = slice::from_ref(&args.image);
+    let stack = StackRun::look(session, &args.stack, &options, images, Purpose::Build)?;
     let registries = args.registry.or_of(&stack.loaded.stack)?;
     let locks = stack.locked(Keep::Forget, &session.printer)?;
     let requests = stack.requests(&locks)?;
@@ -113,9 +122,13 @@ fn against(args: &WhyArgs, generation: &str, session: &Session) -> Result<(), Co
         ))
         .hint("`cairn log TAG` lists the generations that a tag meant"));
     };
-    let compared = wanted
-        .iter()
-        .map(|image| compared(image, &found, here.get(image)));
+    let compared = wanted.iter().map(|image| {
+        compared(
+            image,
+            &found,
+            here.get(&label(image, &stack.loaded.platform)),
+        )
+    });
     let compared: Vec<Compared> = compared.collect();
     if args.json.json {
         return Ok(session.printer.json(&compared)?);
@@ -182,13 +195,27 @@ fn compared_line(compared: &Compared, found: &Found) -> Line {
 /// The images that are meant: those of the stack by that name, or the name as it is where there
 /// is no stack.
 fn names(args: &WhyArgs, session: &Session) -> Result<Vec<String>, CommandError> {
+    let platform = args.platform.named(session)?;
     let loaded = match args.stack.load(session, &host_platform()) {
         Ok(loaded) => loaded,
         Err(LoadError::NoSpec { .. }) => return Ok(spellings(&args.image)),
         Err(error) => return Err(error.into()),
     };
     let selected = loaded.stack.select(&args.image);
-    let names = selected.iter().map(|id| loaded.stack[*id].name.to_string());
+    let names = selected.iter().flat_map(|id| {
+        let image = &loaded.stack[*id];
+        let listed = image.platforms.iter().map(|rule| &rule.platform);
+        let asked = platform.iter().chain(listed.filter(|_| platform.is_none()));
+        let here = (platform.is_none()).then(host_platform);
+        let mut labels: Vec<String> = Vec::new();
+        for platform in here.iter().chain(asked) {
+            let label = label(&image.name.to_string(), platform);
+            if !labels.contains(&label) {
+                labels.push(label);
+            }
+        }
+        labels
+    });
     let names: Vec<String> = names.collect();
     Ok(if names.is_empty() {
         spellings(&args.image)

@@ -16,12 +16,22 @@ use cairn_stack::run::RunReport;
 use cairn_stack::structure::{CheckError, Conditions};
 use cairn_stack::suite::SuiteError;
 
-use super::{StackRun, Testing, milliseconds_now};
+use super::{PlatformRun, StackRun, milliseconds_now};
 use crate::error::{CommandError, Kind};
+use crate::platforms::can_run;
 use crate::session::Session;
 
 /// Python's own index of packages.
 const PACKAGE_INDEX: &str = "https://pypi.org/simple";
+
+/// Which tests a run is about.
+#[derive(Debug, Clone, Default)]
+pub struct Testing {
+    /// Tests run even if they passed before.
+    pub again: bool,
+    /// Workflow suites that were named.
+    pub workflows: Vec<String>,
+}
 
 impl StackRun {
     /// Runs the tests of the images that were asked for and are there, and writes down what came
@@ -34,35 +44,10 @@ impl StackRun {
         events: &dyn EventSink,
         testing: &Testing,
     ) -> Result<Vec<ImageCheck>, CommandError> {
-        let conditions = self.conditions(session);
-        let environment = &session.settings.environment;
-        let index = environment.text("PIP_INDEX_URL").unwrap_or(PACKAGE_INDEX);
-        let record_of = |name: &str| self.record_of(name, report);
-        let checker = Checker {
-            store: &self.means.store,
-            loaded: &self.loaded,
-            conditions: &conditions,
-            fetcher: &self.means.fetcher,
-            package_index: index,
-            run: &self.means.settings.run,
-            program: std::env::current_exe().unwrap_or_else(|_| "cairn".into()),
-            record_of: &record_of,
-            workflows: &testing.workflows,
-            events,
-            cancel: &self.means.cancel,
-            use_evidence: !testing.again,
-            fail_fast: self.means.settings.fail_fast,
-        };
-        // In graph order: a parent's tests come before those of what builds on it.
-        let order = self.loaded.graph.with_ancestors(&self.selected);
-        let asked = order.into_iter().filter(|id| self.selected.contains(id));
-        let images: Vec<(ImageId, &ImageRecord)> = asked
-            .filter_map(|id| {
-                let name = self.loaded.stack[id].name.to_string();
-                Some((id, report.record(&name)?))
-            })
-            .collect();
-        let checks = checker.check(&images)?;
+        let mut checks = Vec::new();
+        for part in &self.platforms {
+            checks.extend(self.check_platform(part, report, session, events, testing)?);
+        }
         let note = RunNote {
             run: self.means.settings.run.clone(),
             command: command.to_owned(),
@@ -92,14 +77,19 @@ impl StackRun {
             cancel: &self.means.cancel,
         };
         let mut about = BTreeMap::new();
-        for id in &self.selected {
-            let image = &self.loaded.stack[*id];
-            let name = image.name.to_string();
-            let Some(record) = report.record(&name).filter(|_| !image.info.is_empty()) else {
-                continue;
-            };
-            let sections = gather(&image.info, &name, record, &means).map_err(TestError::from)?;
-            about.insert(name, sections);
+        for run in &self.platforms {
+            for id in &run.selected {
+                let image = &run.loaded.stack[*id];
+                let name = run.loaded.label(*id);
+                let record = report.record(&name).filter(|_| !image.info.is_empty());
+                // The commands run in the image.
+                let Some(record) = record.filter(|record| can_run(&record.platform)) else {
+                    continue;
+                };
+                let sections =
+                    gather(&image.info, &name, record, &means).map_err(TestError::from)?;
+                about.insert(name, sections);
+            }
         }
         Ok(about)
     }
@@ -128,6 +118,47 @@ impl StackRun {
         let images = named.images.iter();
         let images = images.map(|it| (stack[it.image].name.to_string(), it.names().collect()));
         images.collect()
+    }
+
+    fn check_platform(
+        &self,
+        part: &PlatformRun,
+        report: &RunReport,
+        session: &Session,
+        events: &dyn EventSink,
+        testing: &Testing,
+    ) -> Result<Vec<ImageCheck>, CommandError> {
+        let conditions = self.conditions(session);
+        let environment = &session.settings.environment;
+        let index = environment.text("PIP_INDEX_URL").unwrap_or(PACKAGE_INDEX);
+        let loaded = &part.loaded;
+        let record_of = |name: &str| {
+            let label = loaded.label(loaded.stack.exact(name)?);
+            let made = report.record(&label).cloned();
+            made.or_else(|| self.last_built(&label))
+        };
+        let checker = Checker {
+            store: &self.means.store,
+            loaded,
+            conditions: &conditions,
+            fetcher: &self.means.fetcher,
+            package_index: index,
+            run: &self.means.settings.run,
+            program: std::env::current_exe().unwrap_or_else(|_| "cairn".into()),
+            record_of: &record_of,
+            workflows: &testing.workflows,
+            events,
+            cancel: &self.means.cancel,
+            use_evidence: !testing.again,
+            fail_fast: self.means.settings.fail_fast,
+        };
+        // In graph order: a parent's tests come before those of what builds on it.
+        let order = loaded.graph.with_ancestors(&part.selected);
+        let asked = order.into_iter().filter(|id| part.selected.contains(id));
+        let images: Vec<(ImageId, &ImageRecord)> = asked
+            .filter_map(|id| Some((id, report.record(&loaded.label(id))?)))
+            .collect();
+        Ok(checker.check(&images)?)
     }
 
     fn conditions(&self, session: &Session) -> Conditions {

@@ -50,7 +50,7 @@ fn a_stack_is_put_together_from_its_parts() {
     );
     workshop.write("secrets.toml", "PAT = \"very-secret-value\"\n");
     let said = workshop.cairn(&["build", "--progress", "plain"]).success();
-    said.err_has("not for linux/")
+    said.err_has("left out for linux/riscv64: arm")
         .err_lacks("very-secret-value");
     let what = |image: &str| {
         workshop
@@ -68,6 +68,11 @@ fn a_stack_is_put_together_from_its_parts() {
     assert_eq!(what("r:4.4-jammy"), "4.4 on 22 for class\n");
     workshop
         .cairn(&["build", "arm"])
+        .code(2)
+        .err_has("`arm` is for platforms that this machine cannot build it for");
+    let here = cairn_oci::Platform::of_this_program().to_string();
+    workshop
+        .cairn(&["build", "arm", "--platform", &here])
         .code(2)
         .err_has("not for linux/");
     workshop

@@ -53,9 +53,13 @@ fn wrong_usage_and_wrong_files_end_with_2() {
         .code(2)
         .err_has("nowhere");
     workshop
-        .cairn(&["up", "--platform", "linux/amd64,linux/arm64"])
+        .cairn(&["pull", "--platform", "linux/amd64,linux/arm64", "x"])
         .code(2)
-        .err_has("only a lone Dockerfile is built for several platforms");
+        .err_has("this command is for one platform at a time");
+    workshop
+        .cairn(&["up", "--platform", "linux/amd64,noplace"])
+        .code(2)
+        .err_has("`noplace` is not a platform");
     workshop.write("app/Dockerfile", "FORM base\n");
     workshop
         .cairn(&["build", "./app"])

@@ -1,4 +1,5 @@
-//! Images for several platforms out of one run, and images as outputs.
+//! Images for several platforms out of one run, of a lone Dockerfile and of a stack, and images as
+//! outputs.
 
 use cairn_testkit::{DockerRegistry, Guard};
 use serde_json::Value;
@@ -129,4 +130,151 @@ fn an_image_is_named_and_pushed_by_an_output() {
     workshop.write("app/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
     build(&workshop, &["-t", &other, "--push"]).success();
     workshop.cairn(&["pull", &other]).success();
+}
+
+/// Three images: `tools` runs steps, `base` does not, `app` takes files that `tools` made on the
+/// building machine.
+fn stack() -> Option<Workshop> {
+    let workshop = Workshop::with_base()?;
+    workshop.write(
+        "made/Dockerfile",
+        "FROM scratch\nARG TARGETARCH\nLABEL is=$TARGETARCH\nCOPY a /\n",
+    );
+    workshop.write("made/a", "a");
+    workshop.write("made/s.yaml", STRUCTURE);
+    workshop.write("tools/Dockerfile", "FROM base\nRUN echo tool > /tool\n");
+    let app = "FROM --platform=$BUILDPLATFORM tools AS work\nARG TARGETARCH\n\
+               RUN cat /tool > /out && echo $TARGETARCH >> /out\n\
+               FROM made\nCOPY --from=work /out /\n";
+    workshop.write("app/Dockerfile", app);
+    let spec = format!(
+        "[stack]\nname = \"lab\"\nplatforms = [\"{here}\", \"linux/s390x\"]\n\
+         [image.made]\ncontext = \"made\"\ntests = {{ structure = \"made/s.yaml\" }}\n\
+         [image.tools]\ncontext = \"tools\"\n[image.app]\ncontext = \"app\"\n",
+        here = here()
+    );
+    workshop.write("cairn.toml", &spec);
+    Some(workshop)
+}
+
+const STRUCTURE: &str = "schemaVersion: 2.0.0\nfileExistenceTests:\n\
+                         - {name: a, path: /a, shouldExist: true}\n";
+
+fn here() -> String {
+    cairn_oci::Platform::of_this_program().to_string()
+}
+
+#[test]
+fn a_stack_is_built_for_all_platforms_that_the_machine_can_build() {
+    let Some(workshop) = stack() else { return };
+    let up = workshop.cairn(&["up", "--json"]).success();
+    let up = up.err_has("left out for linux/s390x: tools");
+    let report: Value = serde_json::from_str(&up.out).unwrap();
+    let told: Vec<String> = report["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| {
+            format!(
+                "{} {}",
+                it["image"].as_str().unwrap(),
+                it["platform"].as_str().unwrap()
+            )
+        })
+        .collect();
+    let here = here();
+    let own = |name: &str| format!("{name} {here}");
+    let other = |name: &str| format!("{name} linux/s390x");
+    let wanted = [
+        own("made"),
+        own("tools"),
+        own("app"),
+        other("made"),
+        other("app"),
+    ];
+    assert_eq!(told, wanted);
+    assert_eq!(
+        report["tests"].as_array().unwrap().len(),
+        5,
+        "tests of each platform"
+    );
+
+    workshop
+        .cairn(&[
+            "export",
+            "--format=local",
+            "--platform=linux/s390x",
+            "app",
+            "tree",
+        ])
+        .success();
+    assert_eq!(
+        workshop.read("tree/out"),
+        "tool\ns390x\n",
+        "made here, for there"
+    );
+    let images = workshop.cairn(&["images", "app"]).success();
+    assert!(
+        images.out.contains(&here) && images.out.contains("s390x"),
+        "{}",
+        images.out
+    );
+
+    // Nothing changed: nothing runs, for no platform, and each is told apart.
+    let plan = workshop.cairn(&["plan", "--json"]).success();
+    let plan: Value = serde_json::from_str(&plan.out).unwrap();
+    let decisions = plan["images"].as_array().unwrap().iter();
+    assert!(
+        decisions.clone().all(|it| it["decision"] == "reuse"),
+        "{plan}"
+    );
+    assert_eq!(decisions.count(), 5);
+    workshop.write("made/a", "changed");
+    let matrix = workshop.cairn(&["plan", "--github-matrix"]).success();
+    let matrix: Value = serde_json::from_str(&matrix.out).unwrap();
+    let jobs = matrix["include"].as_array().unwrap().iter();
+    let of_s390x = jobs.filter(|job| job["platform"] == "linux/s390x");
+    let images: Vec<&str> = of_s390x.map(|job| job["image"].as_str().unwrap()).collect();
+    assert_eq!(images, ["made", "app"]);
+    workshop
+        .cairn(&["why", "app"])
+        .success()
+        .out_has("app linux/s390x");
+    workshop
+        .cairn(&["rm", "--platform=linux/s390x", "app"])
+        .success();
+    workshop
+        .cairn(&["run", "--platform=linux/s390x", "app", "true"])
+        .code(125)
+        .err_has("is there for");
+}
+
+#[test]
+fn what_was_asked_for_and_cannot_be_built_is_an_error() {
+    let Some(workshop) = stack() else { return };
+    // The base is there for this machine only.
+    workshop
+        .cairn(&["build", "--platform=all"])
+        .code(2)
+        .err_has("`tools` cannot be for linux/s390x");
+    // What it was locked to was this machine's.
+    std::fs::remove_file(workshop.path().join("cairn.lock")).unwrap();
+    workshop
+        .cairn(&[
+            "load",
+            "--platform=linux/s390x",
+            "-t",
+            "base",
+            "tar:base.tar",
+        ])
+        .success();
+    workshop
+        .cairn(&["build", "--platform=linux/s390x", "tools"])
+        .code(3)
+        .err_has("tools for linux/s390x: `RUN echo tool > /tool` (./tools/Dockerfile:2)")
+        .err_has("emulator");
+    workshop
+        .cairn(&["build", "--platform=linux/s390x", "made"])
+        .success()
+        .out_has("made");
 }

@@ -9,7 +9,7 @@ use cairn_store::{ContentDigest, Store, TestRecord};
 use serde::Serialize;
 
 use super::evidence::{self, Evidence};
-use super::{TestError, read_structure};
+use super::{TestError, cannot_run, read_structure};
 use crate::load::LoadedStack;
 use crate::{structure, suite};
 
@@ -53,9 +53,14 @@ pub fn forecast(
     if image.tests.structure.is_empty() && image.tests.suites.is_empty() {
         return Ok(plans);
     }
-    let history = store.history()?.tests_of_image(&image.name.to_string())?;
-    let decide = |file: &str, digest: ContentDigest, repeatable: bool| match record {
+    let history = store.history()?.tests_of_image(&loaded.label(id))?;
+    let foreign = |runs: bool| cannot_run(&loaded.platform).filter(|_| runs);
+    let decide = |file: &str, digest: ContentDigest, repeatable: bool, runs: bool| match record {
+        None if foreign(runs).is_some() => (TestAction::Wait, foreign(runs).unwrap_or_default()),
         None => (TestAction::After, "the image is built first".to_owned()),
+        Some(_) if !repeatable && foreign(runs).is_some() => {
+            (TestAction::Wait, foreign(runs).unwrap_or_default())
+        }
         Some(_) if !repeatable => (
             TestAction::Run,
             "it looks at more than the image and itself".to_owned(),
@@ -64,7 +69,10 @@ pub fn forecast(
             let evidence = Evidence::new(record, digest);
             match evidence::find(store, &evidence.key()) {
                 Some(_) => (TestAction::Reuse, "it passed on the same image".to_owned()),
-                None => (TestAction::Run, why(&history, file, record, digest)),
+                None => match foreign(runs) {
+                    Some(reason) => (TestAction::Wait, reason),
+                    None => (TestAction::Run, why(&history, file, record, digest)),
+                },
             }
         }
     };
@@ -72,7 +80,8 @@ pub fn forecast(
         let parsed = read_structure(&loaded.directory, &file.value)?.file;
         let digest = structure::digest(&parsed, &loaded.directory);
         let repeatable = structure::is_repeatable(&parsed);
-        let (action, because) = decide(&file.value, digest, repeatable);
+        let (action, because) =
+            decide(&file.value, digest, repeatable, !parsed.commands.is_empty());
         plans.push(TestPlan {
             file: file.value.clone(),
             kind: "structure",
@@ -89,7 +98,7 @@ pub fn forecast(
             ),
             SuiteKind::Basic | SuiteKind::Integration => {
                 let digest = suite::digest(suite, &loaded.directory, record_of)?;
-                decide(&suite.path.value, digest, true)
+                decide(&suite.path.value, digest, true, true)
             }
         };
         plans.push(TestPlan {

@@ -9,7 +9,7 @@ pub fn junit(checks: &[ImageCheck]) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     for check in checks {
         for file in &check.files {
-            suite(&mut out, &check.image, file);
+            suite(&mut out, &check.label, file);
         }
     }
     out.push_str("</testsuites>\n");
@@ -116,6 +116,7 @@ mod tests {
         };
         let check = ImageCheck {
             image: "model:cloud".to_owned(),
+            label: "model:cloud".to_owned(),
             content: String::new(),
             platform: String::new(),
             files: vec![file, left_out],

@@ -24,8 +24,9 @@ use std::time::Instant;
 use cairn_build::event::{Event, EventSink, Verdict};
 use cairn_build::image::ImageRecord;
 use cairn_diagnostic::{Diagnostic, Source};
+use cairn_oci::Platform;
 use cairn_registry::Fetcher;
-use cairn_sandbox::Cancel;
+use cairn_sandbox::{Cancel, runs_here};
 use cairn_spec::ImageId;
 use cairn_spec::suite::Suite;
 use cairn_store::{CacheKey, Store, StoreError};
@@ -108,8 +109,7 @@ impl Checker<'_> {
         let mut all: Vec<ImageCheck> = images
             .iter()
             .map(|(id, record)| {
-                let name = self.loaded.stack[*id].name.to_string();
-                ImageCheck::new(name, record.content(), &record.platform)
+                ImageCheck::new(self.loaded.label(*id), record.content(), &record.platform)
             })
             .collect();
         for (item, check) in items.iter().zip(checks) {
@@ -149,6 +149,9 @@ impl Checker<'_> {
         let repeatable = structure::is_repeatable(&file);
         if repeatable && let Some(check) = self.reuse(item, &evidence.key()) {
             return Ok(check);
+        }
+        if let Some(reason) = cannot_run(&record.platform).filter(|_| !file.commands.is_empty()) {
+            return Ok(self.leave_out(item, &reason));
         }
         let started = Instant::now();
         let snapshots = record.snapshots();
@@ -195,6 +198,9 @@ impl Checker<'_> {
         let evidence = Evidence::new(record, digest);
         if let Some(check) = self.reuse(item, &evidence.key()) {
             return Ok(check);
+        }
+        if let Some(reason) = cannot_run(&record.platform) {
+            return Ok(self.leave_out(item, &reason));
         }
         let started = Instant::now();
         let means = SuiteMeans {
@@ -263,6 +269,14 @@ impl Checker<'_> {
             elapsed: std::time::Duration::ZERO,
         });
     }
+}
+
+/// What the reason for leaving tests out begins with where a machine is not of their platform.
+const FOREIGN: &str = "this machine cannot run programs of ";
+
+/// Why tests that run something in an image cannot be run here, if they cannot.
+fn cannot_run(platform: &Platform) -> Option<String> {
+    (!runs_here(&platform.architecture)).then(|| format!("{FOREIGN}{platform}"))
 }
 
 /// Reads a file of structure tests.

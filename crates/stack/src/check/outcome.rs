@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::schedule::Work;
 use crate::structure::TestResult;
 use crate::suite::TestRun;
+use crate::target::image_and_platform;
 
 /// So many of the last lines that a failed command printed are told.
 const OUTPUT_LINES_MAX: usize = 10;
@@ -19,6 +20,9 @@ const OUTPUT_LINES_MAX: usize = 10;
 pub struct ImageCheck {
     /// The image.
     pub image: String,
+    /// What it is called in the run.
+    #[serde(skip)]
+    pub label: String,
     /// The digest of all that a container of it can observe.
     pub content: String,
     /// Its platform.
@@ -72,9 +76,10 @@ pub struct TestOutcome {
 }
 
 impl ImageCheck {
-    pub(super) fn new(image: String, content: ContentDigest, platform: &Platform) -> Self {
+    pub(super) fn new(label: String, content: ContentDigest, platform: &Platform) -> Self {
         Self {
-            image,
+            image: image_and_platform(&label).0.to_owned(),
+            label,
             content: content.to_string(),
             platform: platform.to_string(),
             files: Vec::new(),

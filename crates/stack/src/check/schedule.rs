@@ -14,7 +14,7 @@ use cairn_build::image::ImageRecord;
 use cairn_spec::ImageId;
 use cairn_spec::suite::{Suite, SuiteKind};
 
-use super::{FileCheck, TestError};
+use super::{FOREIGN, FileCheck, TestError};
 use crate::load::LoadedStack;
 use crate::suite;
 
@@ -113,7 +113,7 @@ pub(super) fn items(
             items.push(Item {
                 image,
                 id: *id,
-                name: of.name.to_string(),
+                name: loaded.label(*id),
                 work,
                 after,
             });
@@ -259,10 +259,13 @@ fn why_not(before: &Item, check: &FileCheck, item: &Item) -> Option<String> {
 }
 
 impl Item {
-    /// Whether it was left out for a reason that says nothing of the image: there is no GPU.
+    /// Whether it was left out for a reason that says nothing of the image: there is no GPU, or
+    /// no machine of its platform.
     fn is_own_reason(&self, check: &FileCheck) -> bool {
         let needs_gpu = matches!(&self.work, Work::Suite(suite) if suite.gpu);
-        needs_gpu && check.left_out.as_deref() == Some(suite::NO_GPU)
+        let reason = check.left_out.as_deref();
+        needs_gpu && reason == Some(suite::NO_GPU)
+            || reason.is_some_and(|reason| reason.starts_with(FOREIGN))
     }
 }
 

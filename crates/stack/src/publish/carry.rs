@@ -39,6 +39,8 @@ struct Left {
     /// By the place of the registry and the name.
     images: BTreeMap<(usize, String), GenerationImage>,
     tested: BTreeMap<String, Tested>,
+    /// The same by platform, for images that have several.
+    platforms: BTreeMap<String, BTreeMap<String, Tested>>,
     /// The tag that the first of them was found by.
     by: String,
 }
@@ -97,13 +99,11 @@ impl Made {
             let registries = self.places.iter().filter(has_one);
             entry.registries = registries.map(|it| it.registry.clone()).collect();
         }
-        let tested = self.evidence.take().map(|it| it.images);
-        let mut tested = tested.unwrap_or_default();
-        tested.extend(left.tested);
-        self.evidence = (!tested.is_empty()).then_some(Evidence {
-            generation: name,
-            images: tested,
-        });
+        let mut evidence = self.evidence.take().unwrap_or_default();
+        evidence.generation = name;
+        evidence.images.extend(left.tested);
+        evidence.platforms.extend(left.platforms);
+        self.evidence = (!evidence.images.is_empty()).then_some(evidence);
         Ok(left.suffixes.into_keys().collect())
     }
 
@@ -194,14 +194,21 @@ impl Left {
                 self.by.clone_from(&found.entry.tag);
             }
             self.suffixes.insert(name.clone(), suffix.clone());
-            let known = || found.evidence.iter().filter_map(|it| it.images.get(&name));
-            if let Some(best) = known().max_by_key(|it| (it.left_out == 0, it.passed)) {
-                let workflows: BTreeSet<&String> = known().flat_map(|it| &it.workflows).collect();
+            let known = || {
+                let known = found.evidence.iter();
+                known.filter_map(|it| Some((it, it.images.get(&name)?)))
+            };
+            if let Some((of, best)) = known().max_by_key(|(_, it)| (it.left_out == 0, it.passed)) {
+                let workflows = known().flat_map(|(_, it)| &it.workflows);
+                let workflows: BTreeSet<&String> = workflows.collect();
                 let tested = Tested {
                     workflows: workflows.into_iter().cloned().collect(),
                     ..best.clone()
                 };
                 self.tested.insert(name.clone(), tested);
+                let platforms = of.platforms.get(&name).cloned();
+                self.platforms
+                    .extend(platforms.map(|it| (name.clone(), it)));
             }
             self.images.insert((at, name), image);
         }

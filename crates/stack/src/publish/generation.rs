@@ -33,9 +33,20 @@ pub struct GenerationImage {
     pub repository: String,
     /// Its manifest, or the index of its manifests.
     pub manifest: Descriptor,
+    /// The manifests of its platforms, in their order, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<Descriptor>,
 }
 
 impl GenerationImage {
+    /// The digest of the manifest for one of its platforms.
+    pub fn manifest_for(&self, platform: &Platform) -> &Digest {
+        let mut platforms = self.platforms.iter();
+        let at = platforms.position(|it| it == platform);
+        let of_it = at.and_then(|at| self.manifests.get(at));
+        &of_it.unwrap_or(&self.manifest).digest
+    }
+
     /// Its name in the stack, as in `model:cloud`.
     pub fn name(&self) -> String {
         full_name(&self.image, self.variant.as_deref())
@@ -130,12 +141,15 @@ impl LogEntry {
 }
 
 /// That images of a generation passed their tests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The generation.
     pub generation: String,
-    /// Its images.
+    /// Its images, all platforms together.
     pub images: BTreeMap<String, Tested>,
+    /// The platforms of the images that have several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub platforms: BTreeMap<String, BTreeMap<String, Tested>>,
 }
 
 /// What came of the tests of an image, none of which failed.
@@ -150,6 +164,20 @@ pub struct Tested {
     pub workflows: Vec<String>,
 }
 
+impl Tested {
+    /// The tests of an image on all its platforms; a workflow has passed that did on each.
+    pub fn together<'a>(platforms: impl Iterator<Item = &'a Self>) -> Self {
+        let mut platforms = platforms;
+        let first = platforms.next().cloned().unwrap_or_default();
+        platforms.fold(first, |mut all, one| {
+            all.passed += one.passed;
+            all.left_out += one.left_out;
+            all.workflows.retain(|name| one.workflows.contains(name));
+            all
+        })
+    }
+}
+
 impl Evidence {
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a value of plain fields")
@@ -160,10 +188,20 @@ impl Evidence {
         digest.hex()[..NAME_DIGITS].to_owned()
     }
 
-    /// Whether an image passed tests, and none was left out.
-    pub(crate) fn is_enough_for(&self, image: &str) -> bool {
-        let tested = self.images.get(image);
-        tested.is_some_and(|it| it.passed > 0 && it.left_out == 0)
+    /// Whether an image passed tests, and none was left out: on each of its platforms, whoever
+    /// tested it there.
+    pub(crate) fn are_enough_for(known: &[Self], image: &str) -> bool {
+        let is_enough = |it: &Tested| it.passed > 0 && it.left_out == 0;
+        let of_image = || known.iter().filter_map(|it| it.platforms.get(image));
+        let mut platforms = of_image().flat_map(BTreeMap::keys).peekable();
+        if platforms.peek().is_none() {
+            let mut totals = known.iter().filter_map(|it| it.images.get(image));
+            return totals.any(is_enough);
+        }
+        platforms.all(|name| {
+            let mut tested = of_image().filter_map(|it| it.get(name));
+            tested.any(is_enough)
+        })
     }
 
     /// Whether an image passed these workflow tests.

@@ -5,6 +5,7 @@
 //! HOST/PATH/<stack>-generations:log-<number>-<id>-<tag>        one time that a tag got a meaning
 //! HOST/PATH/<stack>-generations:tests-<generation>-<id>        its images passed their tests
 //! HOST/PATH/<stack>-generations:made-<image>-<platform>        what an image was made of
+//! HOST/PATH/<stack>-generations:part-<what>-<number>-<id>      what one machine brought of one
 //! HOST/PATH/<stack>-generations:yank-<number>-<generation>     nobody should get it any more
 //! HOST/PATH/<stack>-generations:keep-<number>-<generation>     that is taken back
 //! ```
@@ -20,6 +21,7 @@ use super::Means;
 use super::artifact;
 use super::error::PublishError;
 use super::generation::{Evidence, Generation, GenerationImage, LogEntry, TagLog};
+use super::part::Part;
 use super::switch::few_at_a_time;
 use crate::made_of::MadeOf;
 
@@ -29,6 +31,7 @@ const TESTS: &str = "application/vnd.cairn.tests.v2+json";
 const MADE_OF: &str = "application/vnd.cairn.made-of.v1+json";
 /// So many digits of an image's digest name what it was made of.
 const MADE_DIGITS: usize = 24;
+const PART: &str = "application/vnd.cairn.part.v2+json";
 const YANK: &str = "application/vnd.cairn.yank.v2+json";
 /// Tags up to this length stand in the names of their entries as they are.
 const TAG_SHOWN: usize = 100;
@@ -46,6 +49,7 @@ pub struct Ledger {
     place: Reference,
     entries: Vec<EntryName>,
     yanks: Vec<YankName>,
+    parts: Vec<PartName>,
     /// Names of evidence, whole.
     tests: Vec<String>,
     /// All names.
@@ -67,6 +71,15 @@ struct YankName {
     number: u32,
     is_yanked: bool,
     generation: String,
+}
+
+/// `part-<what>-<number>-<id>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct PartName {
+    /// As [`Part::key`].
+    of: String,
+    number: u32,
+    id: String,
 }
 
 /// The repository of a stack's ledger below a registry's path.
@@ -94,6 +107,7 @@ impl Ledger {
                 .collect(),
             names: tags.clone(),
             yanks: tags.iter().filter_map(|tag| YankName::parse(tag)).collect(),
+            parts: tags.iter().filter_map(|tag| PartName::parse(tag)).collect(),
             tests: tags
                 .into_iter()
                 .filter(|tag| tag.starts_with("tests-"))
@@ -211,7 +225,7 @@ impl Ledger {
         image: &GenerationImage,
         platform: &Platform,
     ) -> Result<Option<MadeOf>, PublishError> {
-        let reference = made_at(&self.place, &image.manifest.digest, platform)?;
+        let reference = made_at(&self.place, image.manifest_for(platform), platform)?;
         artifact::read_final(means, &reference)
     }
 
@@ -242,6 +256,59 @@ impl Ledger {
     /// Whether evidence is written down here.
     pub(crate) fn has_evidence(&self, evidence: &Evidence) -> bool {
         self.tests.contains(&evidence_name(evidence))
+    }
+
+    /// What machines brought of something, the last one last, as far as it is wanted by its id.
+    pub(crate) fn parts(
+        &self,
+        means: Means<'_>,
+        of: &str,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Part>, PublishError> {
+        let mut names: Vec<&PartName> = self.parts_of(of).collect();
+        names.retain(|name| is_wanted(&name.id));
+        names.sort();
+        let read = few_at_a_time(&names, |name| {
+            let reference = self.place.with_tag(&name.to_string())?;
+            artifact::read_final(means, &reference)
+        });
+        let read: Vec<Option<Part>> = read.into_iter().collect::<Result<_, PublishError>>()?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    fn parts_of(&self, of: &str) -> impl Iterator<Item = &PartName> {
+        let key = Part::key(of);
+        self.parts.iter().filter(move |name| name.of == key)
+    }
+
+    /// The number of the next part of something.
+    pub(crate) fn next_part(&self, of: &str) -> u32 {
+        let numbers = self.parts_of(of).map(|name| name.number + 1);
+        numbers.max().unwrap_or(1)
+    }
+
+    /// Whether a part is written down here.
+    pub(crate) fn has_part(&self, of: &str, id: &str) -> bool {
+        self.parts_of(of).any(|name| name.id == id)
+    }
+
+    /// Writes a part down, unless it is.
+    pub(crate) fn put_part(
+        &self,
+        means: Means<'_>,
+        part: &Part,
+        number: u32,
+    ) -> Result<(), PublishError> {
+        let name = PartName {
+            of: Part::key(&part.of),
+            number,
+            id: part.id(),
+        };
+        if self.has_part(&part.of, &name.id) {
+            return Ok(());
+        }
+        let reference = self.place.with_tag(&name.to_string())?;
+        artifact::write(means, &reference, PART, &part.to_json())
     }
 
     /// Whether nobody should get a generation any more.
@@ -376,6 +443,23 @@ impl std::fmt::Display for EntryName {
     }
 }
 
+impl PartName {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("part-")?.splitn(3, '-');
+        Some(Self {
+            of: parts.next()?.to_owned(),
+            number: parts.next()?.parse().ok()?,
+            id: parts.next()?.to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for PartName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "part-{}-{:08}-{}", self.of, self.number, self.id)
+    }
+}
+
 impl YankName {
     fn parse(text: &str) -> Option<Self> {
         let (word, rest) = text.split_once('-')?;
@@ -419,7 +503,10 @@ mod tests {
         assert_ne!(shown(&long), shown(&format!("{}y", &long[..127])));
         let yank = YankName::parse("keep-00000002-abc").unwrap();
         assert_eq!(yank.to_string(), "keep-00000002-abc");
+        let part = PartName::parse("part-0123-00000002-abc").unwrap();
+        assert_eq!(part.to_string(), "part-0123-00000002-abc");
         for other in ["gen-abc", "log-x-y-z", "yanked", "log-00000001-abc"] {
+            assert_eq!(PartName::parse(other), None, "{other}");
             assert_eq!(EntryName::parse(other), None, "{other}");
             assert_eq!(YankName::parse(other), None, "{other}");
         }

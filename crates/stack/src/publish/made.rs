@@ -11,9 +11,10 @@ use super::ledger::{place, put_made_of};
 use super::send::Place;
 use super::switch::few_at_a_time;
 use crate::made_of::MadeOf;
+use crate::target::label;
 
-/// Writes down at each registry what the images there were made of, by their names in the stack;
-/// gives what went wrong where. What is there already is left alone.
+/// Writes down at each registry what the images there were made of, by what they are called in the
+/// run that made them; gives what went wrong where. What is there already is left alone.
 pub fn keep_made_of(
     means: Means<'_>,
     places: &[Place],
@@ -31,11 +32,17 @@ fn keep_at(
     let ledger = place(&at.registry, &at.generation.stack)?;
     let images = at.generation.images.iter();
     let documents: Vec<_> = images
-        .filter_map(|image| Some((image, made_of.get(&image.name())?)))
-        .flat_map(|(image, made_of)| image.platforms.iter().map(move |it| (image, it, made_of)))
+        .flat_map(|image| image.platforms.iter().map(move |it| (image, it)))
+        .filter_map(|(image, it)| Some((image, it, made_of.get(&label(&image.name(), it))?)))
         .collect();
     let write = |&(image, platform, made_of): &(&GenerationImage, &Platform, &MadeOf)| {
-        put_made_of(means, &ledger, &image.manifest.digest, platform, made_of)
+        put_made_of(
+            means,
+            &ledger,
+            image.manifest_for(platform),
+            platform,
+            made_of,
+        )
     };
     // All documents share a blob, and some registries lose one that comes several times at once.
     let Some((first, rest)) = documents.split_first() else {

@@ -4,6 +4,7 @@
 //! rules, event             --naming---> which image goes where, and under which tags
 //! some of the images       --carry----> the others as they are, to be a generation with them
 //! images, registries, tags --send-----> blobs, and manifests by digest, on every registry
+//! parts of other machines  --join-----> indexes over what several machines sent
 //! images, key              --sign-----> signatures beside them, where that is asked for
 //!                          --switch---> all tags of all images, journaled, undone if one fails
 //!                          --ledger---> what each tag means since when, beside the images
@@ -24,6 +25,7 @@ mod ledger;
 mod look;
 mod made;
 mod naming;
+mod part;
 mod promote;
 pub mod retention;
 mod send;
@@ -39,6 +41,7 @@ pub use ledger::Ledger;
 pub use look::{Found, look};
 pub use made::keep_made_of;
 pub use naming::{Naming, Stem, Target, registries};
+pub use part::{Joined, Needed, Part, PartImage, check_brought, exchange, join, known};
 pub use promote::{Promotion, plan_promotion, plan_rollback};
 pub use send::{Item, Place, Sending, send};
 pub use sign::sign;

@@ -6,7 +6,7 @@ use cairn_spec::suite::SuiteKind;
 
 use super::Means;
 use super::error::PublishError;
-use super::generation::{Action, Generation, GenerationImage, LogEntry};
+use super::generation::{Action, Evidence, Generation, GenerationImage, LogEntry};
 use super::ledger::Ledger;
 use super::send::{Place, fetch_manifest};
 use super::switch::{Switch, few_at_a_time};
@@ -146,7 +146,7 @@ fn tests_passed(
     for ledger in ledgers {
         known.extend(ledger.evidence(means, &entry.generation)?);
     }
-    let lacks = |image: &&String| !known.iter().any(|it| it.is_enough_for(image));
+    let lacks = |image: &&String| !Evidence::are_enough_for(&known, image);
     let without: Vec<&str> = entry
         .images
         .keys()

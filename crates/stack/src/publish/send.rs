@@ -3,8 +3,8 @@
 use std::thread;
 
 use cairn_build::image::push::{Parcel, places};
-use cairn_oci::{Platform, Reference};
-use cairn_registry::{Places, Pushed, RegistryError};
+use cairn_oci::{Descriptor, Platform, Reference};
+use cairn_registry::{Document, Places, Pushed, RegistryError};
 
 use super::Means;
 use super::error::PublishError;
@@ -20,8 +20,12 @@ pub struct Item {
     pub variant: Option<String>,
     /// The platforms.
     pub platforms: Vec<Platform>,
-    /// Its bytes.
-    pub parcel: Parcel,
+    /// The manifest for each platform.
+    pub manifests: Vec<Descriptor>,
+    /// What its tags are to lead to: its manifest, or an index over those of its platforms.
+    pub root: Descriptor,
+    /// Its bytes, as far as this machine brings them.
+    pub parcels: Vec<Parcel>,
 }
 
 impl Item {
@@ -44,7 +48,7 @@ impl Place {
     /// What registries are to have of these images.
     pub fn of(stack: &str, items: &[Item], targets: &[Target]) -> Vec<Self> {
         let named = items.iter();
-        let named = named.map(|item| (item.name(), &item.parcel.manifest.descriptor.digest));
+        let named = named.map(|item| (item.name(), &item.root.digest));
         let name = generation_name(stack, named);
         let places = targets.iter().map(|target| {
             let images = items.iter().filter_map(|item| {
@@ -53,7 +57,11 @@ impl Place {
                     variant: item.variant.clone(),
                     platforms: item.platforms.clone(),
                     repository: target.repositories.get(&item.name())?.clone(),
-                    manifest: item.parcel.manifest.descriptor.clone(),
+                    manifest: item.root.clone(),
+                    manifests: match item.manifests.as_slice() {
+                        [_] => Vec::new(),
+                        several => several.to_vec(),
+                    },
                 })
             });
             Self {
@@ -130,19 +138,38 @@ fn to_one(
         let Some(item) = items.iter().find(|item| item.name() == image.name()) else {
             continue;
         };
-        let parcel = &item.parcel;
-        let sent = parcel.send(means.store, means.client, &repository, &known, means.watch);
-        match sent {
-            Ok(sent) => pushed += sent,
-            Err(error) => return Ok(Err(error)),
+        for parcel in &item.parcels {
+            let sent = parcel.send(means.store, means.client, &repository, &known, means.watch);
+            match sent {
+                Ok(sent) => pushed += sent,
+                Err(error) => return Ok(Err(error)),
+            }
+            for blob in &parcel.blobs {
+                let places = known.entry(blob.digest.clone()).or_default();
+                // The newest first: it is sure to have it.
+                places.insert(0, repository.repository().to_owned());
+            }
         }
-        for blob in &parcel.blobs {
-            let places = known.entry(blob.digest.clone()).or_default();
-            // The newest first: it is sure to have it.
-            places.insert(0, repository.repository().to_owned());
+        if let Some(index) = item.index(means.store)?
+            && let Err(error) = put_index(means, &repository, &index)
+        {
+            return Ok(Err(error));
         }
     }
     Ok(Ok(pushed))
+}
+
+/// Puts an index by its digest, where the manifests that it names are.
+fn put_index(
+    means: Means<'_>,
+    repository: &Reference,
+    index: &Document,
+) -> Result<(), RegistryError> {
+    let by_digest = repository.with_digest(index.descriptor.digest.clone());
+    match means.client.look_up(&by_digest, means.watch)? {
+        Some(_) => Ok(()),
+        None => means.client.put_manifest(&by_digest, index, means.watch),
+    }
 }
 
 /// Makes sure that a registry still has an image, and the store its manifest.
@@ -151,17 +178,9 @@ pub(crate) fn fetch_manifest(
     place: &Place,
     image: &GenerationImage,
 ) -> Result<(), PublishError> {
+    let failed = |source| unreadable(place, image, source);
     let digest = &image.manifest.digest;
     let reference = place.repository(image)?.with_digest(digest.clone());
-    let failed = |source| PublishError::Read {
-        what: format!(
-            "`{}` of generation {}",
-            image.name(),
-            place.generation.generation
-        ),
-        place: place.registry.clone(),
-        source: Box::new(source),
-    };
     if means.store.has_blob(digest) {
         let found = means.client.look_up(&reference, means.watch);
         if found.map_err(failed)?.is_some() {
@@ -173,4 +192,45 @@ pub(crate) fn fetch_manifest(
         .store
         .put_blob_bytes(&document.map_err(failed)?.bytes)?;
     Ok(())
+}
+
+/// Makes sure that a registry has what another machine brought, and the store the manifest if tags
+/// are to lead to it.
+pub(super) fn is_there(
+    means: Means<'_>,
+    place: &Place,
+    image: &GenerationImage,
+    manifest: &Descriptor,
+) -> Result<(), PublishError> {
+    if image.manifest.digest == manifest.digest {
+        return fetch_manifest(means, place, image);
+    }
+    let reference = place
+        .repository(image)?
+        .with_digest(manifest.digest.clone());
+    let found = means.client.look_up(&reference, means.watch);
+    match found.map_err(|source| unreadable(place, image, source))? {
+        Some(_) => Ok(()),
+        None => {
+            let platform = manifest.platform.as_ref().map(ToString::to_string);
+            Err(PublishError::Refused(format!(
+                "`{}` for {} is not at {reference} any more: publish it again on the machine that \
+                 brought it",
+                image.name(),
+                platform.unwrap_or_default()
+            )))
+        }
+    }
+}
+
+fn unreadable(place: &Place, image: &GenerationImage, source: RegistryError) -> PublishError {
+    PublishError::Read {
+        what: format!(
+            "`{}` of generation {}",
+            image.name(),
+            place.generation.generation
+        ),
+        place: place.registry.clone(),
+        source: Box::new(source),
+    }
 }

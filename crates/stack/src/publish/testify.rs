@@ -48,7 +48,7 @@ pub fn testify(
         let Some(generation) = ledger.generation(means, &entry.generation)? else {
             continue;
         };
-        let mut images = BTreeMap::new();
+        let (mut images, mut platforms) = (BTreeMap::new(), BTreeMap::new());
         for image in &generation.images {
             let name = image.name();
             let Some(here) = passed.get(&name) else {
@@ -57,6 +57,14 @@ pub fn testify(
             let there = ledger.made_of(means, image, platform)?;
             let content = there.and_then(|it| it.content);
             if content.as_ref() == Some(&here.content) {
+                if image.platforms.len() > 1 {
+                    // The other platforms are somebody else's to test.
+                    let of = image.platforms.iter().map(|it| match it == platform {
+                        true => (it.to_string(), here.tested.clone()),
+                        false => (it.to_string(), Tested::default()),
+                    });
+                    platforms.insert(name.clone(), of.collect());
+                }
                 images.insert(name, here.tested.clone());
             }
         }
@@ -69,6 +77,7 @@ pub fn testify(
         let evidence = Evidence {
             generation: entry.generation,
             images,
+            platforms,
         };
         if !evidence.images.is_empty() && !ledger.has_evidence(&evidence) {
             put_evidence(means, ledger.reference(), &evidence)?;

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use cairn_build::event::{Event, EventSink, Verdict};
 use cairn_build::image::ImageRecord;
+use cairn_oci::Platform;
 use cairn_registry::Fetcher;
 use cairn_sandbox::Cancel;
 use cairn_spec::SuitePlace;
@@ -37,6 +38,7 @@ use cairn_store::{Store, StoreError};
 
 use crate::load::LoadedStack;
 use crate::structure::{CheckError, Conditions};
+use crate::target::image_and_platform;
 
 pub use digest::{digest, reads};
 pub use packages::PackagesError;
@@ -139,6 +141,14 @@ impl<E: Into<SuiteError>> From<E> for Stop {
     }
 }
 
+/// What `cairn run` takes for an image: its name alone stands for this machine's platform.
+fn called(label: &str, record: &ImageRecord) -> String {
+    match image_and_platform(label) {
+        (name, platform) if platform == Platform::of_this_program() => name.to_owned(),
+        _ => record.id().to_string(),
+    }
+}
+
 /// Runs a suite on an image. What fails is a result; an error says nothing about the image.
 pub fn run(
     suite: &Suite,
@@ -157,7 +167,7 @@ pub fn run(
     let log = means.store.log_path(means.run, &log_name);
     let ran = services::beside(suite, image, record, means, &mut || match suite.place {
         SuitePlace::Image => image::run(suite, image, record, means, &log_name),
-        SuitePlace::Host => host::run(suite, image, means, &log_name),
+        SuitePlace::Host => host::run(suite, &called(image, record), means, &log_name),
     });
     let mut result = match ran {
         Ok(result) => result,

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use cairn_build::engine::Engine;
 use cairn_build::image::external::Settled;
+use cairn_build::image::named::Others;
 use cairn_build::lint::Warnings;
 use cairn_build::run::prepare;
 use cairn_oci::{Platform, Reference};
 use cairn_sandbox::interrupt;
 use cairn_stack::contexts::Opener;
 use cairn_stack::external::external;
-use cairn_stack::run::{RunReport, run};
+use cairn_stack::run::{Names, RunReport, run};
 use cairn_stack::single::{SingleBuild, SingleError, SingleRequest, dockerfile_path, request};
 use cairn_stack::unused_args::UnusedArg;
 
@@ -105,14 +106,14 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
         record.save(&means.store, &[])?;
     }
     means.make_durable()?;
-    tell_main(session, &request, main, &names);
     results::write_outputs(args, session, &means, &built, &names)?;
     results::push(&pushes, session, &means, &built)?;
     results::write_files(args, &means, &built, &names)?;
     results::tell(args, session, &built.id(), &names)
 }
 
-/// Which of several platforms the names in the store lead to: this machine's, else the first.
+/// Which of several platforms stands for the image where there is room for one: this machine's, else
+/// the first.
 fn main_platform(request: &SingleRequest) -> usize {
     let here = host_platform();
     let mut images = request.images.iter();
@@ -125,16 +126,6 @@ fn main_platform(request: &SingleRequest) -> usize {
 fn asks_for_index(single: &SingleBuild) -> bool {
     let value = single.args.get("BUILDKIT_MULTI_PLATFORM");
     value.and_then(|value| truth(value)).unwrap_or(false)
-}
-
-fn tell_main(session: &Session, request: &SingleRequest, main: usize, names: &[Reference]) {
-    if let (true, [name, ..]) = (request.images.len() > 1, names) {
-        session.printer.note(&format!(
-            "in the store, `{}` is the image for {}; the others leave it with `--output` and `--push`",
-            name.familiar(),
-            request.images[main].platform
-        ));
-    }
 }
 
 /// Prepares and runs, showing progress; gives up with what failed.
@@ -150,9 +141,15 @@ fn solve(
         true => ProgressChoice::Quiet,
         false => args.progress.progress,
     };
-    let names = names.iter().map(Reference::to_string).collect();
+    let references: Vec<String> = names.iter().map(Reference::to_string).collect();
     let main = &request.images[main];
-    let names = BTreeMap::from([(main.name.clone(), names)]);
+    let images = request.images.iter();
+    let names = Names {
+        of: images
+            .map(|image| (image.name.clone(), references.clone()))
+            .collect(),
+        others: Others::Go,
+    };
     let progress = Progress::start(choice, &session.settings, &mut session.printer);
     let engine = Engine {
         store: &means.store,

@@ -26,7 +26,7 @@ use crate::session::Session;
 pub struct Built {
     /// In the order of the platforms.
     pub records: Vec<ImageRecord>,
-    /// The one that names of the store lead to.
+    /// The one that stands for all where there is room for one.
     pub main: usize,
     /// Whether they leave the store under an index.
     pub is_index: bool,
@@ -49,7 +49,7 @@ impl Built {
         }
     }
 
-    /// The id of the image that names of the store lead to.
+    /// The id of the image that stands for all.
     pub fn id(&self) -> Digest {
         self.records[self.main].id()
     }

@@ -21,7 +21,7 @@ use clap::{Args, ValueEnum};
 
 use self::mounts::Volume;
 use super::images::open_image;
-use super::options::{host_line, variable};
+use super::options::{PlatformOption, host_line, variable};
 use crate::error::{CommandError, Kind, OutputError};
 use crate::exit;
 use crate::quantity::{parse_bytes, parse_duration};
@@ -41,6 +41,8 @@ Examples:
   cairn run -it model bash                a shell in it
   cairn run -v ./data:/data model python3 /data/fit.py")]
 pub struct RunArgs {
+    #[command(flatten)]
+    platform: PlatformOption,
     /// Keep standard input open
     #[arg(long, short)]
     interactive: bool,
@@ -157,8 +159,9 @@ fn start(args: &RunArgs, session: &Session) -> Result<Exit, CommandError> {
         return Err(CommandError::usage("standard input is not a terminal")
             .hint("leave `-t` out, or run in a terminal"));
     }
+    let platform = args.platform.named(session)?;
     let store = session.open_existing_store()?;
-    let record = open_image(&store, &args.image)?;
+    let record = open_image(&store, &args.image, platform.as_ref())?;
     let active = match args.read_only {
         true => None,
         false => Some(store.begin_snapshot()?),

@@ -1,21 +1,25 @@
 //! `cairn publish`: all images of a stack into its registries, their tags moved together.
 
+mod joining;
+mod parts;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cairn_build::image::push::Parcel;
 use cairn_build::resolve::whole;
-use cairn_oci::{Compression, Reference};
-use cairn_registry::Watch;
+use cairn_oci::{Compression, Digest, Reference};
+use cairn_registry::{Pushed, Watch};
+use cairn_spec::ImageId;
 use cairn_spec::tags::{Facts, GitRef, ImageTags, Instead, Trigger, publication};
 use cairn_stack::git;
-use cairn_stack::made_of::MadeOf;
 use cairn_stack::publish::{
-    Action, Evidence, Item, LogEntry, Made, Means, Naming, Other, Place, PublishError, Sending,
-    Stem, Switch, Tested, keep_made_of, send, sign,
+    Action, LogEntry, Made, Means, Naming, Other, Place, PublishError, Sending, Stem, Switch,
+    check_brought, keep_made_of, send, sign,
 };
 use clap::Args;
 
+use self::joining::{Bringing, Brings};
+use self::parts::{Brought, content, evidence, needed, part_of};
 use super::generations::{
     Published, RegistryOption, finish_pending, means, moved_in_words, no_registry, tell_pending,
     tell_plan, tell_rivals,
@@ -25,6 +29,7 @@ use super::signatures::signing_key;
 use super::tags::clashes;
 use super::up::{Done, RecordsOption, Tests};
 use crate::error::{CommandError, Kind};
+use crate::platforms::Purpose;
 use crate::progress::count;
 use crate::session::Session;
 use crate::stack_run::StackRun;
@@ -35,12 +40,17 @@ use crate::stack_run::StackRun;
 /// first. Then the tags of all images move together; where one cannot be moved, all go back. A
 /// publish that was killed is ended by the next one. Images with `internal = true` are left out,
 /// nothing is published unless all tests passed, and a pull request publishes nothing.
+///
+/// An image for several platforms is published as an index. Where this machine brings not all of
+/// them, it sends what it has and moves no tag; the machine that brings the last one of the same
+/// commit puts the indexes together and moves the tags.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
   cairn publish                             by the `[tags]` of the spec
   cairn publish --dry-run                   say which tags would move
   cairn publish --tag 2026.3-main
+  cairn publish --platform linux/arm64      a part; the machine that brings the last one ends it
   cairn publish --registry ghcr.io/lab --registry docker.io/lab --tag latest --tag 2026.3")]
 pub struct PublishArgs {
     /// Images of the stack; the others stay in the generation as the tags have them now
@@ -62,6 +72,15 @@ pub struct PublishArgs {
     /// without a password
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
+    /// What the parts that several machines bring have in common [default: the commit]
+    #[arg(long, value_name = "NAME")]
+    part_of: Option<String>,
+    /// Move the tags even if platforms are missing that no machine has brought
+    #[arg(long)]
+    incomplete: bool,
+    /// Publish also what this machine cannot run the tests of, being of another platform
+    #[arg(long)]
+    untested: bool,
     /// Build and test, and say which tags would move
     #[arg(long)]
     dry_run: bool,
@@ -88,79 +107,110 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
         tags: args.tag.clone(),
     };
     let (images, options) = (&args.images, &args.options);
-    let mut stack = StackRun::open_for(session, &args.stack, options, images, &args.event)?;
+    let purpose = Purpose::Publish;
+    let mut stack =
+        StackRun::open_event(session, &args.stack, options, images, purpose, &args.event)?;
     // Whoever asks later what is different needs to know what these were made of.
     stack.tells_made_of = true;
     let event = args.event.detect(session, &stack.loaded);
+    let spec = &stack.loaded.stack;
     // What can be wrong with the names is said before anything is built.
-    let first = publication(&stack.loaded.stack, &event.facts, &instead, &|_| None);
+    let first = publication(spec, &event.facts, &instead, &|_| None);
     clashes(&stack.loaded, &first)?;
     check_names(&stack, &first.images, &event.facts, &instead)?;
+    // Which images get a tag does not depend on what they contain.
+    let some = |id: ImageId| Some(Digest::sha256(spec[id].name.to_string().as_bytes()).to_string());
+    let likely = publication(spec, &event.facts, &instead, &some).images;
+    let needed = needed(&stack, &likely)?;
     let choice = args.progress.progress;
     let done = Done::of(&stack, "publish", Tests::Run, choice, session)?;
-    let content = |id| {
-        let name = stack.loaded.stack[id].name.to_string();
-        let record = done.run.record(&name)?;
-        Some(record.content().to_string())
-    };
-    let named = publication(&stack.loaded.stack, &event.facts, &instead, &content);
-    let references = named.images.iter().map(|it| {
-        let name = stack.loaded.stack[it.image].name.to_string();
+    let references = likely.iter().map(|it| {
+        let name = spec[it.image].name.to_string();
         (name, it.names().collect())
     });
     done.keep_records(&args.records, &stack, session, &references.collect())?;
     done.verdict(session, choice)?;
-    clashes(&stack.loaded, &named)?;
-    let mut named = named.images;
-    let others = others(&stack, &named);
-    named.retain(|it| stack.selected.contains(&it.image) && content(it.image).is_some());
-    if named.iter().all(|it| it.tags.is_empty()) {
-        tell_why_nothing(session, &named);
-        return Published::NOTHING.print(session, args.json.json);
+    if needed.is_empty() {
+        let asked: Vec<_> = asked(&stack, likely).collect();
+        tell_why_nothing(session, &asked);
+        return Published::default().print(session, args.json.json);
     }
-    let naming = Naming::of(&stack.loaded.stack, named.iter());
-    let items = items(&stack, &done, &named, args.compression)?;
     let watch = Watch {
         is_stopped: &|| stack.means.cancel.is_cancelled(),
         moved: &|_| {},
     };
     let means = means(&stack.means.store, &stack.means.registry, watch);
-    let name = &stack.loaded.stack.name;
-    let places = Place::of(name, &items, &naming.targets);
     let changes = changes(&stack);
     let commit = event.facts.commit.clone().map(|commit| match changes {
         0 => commit,
         _ => commit + "-dirty",
     });
+    let of = part_of(args, event.facts.commit.as_deref(), changes);
+    let named = (of.clone().unwrap_or_default(), commit.clone());
+    let brought = Brought::pack(&stack, &done, &needed, args.compression, named)?;
+    if !args.untested {
+        brought.refuse_untested()?;
+    }
+    let name = &spec.name;
+    let _turn = match args.dry_run {
+        true => {
+            tell_pending(means, name, session)?;
+            None
+        }
+        false => {
+            warn_of_changes(session, changes);
+            Some(finish_pending(means, name, session)?)
+        }
+    };
+    let asked: Vec<_> = asked(&stack, likely).collect();
+    let bringing = Bringing {
+        args,
+        session,
+        stack: name,
+        targets: &Naming::of(spec, asked.iter()).targets,
+        is_named: of.is_some(),
+        made_of: &done.run.made_of,
+    };
+    let joined = match bringing.join(means, &brought, &needed)? {
+        Brings::All(joined) => joined,
+        Brings::Part(published) => return published.print(session, args.json.json),
+    };
+    let contents: BTreeMap<ImageId, String> = needed
+        .iter()
+        .filter_map(|(id, it)| Some((*id, content(joined.images.get(&it.name())?)?)))
+        .collect();
+    let content = |id: ImageId| contents.get(&id).cloned();
+    let named = publication(spec, &event.facts, &instead, &content);
+    clashes(&stack.loaded, &named)?;
+    let mut named = named.images;
+    let others = others(&stack, &named);
+    named.retain(|it| contents.contains_key(&it.image));
+    let naming = Naming::of(spec, named.iter());
+    let items = brought.items(&stack, &needed, &joined)?;
+    let places = Place::of(name, &items, &naming.targets);
     let mut made = Made {
         entries: entries(means, commit.as_deref(), &naming, &places),
-        evidence: evidence(&done, &places),
+        evidence: evidence(&joined, &places),
         places,
     };
+    let carried = carry(&mut made, &others, means, &stack, session)?;
     if args.dry_run {
-        tell_pending(means, name, session)?;
-        carry(&mut made, &others, means, &stack, session)?;
         let switch = Switch::plan(means, name, made.places, made.entries, made.evidence)?;
         return tell_plan(session, &switch, args.json.json);
     }
-    warn_of_changes(session, changes);
-    warn_of_platforms(session, &stack, &named);
-    let _turn = finish_pending(means, name, session)?;
-    let carried = carry(&mut made, &others, means, &stack, session)?;
     let sending = send(means, &items, &made.places)?;
-    made.places = complete(sending, args.best_effort, session)?;
-    // Of images that are carried along it is known since they were sent.
-    let made_of: BTreeMap<String, MadeOf> = items
-        .iter()
-        .filter_map(|item| Some((item.name(), done.run.made_of.get(&item.name())?.clone())))
-        .collect();
-    for error in keep_made_of(means, &made.places, &made_of) {
-        let text = whole(&error);
-        session
-            .printer
-            .warning(&format!("`cairn why --against` will know nothing: {text}"));
+    // What was brought as a part has been told.
+    if sending.pushed.sent > 0 || brought.is_all_of(&joined) {
+        tell_sent(session, &sending.pushed);
     }
+    made.places = complete(sending, args.best_effort, session)?;
+    // Of what others brought and of images that are carried along it is known already.
+    tell_unkept(
+        session,
+        &keep_made_of(means, &made.places, &done.run.made_of),
+    );
     made.fetch_carried(means, &carried)?;
+    check_brought(means, &items, &made.places)?;
     if let Some(key) = &key {
         let new = sign(means, &made.places, key)?;
         let name = key.public().name();
@@ -180,12 +230,16 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     Published::by(&switch)?.print(session, args.json.json)
 }
 
+/// The images among these that the run was asked for.
+fn asked(stack: &StackRun, images: Vec<ImageTags>) -> impl Iterator<Item = ImageTags> {
+    let asked = images.into_iter();
+    asked.filter(|it| stack.asked.contains(&it.image))
+}
+
 /// The images that were not chosen, and where they go.
 fn others(stack: &StackRun, images: &[ImageTags]) -> Vec<Other> {
     let known = &stack.loaded.stack;
-    let left = images
-        .iter()
-        .filter(|it| !stack.selected.contains(&it.image));
+    let left = images.iter().filter(|it| !stack.asked.contains(&it.image));
     let others = left.map(|it| Other {
         name: known[it.image].name.to_string(),
         registries: it
@@ -239,7 +293,7 @@ fn check_names(
     let mut chosen = images.iter();
     let chosen: Vec<_> = chosen
         .by_ref()
-        .filter(|it| stack.selected.contains(&it.image))
+        .filter(|it| stack.asked.contains(&it.image))
         .collect();
     if chosen.is_empty() {
         return Err(CommandError::usage(
@@ -289,30 +343,6 @@ fn tell_why_nothing(session: &Session, images: &[ImageTags]) {
     ));
 }
 
-/// The images to be published, packed.
-fn items(
-    stack: &StackRun,
-    done: &Done,
-    named: &[ImageTags],
-    compression: Compression,
-) -> Result<Vec<Item>, CommandError> {
-    let mut items = Vec::new();
-    for it in named.iter().filter(|it| !it.tags.is_empty()) {
-        let name = &stack.loaded.stack[it.image].name;
-        let Some(record) = done.run.record(&name.to_string()) else {
-            continue;
-        };
-        items.push(Item {
-            image: name.image.clone(),
-            variant: name.variant.clone(),
-            platforms: vec![record.platform.clone()],
-            parcel: Parcel::pack(&stack.means.store, record, compression)?,
-        });
-    }
-    stack.means.make_durable()?;
-    Ok(items)
-}
-
 /// What the ledgers are to say.
 fn entries(
     means: Means<'_>,
@@ -344,47 +374,11 @@ fn entries(
     entries.collect()
 }
 
-/// What the images passed, as far as they have tests.
-fn evidence(done: &Done, places: &[Place]) -> Option<Evidence> {
-    let generation = &places.first()?.generation;
-    let mut tested = done.tested();
-    tested.retain(|image, tested| {
-        let mut published = places.iter().flat_map(|place| &place.generation.images);
-        *tested != Tested::default() && published.any(|it| it.name() == *image)
-    });
-    (!tested.is_empty()).then(|| Evidence {
-        generation: generation.generation.clone(),
-        images: tested,
-    })
-}
-
 /// How many files are not as the commit has them; those that git does not know are nobody's.
 fn changes(stack: &StackRun) -> usize {
     match &stack.loaded.commit {
         Some(commit) => git::modified(&stack.loaded.directory, &commit.hash).len(),
         None => 0,
-    }
-}
-
-/// A tag means one manifest: that of this run's platform.
-fn warn_of_platforms(session: &Session, stack: &StackRun, named: &[ImageTags]) {
-    let here = &stack.loaded.platform;
-    let mut others: Vec<String> = Vec::new();
-    for it in named.iter().filter(|it| !it.tags.is_empty()) {
-        let Some(kind) = it.event else { continue };
-        for platform in stack.loaded.stack[it.image].published_for(kind) {
-            let platform = platform.to_string();
-            if platform != here.to_string() && !others.contains(&platform) {
-                others.push(platform);
-            }
-        }
-    }
-    if !others.is_empty() {
-        session.printer.warning(&format!(
-            "the spec names {}, too: this run publishes {here} only, and the tags mean nothing \
-             else then",
-            others.join(", ")
-        ));
     }
 }
 
@@ -400,16 +394,18 @@ fn warn_of_changes(session: &Session, changes: usize) {
     }
 }
 
-/// The registries that have everything: all of them, or with `--best-effort` those that did.
-fn complete(
-    sending: Sending,
-    best_effort: bool,
-    session: &Session,
-) -> Result<Vec<Place>, CommandError> {
-    let pushed = &sending.pushed;
-    if sending.complete.is_empty() {
-        return Err(PublishError::Unsent(sending.failed).into());
+/// Tells that it could not be written down what images were made of.
+fn tell_unkept(session: &Session, errors: &[PublishError]) {
+    for error in errors {
+        let text = whole(error);
+        session
+            .printer
+            .warning(&format!("`cairn why --against` will know nothing: {text}"));
     }
+}
+
+/// Tells what sending took.
+fn tell_sent(session: &Session, pushed: &Pushed) {
     session.printer.note(&format!(
         "{} sent, {} from other repositories, {} there: {:.1} MB",
         pushed.sent,
@@ -417,6 +413,17 @@ fn complete(
         pushed.there,
         pushed.bytes as f64 / 1e6
     ));
+}
+
+/// The registries that have everything: all of them, or with `--best-effort` those that did.
+fn complete(
+    sending: Sending,
+    best_effort: bool,
+    session: &Session,
+) -> Result<Vec<Place>, CommandError> {
+    if sending.complete.is_empty() {
+        return Err(PublishError::Unsent(sending.failed).into());
+    }
     if sending.failed.is_empty() {
         return Ok(sending.complete);
     }

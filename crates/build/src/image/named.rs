@@ -1,0 +1,217 @@
+//! What a name of the store leads to: an image, for one platform or for several.
+//!
+//! For one platform it is the image's record. For several it is a small document that lists the
+//! records, so that a name always changes whole. Who asks for no platform gets the image for this
+//! machine, else the first.
+
+use cairn_oci::{Descriptor, MediaType, Platform};
+use cairn_store::{KeyHasher, Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use super::record::{self, ImageRecord, canonical};
+
+/// The media type of the document that lists records.
+const MEDIA_TYPE: &str = "application/vnd.cairn.images.v1+json";
+
+/// An image for several platforms.
+#[derive(Debug, Serialize, Deserialize)]
+struct Listing {
+    images: Vec<Descriptor>,
+}
+
+/// What becomes of the images for other platforms that a name leads to already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// They stay: the name leads to what was built last for each platform.
+    Stay,
+    /// They go: the name leads to what is given, and to nothing else.
+    Go,
+}
+
+/// Whether a reference of the store names an image, for one platform or several.
+pub fn is_image(descriptor: &Descriptor) -> bool {
+    let kind = descriptor.media_type.as_str();
+    kind == record::MEDIA_TYPE || kind == MEDIA_TYPE
+}
+
+/// The records that a descriptor leads to, one for each platform.
+pub fn read_all(store: &Store, descriptor: &Descriptor) -> Result<Vec<ImageRecord>, StoreError> {
+    let records = descriptors(store, descriptor)?;
+    let records = records.iter().map(|it| ImageRecord::read(store, it));
+    records.collect()
+}
+
+/// The images of that name, one for each platform; `None` if the store has none.
+pub fn open_all(store: &Store, name: &str) -> Result<Option<Vec<ImageRecord>>, StoreError> {
+    match store.get_ref(&canonical(name))? {
+        Some(descriptor) if is_image(&descriptor) => read_all(store, &descriptor).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The image among some that is for a platform, else the one for this machine, else the first.
+pub fn choose(mut records: Vec<ImageRecord>, wanted: Option<&Platform>) -> Option<ImageRecord> {
+    let here = Platform::of_this_program();
+    let of = |platform: &Platform| records.iter().position(|it| platform.matches(&it.platform));
+    let at = wanted.and_then(of).or_else(|| of(&here)).unwrap_or(0);
+    (at < records.len()).then(|| records.swap_remove(at))
+}
+
+/// Writes records of one image, each for a platform of its own, and lets names lead to them.
+pub fn save(
+    store: &Store,
+    names: &[String],
+    records: &[ImageRecord],
+    others: Others,
+) -> Result<(), StoreError> {
+    let mut fresh = Vec::new();
+    for record in records {
+        fresh.push(record.save(store, &[])?);
+    }
+    for name in names {
+        // Two builds for two platforms may come to this at once.
+        let _turn = match others {
+            Others::Stay => store.lock_work(&turn(name), &mut || true)?,
+            Others::Go => None,
+        };
+        let mut all = match (others, store.get_ref(name)?) {
+            (Others::Stay, Some(known)) if is_image(&known) => descriptors(store, &known)?,
+            _ => Vec::new(),
+        };
+        for one in &fresh {
+            match all.iter_mut().find(|it| it.platform == one.platform) {
+                Some(known) => *known = one.clone(),
+                None => all.push(one.clone()),
+            }
+        }
+        if let Some(target) = together(store, all)? {
+            store.set_ref(name, &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the image for a platform away from a name; `false` if it has none. With the last one the
+/// name goes.
+pub fn remove(store: &Store, name: &str, platform: &Platform) -> Result<bool, StoreError> {
+    let _turn = store.lock_work(&turn(name), &mut || true)?;
+    let Some(known) = store.get_ref(name)?.filter(is_image) else {
+        return Ok(false);
+    };
+    let mut all = descriptors(store, &known)?;
+    let before = all.len();
+    all.retain(|it| it.platform.as_ref().is_none_or(|it| !platform.matches(it)));
+    if all.len() == before {
+        return Ok(false);
+    }
+    match together(store, all)? {
+        Some(target) => store.set_ref(name, &target)?,
+        None => {
+            store.remove_ref(name)?;
+        }
+    }
+    Ok(true)
+}
+
+/// What a name is to point to.
+fn together(store: &Store, mut all: Vec<Descriptor>) -> Result<Option<Descriptor>, StoreError> {
+    if all.len() <= 1 {
+        return Ok(all.pop());
+    }
+    let bytes = serde_json::to_vec(&Listing { images: all }).map_err(StoreError::encode)?;
+    let digest = store.put_blob_bytes(&bytes)?;
+    let kind = MediaType::from(MEDIA_TYPE.to_owned());
+    Ok(Some(Descriptor::new(kind, digest, bytes.len() as u64)))
+}
+
+/// The descriptors of the records, each with its platform.
+fn descriptors(store: &Store, descriptor: &Descriptor) -> Result<Vec<Descriptor>, StoreError> {
+    if descriptor.media_type.as_str() != MEDIA_TYPE {
+        let mut one = descriptor.clone();
+        if one.platform.is_none() {
+            one.platform = Some(ImageRecord::read(store, descriptor)?.platform);
+        }
+        return Ok(vec![one]);
+    }
+    let bytes = store.read_blob(&descriptor.digest)?;
+    let listing: Listing = serde_json::from_slice(&bytes).map_err(StoreError::decode)?;
+    Ok(listing.images)
+}
+
+fn turn(name: &str) -> cairn_store::CacheKey {
+    let mut hasher = KeyHasher::new("cairn image name");
+    hasher.field("name", name);
+    hasher.finish_key()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use cairn_oci::RunConfig;
+    use cairn_testkit::TempStore;
+
+    use super::*;
+
+    fn image(architecture: &str, word: &str) -> ImageRecord {
+        ImageRecord {
+            platform: Platform::new("linux", architecture),
+            config: RunConfig {
+                env: vec![format!("WORD={word}")],
+                ..RunConfig::default()
+            },
+            author: None,
+            epoch: 0,
+            layers: Vec::new(),
+            history: Vec::new(),
+            annotations: BTreeMap::new(),
+            packed: None,
+            results: Vec::new(),
+            pulled: None,
+            inherited: crate::image::record::Inherited::default(),
+            marked: None,
+        }
+    }
+
+    fn told(store: &Store) -> Vec<String> {
+        let records = open_all(store, "a").unwrap().unwrap_or_default();
+        let tell = |it: ImageRecord| format!("{} {}", it.platform, it.config.env[0]);
+        records.into_iter().map(tell).collect()
+    }
+
+    #[test]
+    fn a_name_leads_to_the_last_image_for_each_platform() {
+        let store = TempStore::new();
+        let names = [canonical("a")];
+        let put = |records: &[ImageRecord], others| save(&store, &names, records, others).unwrap();
+        put(&[image("s390x", "1")], Others::Stay);
+        assert_eq!(told(&store), ["linux/s390x WORD=1"]);
+        put(&[image("arm64", "1")], Others::Stay);
+        put(&[image("s390x", "2")], Others::Stay);
+        assert_eq!(told(&store), ["linux/s390x WORD=2", "linux/arm64 WORD=1"]);
+
+        let opened = ImageRecord::open(&store, "a").unwrap().unwrap();
+        assert_eq!(
+            opened.platform.architecture, "s390x",
+            "the first, for none is for here"
+        );
+        let arm = Platform::new("linux", "arm64");
+        let all = open_all(&store, "a").unwrap().unwrap();
+        assert_eq!(choose(all, Some(&arm)).unwrap().platform, arm);
+
+        assert!(remove(&store, &names[0], &arm).unwrap());
+        assert!(!remove(&store, &names[0], &arm).unwrap());
+        assert_eq!(told(&store), ["linux/s390x WORD=2"]);
+        put(&[image("arm64", "3"), image("riscv64", "3")], Others::Go);
+        assert_eq!(told(&store), ["linux/arm64 WORD=3", "linux/riscv64 WORD=3"]);
+        for architecture in ["arm64", "riscv64"] {
+            let platform = Platform::new("linux", architecture);
+            assert!(remove(&store, &names[0], &platform).unwrap());
+        }
+        assert_eq!(
+            store.get_ref(&names[0]).unwrap(),
+            None,
+            "nothing is left to name"
+        );
+    }
+}
