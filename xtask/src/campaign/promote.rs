@@ -10,6 +10,8 @@ use crate::error::ChoreError;
 
 const TIME_MAX: Duration = Duration::from_secs(5);
 const BYTES_MAX: u64 = 1_000_000;
+/// So many platforms the images are for.
+const PLATFORMS: usize = 2;
 
 #[derive(Debug, Default)]
 struct Tally {
@@ -35,11 +37,18 @@ pub(super) fn run(options: &Options) -> Result<String, ChoreError> {
         if site.meaning("stable") != site.meaning("main") {
             return Err(ChoreError::Unmet("`stable` is not `main`".to_owned()));
         }
+        if site.platforms("stable") != PLATFORMS {
+            return Err(ChoreError::Unmet("`stable` lacks platforms".to_owned()));
+        }
         timed(&site, is_lost, &["rollback", "stable"], tally)?;
         if site.meaning("stable") != before {
             return Err(ChoreError::Unmet("`stable` is not as before".to_owned()));
         }
         site.succeed(&["promote", "main", "stable"])?;
+    }
+    let broken = site.broken_tags();
+    if !broken.is_empty() {
+        return Err(ChoreError::Unmet(format!("broken: {}", broken.join(", "))));
     }
     let told = |tally: &Tally| {
         format!(
@@ -49,7 +58,7 @@ pub(super) fn run(options: &Options) -> Result<String, ChoreError> {
         )
     };
     let report = format!(
-        "promote: {} rounds of a promotion and a rollback, 10 images x 3 registries\n\
+        "promote: {} rounds of a promotion and a rollback, 10 images x 2 platforms x 3 registries\n\
          with local state:    {}\n\
          without local state: {}",
         options.rounds,

@@ -118,6 +118,13 @@ impl Shelf {
         fs::read(self.root.join(path)).ok()
     }
 
+    /// How many manifests an index has that a tag means; none if it means no index.
+    pub(super) fn parts(&self, repository: &str, tag: &str) -> usize {
+        let bytes = self.tag(repository, tag).and_then(|it| self.data(&it));
+        let index = bytes.and_then(|it| serde_json::from_slice::<serde_json::Value>(&it).ok());
+        index.map_or(0, |it| it["manifests"].as_array().map_or(0, Vec::len))
+    }
+
     /// Every tag of every repository that leads to something that is not there.
     pub(super) fn broken_tags(&self) -> Vec<String> {
         let mut broken = Vec::new();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::options::Options;
+use super::options::{Kind, Options};
 use super::proxy::{Counts, Proxy};
 use super::random::Random;
 use super::registry::Registry;
@@ -58,13 +58,14 @@ impl Site {
         let hosts = site.proxies.iter();
         let hosts: Vec<String> = hosts.map(|it| format!("\"{}/lab\"", it.host)).collect();
         let mut spec = format!(
-            "[stack]\nname = \"campaign\"\nregistries = [{}]\n\
+            "[stack]\nname = \"campaign\"\nregistries = [{}]\nplatforms = [{}]\n\
              [retention]\nkeep = [\"main\"]\ndays = 0\ndelay-days = 0\nbranches = false\n",
-            hosts.join(", ")
+            hosts.join(", "),
+            platforms(options.kind)
         );
         for number in 0..options.images {
             spec.push_str(&format!("[image.i{number}]\ncontext = \"i{number}\"\n"));
-            let file = "FROM scratch\nCOPY word /word\n";
+            let file = "FROM scratch\nARG TARGETARCH\nLABEL is=$TARGETARCH\nCOPY word /word\n";
             site.write(&format!("i{number}/Dockerfile"), file)?;
         }
         site.write("cairn.toml", &spec)?;
@@ -169,6 +170,16 @@ impl Site {
         meaning
     }
 
+    /// How many platforms every image has at least at every registry, by a tag.
+    pub(super) fn platforms(&self, tag: &str) -> usize {
+        let shelves = self.registries.iter().map(Registry::shelf);
+        let parts = shelves.flat_map(|shelf| {
+            let images = 0..self.images;
+            images.map(move |image| shelf.parts(&format!("lab/i{image}"), tag))
+        });
+        parts.min().unwrap_or(0)
+    }
+
     /// Removes the layer of an image from the files of a registry.
     #[cfg(test)]
     pub(super) fn lose_a_blob(&self) {
@@ -179,6 +190,14 @@ impl Site {
     pub(super) fn broken_tags(&self) -> Vec<String> {
         let registries = self.registries.iter();
         registries.flat_map(|it| it.shelf().broken_tags()).collect()
+    }
+}
+
+/// The platforms of the images: promotion moves indexes of two.
+fn platforms(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Promote => "\"linux/amd64\", \"linux/arm64\"",
+        Kind::Faults | Kind::Kills => "",
     }
 }
 
