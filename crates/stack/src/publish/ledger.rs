@@ -276,6 +276,17 @@ impl Ledger {
         Ok(read.into_iter().flatten().collect())
     }
 
+    /// Everything that machines brought, with its name.
+    pub(crate) fn all_parts(&self, means: Means<'_>) -> Result<Vec<(String, Part)>, PublishError> {
+        let read = few_at_a_time(&self.parts, |name| {
+            let reference = self.place.with_tag(&name.to_string())?;
+            let part: Option<Part> = artifact::read_final(means, &reference)?;
+            Ok(part.map(|part| (name.to_string(), part)))
+        });
+        let read: Vec<Option<_>> = read.into_iter().collect::<Result<_, PublishError>>()?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
     fn parts_of(&self, of: &str) -> impl Iterator<Item = &PartName> {
         let key = Part::key(of);
         self.parts.iter().filter(move |name| name.of == key)

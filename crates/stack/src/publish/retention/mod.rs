@@ -3,7 +3,8 @@
 //! ```text
 //! rules, branches, entries of the ledger  --keep--->   tags and generations that stay
 //! registry, what does not stay            --survey-->  manifests that nothing needs, with their tags
-//! those, and what was announced before    --sweep--->  announced now; removed if that was long ago
+//! those, and what was announced before    --find---->  what is due, new, or still waiting
+//! what is due and what is new             --sweep--->  removed; announced
 //! the record of a removal                 --undo---->  all of it put back, if the blobs are there
 //! ```
 //!
@@ -16,15 +17,17 @@
 //! of the ledger, `gc-<number>-<id>`; that of a removal is written before the first thing is removed,
 //! and carries the manifests. So what is killed on its way can be undone as a whole or done again.
 
+mod find;
 mod keep;
 mod record;
 mod survey;
 mod sweep;
 mod undo;
 
+pub use find::Found;
 pub use keep::Rules;
 pub use record::Thing;
-pub use sweep::{Found, Swept};
+pub use sweep::Swept;
 pub use undo::Undone;
 
 use super::Means;
@@ -33,7 +36,7 @@ use super::ledger::Ledger;
 
 /// Finds out what a registry need not keep. Nothing is changed.
 pub fn find(means: Means<'_>, ledger: &Ledger, rules: &Rules) -> Result<Found, PublishError> {
-    sweep::find(means, ledger, rules)
+    find::find(means, ledger, rules)
 }
 
 /// Announces what is new, and removes what was announced long ago.
