@@ -162,12 +162,17 @@ impl Shelf {
             && blobs.all(|blob| self.has_blob(repository, blob))
     }
 
-    /// Removes the first layer of what a tag means.
+    /// Removes the first layer of what a tag means: of its first part, where that is an index.
     #[cfg(test)]
     pub(super) fn lose_a_layer(&self, repository: &str, tag: &str) {
-        let digest = self.tag(repository, tag).expect("the tag");
-        let manifest = self.data(&digest).expect("its manifest");
-        let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+        let document = |digest: &str| -> serde_json::Value {
+            let bytes = self.data(digest).expect("a manifest");
+            serde_json::from_slice(&bytes).expect("JSON")
+        };
+        let mut manifest = document(&self.tag(repository, tag).expect("the tag"));
+        if let Some(part) = manifest["manifests"][0]["digest"].as_str() {
+            manifest = document(part);
+        }
         let layer = manifest["layers"][0]["digest"].as_str().expect("a layer");
         let hex = layer.trim_start_matches("sha256:");
         let path = format!("blobs/sha256/{}/{hex}/data", &hex[..2]);
