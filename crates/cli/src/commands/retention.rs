@@ -60,6 +60,20 @@ struct Report {
     bytes_later: u64,
 }
 
+impl Report {
+    fn of(registry: &str, found: &Found, removed: &[Thing], announced: &[Thing]) -> Self {
+        let waiting = found.waiting.iter();
+        Self {
+            registry: registry.to_owned(),
+            removed: removed.iter().flat_map(Thing::names).collect(),
+            announced: announced.iter().flat_map(Thing::names).collect(),
+            waiting: waiting.flat_map(|(thing, _)| thing.names()).collect(),
+            bytes: found.bytes_due,
+            bytes_later: found.bytes,
+        }
+    }
+}
+
 /// What is taken back at one registry, as JSON.
 #[derive(Debug, Serialize)]
 struct UndoReport {
@@ -176,18 +190,7 @@ fn plan(
     registry: &str,
     delay_days: u32,
 ) -> Report {
-    let report = Report {
-        registry: registry.to_owned(),
-        removed: found.due.iter().flat_map(Thing::names).collect(),
-        announced: found.new.iter().flat_map(Thing::names).collect(),
-        waiting: found
-            .waiting
-            .iter()
-            .flat_map(|(it, _)| it.names())
-            .collect(),
-        bytes: found.bytes_due,
-        bytes_later: found.bytes,
-    };
+    let report = Report::of(registry, found, &found.due, &found.new);
     let mut text = format!(
         "{registry}: would remove {} ({} at most)",
         count(report.removed.len(), "name"),
@@ -214,18 +217,7 @@ fn carry_out(
 ) -> Result<Report, CommandError> {
     let registry = &ledger.registry;
     let swept = sweep(means, ledger, found)?;
-    let report = Report {
-        registry: registry.clone(),
-        removed: swept.removed.iter().flat_map(Thing::names).collect(),
-        announced: swept.announced.iter().flat_map(Thing::names).collect(),
-        waiting: found
-            .waiting
-            .iter()
-            .flat_map(|(it, _)| it.names())
-            .collect(),
-        bytes: found.bytes_due,
-        bytes_later: found.bytes,
-    };
+    let report = Report::of(registry, found, &swept.removed, &swept.announced);
     let mut text = match report.removed.len() {
         0 => format!("{registry}: nothing is removed"),
         number => format!(

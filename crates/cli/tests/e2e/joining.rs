@@ -6,20 +6,11 @@ use std::process::Command;
 use cairn_testkit::{DockerRegistry, Guard, needs};
 use serde_json::Value;
 
+use crate::publishing::git;
 use crate::workshop::Workshop;
 
 const STRUCTURE: &str = "schemaVersion: 2.0.0\nfileExistenceTests:\n\
                          - {name: word, path: /word, shouldExist: true}\n";
-
-fn git(workshop: &Workshop, arguments: &[&str]) {
-    let ran = Command::new("git")
-        .args(["-c", "user.name=n", "-c", "user.email=e@e"])
-        .args(arguments)
-        .current_dir(workshop.path())
-        .output()
-        .expect("git runs");
-    assert!(ran.status.success(), "git {arguments:?}: {ran:?}");
-}
 
 /// Two images for two platforms, one of them for another one too, at two places of a registry.
 fn stack() -> Option<(Workshop, DockerRegistry)> {
