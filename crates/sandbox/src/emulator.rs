@@ -1,7 +1,8 @@
 //! Whether programs of an architecture run on this machine: by its CPU, or by an emulator that the
 //! kernel was told of (`binfmt_misc`).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 /// Where the kernel lists the programs that it runs others with.
@@ -15,29 +16,29 @@ pub fn runs_here(architecture: &str) -> bool {
     let Some(wanted) = header(architecture) else {
         return false;
     };
-    header(HERE) == Some(wanted) || runs_natively(architecture) || has_handler(&wanted)
+    let own = own_header().unwrap_or_default();
+    runs_natively(&wanted, &own) || has_handler(&wanted)
 }
 
-const HERE: &str = if cfg!(target_arch = "x86_64") {
-    "amd64"
-} else if cfg!(target_arch = "aarch64") {
-    "arm64"
-} else if cfg!(target_arch = "x86") {
-    "386"
-} else if cfg!(target_arch = "powerpc64") {
-    "ppc64le"
-} else if cfg!(target_arch = "riscv64") {
-    "riscv64"
-} else if cfg!(target_arch = "loongarch64") {
-    "loong64"
-} else if cfg!(target_arch = "s390x") {
-    "s390x"
-} else {
-    "arm"
-};
+/// The beginning of this program, which is proof of what runs here.
+fn own_header() -> Option<[u8; HEADER]> {
+    let mut header = [0; HEADER];
+    let mut program = File::open("/proc/self/exe").ok()?;
+    program.read_exact(&mut header).ok()?;
+    Some(header)
+}
 
-fn runs_natively(architecture: &str) -> bool {
-    matches!((architecture, HERE), ("386", "amd64"))
+/// Whether a machine that runs programs with one header runs those with another by itself.
+fn runs_natively(wanted: &[u8; HEADER], own: &[u8; HEADER]) -> bool {
+    let is_of = |program: &[u8; HEADER], architecture| {
+        header(architecture).is_some_and(|header| machine_of(program) == machine_of(&header))
+    };
+    machine_of(wanted) == machine_of(own) || (is_of(wanted, "386") && is_of(own, "amd64"))
+}
+
+/// Class, byte order and machine: what a processor asks of a program.
+fn machine_of(program: &[u8; HEADER]) -> (&[u8], &[u8]) {
+    (&program[..6], &program[18..])
 }
 
 /// The beginning of a program of an architecture.
@@ -133,8 +134,18 @@ mod tests {
 
     #[test]
     fn this_machine_runs_its_own_programs_and_nobody_those_of_an_unknown_one() {
-        assert!(runs_here(HERE));
+        let own = own_header().unwrap();
+        assert!(runs_natively(&own, &own));
         assert!(!runs_here("pdp11"));
+    }
+
+    #[test]
+    fn a_machine_of_64_bits_runs_the_programs_of_its_narrow_forerunner() {
+        let header = |architecture| header(architecture).unwrap();
+        assert!(runs_natively(&header("386"), &header("amd64")));
+        assert!(!runs_natively(&header("amd64"), &header("386")));
+        assert!(!runs_natively(&header("arm64"), &header("amd64")));
+        assert!(!runs_natively(&header("mips"), &header("mipsle")));
     }
 
     #[test]
