@@ -192,6 +192,15 @@ pub struct Origin {
 }
 
 impl Vertex {
+    /// Whether it takes files of another vertex, beside standing on one.
+    pub(crate) fn takes_from_steps(&self) -> bool {
+        match &self.op {
+            Op::Exec(exec) => exec.mounts.iter().any(|mount| mount.fs().is_some()),
+            Op::Copy(copy) => matches!(copy.from, FileSource::Fs(_)),
+            Op::Image(_) | Op::Debian(_) | Op::MakeDir(_) => false,
+        }
+    }
+
     /// Every vertex this one needs first, in a fixed order without repeats.
     pub fn inputs(&self) -> Vec<VertexId> {
         let mut inputs = Vec::new();

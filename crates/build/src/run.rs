@@ -74,12 +74,14 @@ pub fn prepare<'a>(
     let warnings = lint::check(requests, images, engine.contexts)?;
     let taker = Taker::new(engine);
     let plan = plan(&lowered.graph, engine, &taker);
-    Ok(Prepared {
+    let mut prepared = Prepared {
         lowered,
         plan,
         warnings,
         taker,
-    })
+    };
+    prepared.give_up(engine);
+    Ok(prepared)
 }
 
 fn is_all_there(vertex: &Vertex, solved: &Solved) -> bool {
@@ -112,6 +114,18 @@ impl Prepared<'_> {
         });
         let plan = self.with_files(engine);
         solve(&self.lowered.graph, &plan, engine, &self.taker)
+    }
+
+    /// Plans again without the results that caches only know, where their files are needed.
+    fn give_up(&mut self, engine: &Engine<'_>) {
+        loop {
+            let needed = self.needed(&self.plan);
+            let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
+            if !cache::give_up(engine, promises.keys()) {
+                return;
+            }
+            self.plan = plan(&self.lowered.graph, engine, &self.taker);
+        }
     }
 
     /// What caches would bring if the run began now: layers, and their bytes.
@@ -278,7 +292,8 @@ impl Prepared<'_> {
         chain
     }
 
-    /// The results that an image can carry: one for each step that it consists of.
+    /// The results that an image can carry: one for each step that it consists of; and what is known
+    /// of the steps beside, and of the files that it takes from them.
     pub fn inline(
         &self,
         engine: &Engine<'_>,
@@ -287,9 +302,10 @@ impl Prepared<'_> {
     ) -> Result<Vec<InlineEntry>, StepError> {
         let keys = self.keys(engine, &solved.steps)?;
         let graph = &self.lowered.graph;
+        let chain = self.chain_of(image);
         let layers = |id: VertexId| solved.results.get(&id).map(|result| result.layers.len());
         let mut entries = Vec::new();
-        for id in self.chain_of(image) {
+        for id in self.vertices_of(image) {
             let (Some(key), Some(result)) = (keys.get(&id), solved.results.get(&id)) else {
                 continue;
             };
@@ -298,13 +314,45 @@ impl Prepared<'_> {
                 .layers
                 .last()
                 .filter(|_| below < Some(result.layers.len()));
+            let is_held = chain.contains(&id);
             entries.push(InlineEntry {
                 key: *key,
                 content: layer.map_or(result.content, |layer| layer.content),
-                layer: layer.map(|_| result.layers.len() - 1),
+                layer: layer.filter(|_| is_held).map(|_| result.layers.len() - 1),
+                only_known: layer.is_some() && !is_held,
             });
         }
+        entries.extend(self.inline_files(engine, image, solved)?);
         Ok(entries)
+    }
+
+    /// What the steps of an image take from files of others.
+    fn inline_files(
+        &self,
+        engine: &Engine<'_>,
+        image: &LoweredImage,
+        solved: &Solved,
+    ) -> Result<Vec<InlineEntry>, StepError> {
+        // The run's own taker remembers what its other images took, too.
+        let taker = Taker::new(engine);
+        let result_of = |input: VertexId| solved.results[&input].clone();
+        for id in self.vertices_of(image) {
+            let vertex = self.lowered.graph.vertex(id);
+            if vertex.takes_from_steps() && is_all_there(vertex, solved) {
+                taker.inputs(engine, id, vertex, &result_of)?;
+            }
+        }
+        let keys = taker.remembered_keys().into_iter();
+        let entries = keys.filter_map(|key| {
+            let record = engine.store.get_record(&key)?;
+            Some(InlineEntry {
+                key,
+                content: record.content,
+                layer: None,
+                only_known: false,
+            })
+        });
+        Ok(entries.collect())
     }
 
     /// Makes the steps that were found for an image count as those that ran last: the next plan

@@ -270,10 +270,11 @@ pub fn keep(
                     }
                 };
                 wanted.extend(prepared.keys_of_files());
+                let known = if *only_final { &all[..] } else { &[] };
                 let broken = broken_at(engine, &target.reference);
                 let is_stopped = || means.cancel.is_cancelled();
                 let (store, client) = (engine.store, &means.registry);
-                let done = export(store, client, target, &wanted, &broken, &is_stopped);
+                let done = export(store, client, target, &wanted, known, &broken, &is_stopped);
                 tell_kept(engine.events, target, done.as_ref());
             }
         }

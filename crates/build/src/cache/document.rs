@@ -30,9 +30,12 @@ pub(super) struct CacheDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CacheEntry {
     pub(super) content: ContentDigest,
-    /// Its layer; `None` for a step that changed nothing.
+    /// Its layer; `None` for a step that changed nothing, and for one that is only known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) layer: Option<Descriptor>,
+    /// Whether there is a layer that was not kept: what it holds is known by its digest alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) only_known: bool,
     /// Seconds since 1970.
     #[serde(default)]
     pub(super) created: i64,
@@ -121,6 +124,7 @@ mod tests {
                 MediaType::OciLayer(Compression::Zstd),
                 layer,
             )),
+            only_known: false,
             created: 1,
             used,
             cost_ms: 5,

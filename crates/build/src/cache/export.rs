@@ -57,8 +57,8 @@ pub struct Exported {
     pub dropped: usize,
 }
 
-/// Writes what the store knows of some keys. What the cache has of `broken` ones is not believed:
-/// it could not be had.
+/// Writes what the store knows of some keys; of those in `known`, what they stand for and no layer.
+/// What the cache has of `broken` ones is not believed: it could not be had.
 ///
 /// # Errors
 /// When the registry does not take it, or the store fails.
@@ -67,6 +67,7 @@ pub fn export(
     client: &RegistryClient,
     target: &RegistryTarget,
     keys: &[CacheKey],
+    known: &[CacheKey],
     broken: &BTreeSet<CacheKey>,
     is_stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Exported, RegistryError> {
@@ -85,7 +86,7 @@ pub fn export(
         },
         moved: &moved,
     };
-    export.run(keys)
+    export.run(keys, known)
 }
 
 struct Export<'a> {
@@ -100,7 +101,7 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
-    fn run(&self, keys: &[CacheKey]) -> Result<Exported, RegistryError> {
+    fn run(&self, keys: &[CacheKey], known: &[CacheKey]) -> Result<Exported, RegistryError> {
         let mut left_out = BTreeSet::new();
         let mut sent = BTreeSet::new();
         let mut attempt = 0;
@@ -109,6 +110,7 @@ impl Export<'_> {
             let before = document.clone();
             document.entries.retain(|key, _| !self.broken.contains(key));
             self.add(&mut document, keys, &mut sent, &mut left_out)?;
+            self.add_known(&mut document, known);
             let dropped = self.target.limit.map_or(0, |limit| document.fit(limit));
             let new = document.entries.keys();
             let new = new.filter(|key| !before.entries.contains_key(key)).count();
@@ -174,7 +176,9 @@ impl Export<'_> {
     ) -> Result<(), RegistryError> {
         let now = now();
         for key in keys {
-            if let Some(entry) = document.entries.get_mut(key) {
+            if let Some(entry) = document.entries.get_mut(key)
+                && !entry.only_known
+            {
                 if now - entry.used > USE_GRANULARITY {
                     entry.used = now;
                 }
@@ -191,17 +195,27 @@ impl Export<'_> {
                     continue;
                 }
             };
-            let entry = CacheEntry {
-                content: record.content,
-                layer,
-                created: record.created,
-                used: now,
-                cost_ms: record.cost_ms,
-                description: record.description,
-            };
-            document.entries.insert(*key, entry);
+            document.entries.insert(*key, entry(record, layer, now));
         }
         Ok(())
+    }
+
+    /// Adds what is known of results whose layers stay here.
+    fn add_known(&self, document: &mut CacheDocument, keys: &[CacheKey]) {
+        for key in keys {
+            if document.entries.contains_key(key) {
+                continue;
+            }
+            if let Some(record) = self.store.get_record(key) {
+                let only_known = record.snapshot.is_some();
+                let entry = entry(record, None, now());
+                let entry = CacheEntry {
+                    only_known,
+                    ..entry
+                };
+                document.entries.insert(*key, entry);
+            }
+        }
     }
 
     /// Makes sure that the registry has a result's layer, if that is worth it.
@@ -259,6 +273,18 @@ impl Export<'_> {
             bytes,
         };
         self.client.put_manifest(reference, &manifest, self.watch)
+    }
+}
+
+fn entry(record: CacheRecord, layer: Option<Descriptor>, now: i64) -> CacheEntry {
+    CacheEntry {
+        content: record.content,
+        layer,
+        only_known: false,
+        created: record.created,
+        used: now,
+        cost_ms: record.cost_ms,
+        description: record.description,
     }
 }
 

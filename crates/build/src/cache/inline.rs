@@ -1,8 +1,10 @@
 //! The results that an image carries in its config: `--cache-to type=inline`.
 //!
 //! A result there is a key, the content digest of what it stands for, and the number of the layer
-//! of the image that holds it. Nothing of it depends on a machine or a time, so equal images stay
-//! equal. BuildKit's own field beside it is left alone: its keys are made of definitions.
+//! of the image that holds it. Of the stages beside, whose layers the image does not hold, it tells
+//! the digests alone: while nothing else is asked of their files, they need not be built again.
+//! Nothing of it depends on a machine or a time, so equal images stay equal. BuildKit's own field
+//! beside it is left alone: its keys are made of definitions.
 
 use cairn_oci::Manifest;
 use cairn_store::{CacheKey, ContentDigest};
@@ -25,6 +27,9 @@ pub struct InlineEntry {
     /// Which layer of the image it is, from the bottom; none for a step that made none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<usize>,
+    /// Whether it made a layer that the image does not hold.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_known: bool,
 }
 
 /// Reads the results that an image's config carries; says what there is instead.
@@ -50,6 +55,7 @@ pub(super) fn read(config: &[u8], manifest: &Manifest) -> Result<CacheDocument, 
         let found = CacheEntry {
             content: entry.content,
             layer: layer.flatten(),
+            only_known: entry.only_known,
             created: 0,
             used: 0,
             cost_ms: 0,
@@ -76,8 +82,14 @@ mod tests {
             key: KeyHasher::new("test").field("name", name).finish_key(),
             content: ContentDigest::of(name.as_bytes()),
             layer,
+            only_known: name == "d",
         };
-        let entries = [entry("a", Some(0)), entry("b", None), entry("c", Some(7))];
+        let entries = [
+            entry("a", Some(0)),
+            entry("b", None),
+            entry("c", Some(7)),
+            entry("d", None),
+        ];
         let config = serde_json::json!({ FIELD: entries, "architecture": "amd64" });
         let found = read(config.to_string().as_bytes(), &manifest)
             .unwrap()
@@ -85,6 +97,8 @@ mod tests {
         assert_eq!(found[&entries[0].key].layer.as_ref(), Some(&layer));
         assert_eq!(found[&entries[1].key].layer, None);
         assert!(!found.contains_key(&entries[2].key), "no such layer");
+        let known = |number: usize| found[&entries[number].key].only_known;
+        assert!(known(3) && !known(0) && !known(1));
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //! The content of a result in a registry is known before its files are here. So a plan is made of
 //! *promises*: layers with a name that no snapshot has. What needs the files - a step that runs, an
 //! image of the run, a `COPY` that is looked up for the first time - has them brought; the others
-//! are never downloaded.
+//! are never downloaded. Some promises nobody can keep: of a stage beside the images, `mode=min`
+//! and `type=inline` keep the digest and no layer. They serve until something needs the files.
 
 pub mod directory;
 mod document;
@@ -134,6 +135,20 @@ pub(crate) fn bring(
         true => Ok(kept),
         false => Err(BrokenPromise),
     }
+}
+
+/// Breaks those of some promises that nobody could keep; says whether there were any.
+pub(crate) fn give_up<'a>(
+    engine: &Engine<'_>,
+    promises: impl IntoIterator<Item = &'a SnapshotId>,
+) -> bool {
+    let mut any = false;
+    for promise in promises {
+        for cache in registries(engine) {
+            any |= cache.give_up(promise);
+        }
+    }
+    any
 }
 
 /// How many promises were broken until now: each makes a plan worth making again.

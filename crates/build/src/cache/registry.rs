@@ -90,7 +90,9 @@ impl RegistryCache {
 
     fn over(client: &RegistryClient, reference: &Reference, document: CacheDocument) -> Self {
         let entries = document.entries;
-        let with_layer = entries.iter().filter(|(_, entry)| entry.layer.is_some());
+        let with_layer = entries
+            .iter()
+            .filter(|(_, entry)| entry.layer.is_some() || entry.only_known);
         Self {
             client: client.clone(),
             reference: reference.clone(),
@@ -134,7 +136,7 @@ impl RegistryCache {
     /// What a key stands for, if it is known here: a layer that is promised, or none.
     pub(super) fn find(&self, store: &Store, key: &CacheKey) -> Option<Option<RecordLayer>> {
         let entry = self.entries.get(key)?;
-        if entry.layer.is_none() {
+        if entry.layer.is_none() && !entry.only_known {
             store.put_record(&record(key, entry, None)).ok()?;
             return Some(None);
         }
@@ -152,8 +154,17 @@ impl RegistryCache {
     /// How many bytes it takes to keep a promise, if it is one of this cache.
     pub(super) fn promised(&self, snapshot: &SnapshotId) -> Option<u64> {
         let key = self.promised.get(snapshot)?;
-        let layer = self.entries.get(key)?.layer.as_ref()?;
-        Some(layer.size)
+        let layer = self.entries.get(key)?.layer.as_ref();
+        Some(layer.map_or(0, |layer| layer.size))
+    }
+
+    /// Breaks a promise that nobody could keep, if it is one: a result whose layer is not here.
+    pub(super) fn give_up(&self, snapshot: &SnapshotId) -> bool {
+        let Some(key) = self.promised.get(snapshot) else {
+            return false;
+        };
+        let is_only_known = self.entries.get(key).is_some_and(|entry| entry.only_known);
+        is_only_known && self.lock().broken.insert(*key)
     }
 
     /// Brings the files of a promise into the store.

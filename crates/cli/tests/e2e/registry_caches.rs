@@ -102,7 +102,7 @@ fn another_machine_builds_a_stack_of_what_a_registry_has() {
     let fourth = up(&workshop, "--cache-from", &cache);
     ran(&fourth, &[" compiling\n", " linking\n", " finishing\n"]);
 
-    // Only what images consist of: the stage beside is made anew.
+    // Only what images consist of; of the stage beside it is known what it gave.
     fresh(&mut workshop, "fifth");
     let small = format!(
         "type=registry,ref={}/lab/small,mode=min,limit=1GB",
@@ -110,6 +110,9 @@ fn another_machine_builds_a_stack_of_what_a_registry_has() {
     );
     up(&workshop, "--cache-from", &cache);
     up(&workshop, "--cache-to", &small).err_has(" of 1.0 GB");
+    fresh(&mut workshop, "sixth");
+    let small = format!("{}/lab/small", registry.host());
+    ran(&up(&workshop, "--cache-from", &small), &[]);
 }
 
 #[test]
@@ -168,7 +171,20 @@ fn an_image_carries_the_results_of_its_steps() {
     let name = format!("{}/lab/app:1", serving.host());
     workshop.cairn(&["push", "app", &name]).success();
     fresh(&mut workshop, "second");
-    // The stage beside is no part of the image: it runs, and what it gives is known again.
+    // The stage beside is no part of the image: what it gave is known, and enough.
     let second = up(&workshop, "--cache-from", &name).err_has("came from the cache");
-    ran(&second, &[" compiling\n"]);
+    ran(&second, &[]);
+    // Who takes something else of it has it made; a plan says so, and downloads nothing.
+    fresh(&mut workshop, "third");
+    let dockerfile = workshop.read("app/Dockerfile");
+    let other = dockerfile.replace(
+        "COPY --from=made /out /out",
+        "COPY --from=made /out/made /out/",
+    );
+    workshop.write("app/Dockerfile", &other);
+    let plan = ["plan", "--cache-from", &name];
+    let plan = workshop.cairn(&plan).success().out;
+    assert!(plan.contains("compiling"), "{plan}");
+    let third = up(&workshop, "--cache-from", &name);
+    ran(&third, &[" compiling\n"]);
 }
