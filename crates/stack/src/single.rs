@@ -321,17 +321,17 @@ fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError>
             time: None,
         },
     };
+    if let Some(path) = of_the_host(&build.dockerfile) {
+        return Ok(Opened {
+            dockerfile: dockerfile_at(path)?,
+            context: fetched.context,
+            time: fetched.time,
+        });
+    }
     let name = match &build.dockerfile {
-        DockerfileSource::File(path) => {
-            return Ok(Opened {
-                dockerfile: dockerfile_at(path)?,
-                context: fetched.context,
-                time: fetched.time,
-            });
-        }
         // A lone file is the Dockerfile, whatever name was asked for.
         _ if fetched.is_dockerfile => "context".to_owned(),
-        DockerfileSource::Named(path) => path.display().to_string(),
+        DockerfileSource::File(path) | DockerfileSource::Named(path) => path.display().to_string(),
         DockerfileSource::Default => "Dockerfile".to_owned(),
     };
     Ok(Opened {
@@ -341,12 +341,23 @@ fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError>
     })
 }
 
+/// The Dockerfile beside a context that is no directory, if it is a file of the host: by its full
+/// path, as with docker.
+fn of_the_host(source: &DockerfileSource) -> Option<&PathBuf> {
+    match source {
+        DockerfileSource::File(path) => Some(path),
+        DockerfileSource::Named(path) => Some(path).filter(|it| it.is_absolute() && it.is_file()),
+        DockerfileSource::Default => None,
+    }
+}
+
 /// Finds the Dockerfile, if it is a file of the host.
 pub fn dockerfile_path(build: &SingleBuild) -> Result<PathBuf, SingleError> {
-    match (&build.context, &build.dockerfile) {
-        (ContextSource::Directory(directory), source) => dockerfile_beside(directory, source),
-        (_, DockerfileSource::File(path)) => Ok(path.clone()),
-        _ => Err(SingleError::InContext),
+    match &build.context {
+        ContextSource::Directory(directory) => dockerfile_beside(directory, &build.dockerfile),
+        _ => of_the_host(&build.dockerfile)
+            .cloned()
+            .ok_or(SingleError::InContext),
     }
 }
 

@@ -279,6 +279,16 @@ fn archives_are_contexts_from_the_web_and_from_standard_input() {
     from_stdin("c.tar", &["build", "-f", "None", "-"])
         .code(2)
         .err_has("no Dockerfile at None");
+    // A full path is one of this machine, whatever the context is.
+    workshop.write("beside", "FROM scratch\nCOPY foo beside\n");
+    let beside = workshop.path().join("beside");
+    let beside = ["-f", beside.to_str().unwrap()];
+    let there = ["build", "-o", "t5", &web.url("c.tar")];
+    workshop.cairn(&[&there[..], &beside].concat()).success();
+    assert_eq!(workshop.read("t5/beside"), "packed");
+    let piped = ["build", "-o", "t6", "-"];
+    from_stdin("c.tar", &[&piped[..], &beside].concat()).success();
+    assert_eq!(workshop.read("t6/beside"), "packed");
     // A Dockerfile from the web is all there is.
     workshop.write("lone", "FROM scratch\nCOPY context /out\n");
     workshop
