@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_registry::Fetcher;
@@ -11,6 +12,7 @@ use cairn_store::Store;
 
 use crate::cache::CacheSource;
 use crate::context::Context;
+use crate::device::Devices;
 use crate::event::EventSink;
 use crate::graph::ContextId;
 
@@ -30,7 +32,8 @@ pub struct Engine<'a> {
     pub cancel: &'a Cancel,
 }
 
-/// How to build. None of it enters a key: it changes how fast, how safe, how far, never what.
+/// How to build. None of it enters a key: it changes how fast, how safe, how far, never what. A
+/// device that a step is handed is the exception, for the step sees it.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How many steps may run at once.
@@ -74,6 +77,8 @@ pub struct Settings {
     pub cgroup_parent: Option<String>,
     /// Whether `RUN --security=insecure` is allowed.
     pub allow_insecure: bool,
+    /// Devices that steps can be handed.
+    pub devices: Arc<Devices>,
     /// Size of `/dev/shm` in steps.
     pub shm_bytes: u64,
     /// Names this run in the store's logs.

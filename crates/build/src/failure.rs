@@ -11,6 +11,7 @@ use cairn_store::{StoreError, write_advice};
 use crate::account::AccountError;
 use crate::clue::Clue;
 use crate::copy::{CopyError, SelectError};
+use crate::device::DeviceError;
 use crate::event::VertexId;
 use crate::graph::Vertex;
 
@@ -74,6 +75,9 @@ pub enum StepError {
         /// Its name.
         name: String,
     },
+    /// A device cannot be handed out.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// A base image cannot be assembled.
     #[error("cannot assemble the Debian base")]
     Debian(#[source] Box<cairn_debian::DebianError>),
@@ -100,7 +104,7 @@ impl StepError {
     /// Whether the environment is at fault rather than what was to be built.
     pub fn is_environment(&self) -> bool {
         match self {
-            Self::Store(_) | Self::Io { .. } | Self::Fetch(_) => true,
+            Self::Store(_) | Self::Io { .. } | Self::Fetch(_) | Self::Device(_) => true,
             Self::Git(error) => error.is_environment(),
             Self::Process { disk_full, .. } => *disk_full,
             Self::Sandbox(SandboxError::Exec(_)) => false,

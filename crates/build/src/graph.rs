@@ -18,6 +18,7 @@ use cairn_diagnostic::Label;
 use cairn_oci::Digest;
 use cairn_registry::git::GitAddress;
 
+use crate::device::Handed;
 use crate::event::VertexId;
 use crate::mount::MountRequest;
 use crate::resolve::{BaseImage, DebianBase};
@@ -94,6 +95,8 @@ pub struct ExecOp {
     pub surroundings: Vec<(String, String)>,
     /// The name of the machine that the step sees; it enters no key.
     pub hostname: Option<String>,
+    /// Devices of this machine that it is handed.
+    pub devices: Handed,
 }
 
 /// Which network a step sees.

@@ -14,6 +14,7 @@
 //! | proxy variables, CA bundle | no | they say how to reach the network, not what to make |
 //! | host name, `/etc/hosts`, `/etc/resolv.conf` | no | the same, and they leave no trace |
 //! | `--group-add`, `--security-opt`, `--volume` | as they are; not what lies in a volume | the step sees them; a volume is as a cache mount is |
+//! | devices | their names, and which variables, files and groups they bring | the step sees them; what a device does is not known |
 //! | `--mount=type=cache` | target, name and options | what it holds may change speed, never the result |
 //! | `--mount=type=secret`, `ssh` | target, name and options | never the value |
 //! | downloads of `ADD` | address and checksum; without a checksum the bytes' digest | the bytes are what is added |
@@ -130,6 +131,9 @@ impl KeyInputs {
         }
         for (name, value) in &exec.surroundings {
             self.add(name, value);
+        }
+        for (name, brings) in &exec.devices.devices {
+            self.add(format!("device {name}"), brings);
         }
         for (index, mount) in exec.mounts.iter().enumerate() {
             let files = taken.mounts.get(index).and_then(Option::as_ref);

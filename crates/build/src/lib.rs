@@ -19,6 +19,7 @@ pub mod cache_archive;
 mod clue;
 pub mod context;
 pub mod copy;
+pub mod device;
 pub mod engine;
 pub mod event;
 pub mod failure;

@@ -46,6 +46,8 @@ pub struct Changes {
     pub squash: bool,
     /// What steps see beside what their instructions ask for, in words: it enters their keys.
     pub surroundings: Vec<(String, String)>,
+    /// Devices that every step is handed, by their CDI names.
+    pub devices: Vec<String>,
 }
 
 /// How an image is made.

@@ -66,7 +66,7 @@ pub fn prepare<'a>(
     images: &dyn ImageSource,
     engine: &Engine<'a>,
 ) -> Result<Prepared<'a>, Vec<Diagnostic>> {
-    let lowered = lower(requests, images)?;
+    let lowered = lower(requests, images, &engine.settings.devices)?;
     let refused = refused(&lowered.graph, engine);
     if !refused.is_empty() {
         return Err(refused);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use cairn_build::engine::Settings as EngineSettings;
 use cairn_build::event::EventSink;
@@ -13,6 +14,7 @@ use cairn_registry::{FetchOptions, Fetcher, Proxies, RegistryClient};
 use cairn_sandbox::{Cancel, Resolver, interrupt};
 use cairn_store::Store;
 
+use crate::commands::devices;
 use crate::commands::options::{BuildOptions, Entitlement};
 use crate::error::{CommandError, Kind};
 use crate::registries;
@@ -76,6 +78,7 @@ impl Means {
             memory_max: None,
             cgroup_parent: None,
             allow_insecure: options.allow.contains(&Entitlement::SecurityInsecure),
+            devices: Arc::new(devices::known(devices::allowed(&options.allow))),
             shm_bytes: SHM_BYTES,
             run: run_name(),
         };

@@ -16,6 +16,8 @@ mod building;
 mod caching;
 #[path = "e2e/defining.rs"]
 mod defining;
+#[path = "e2e/devices.rs"]
+mod devices;
 #[path = "e2e/disk.rs"]
 mod disk;
 #[path = "e2e/failing.rs"]

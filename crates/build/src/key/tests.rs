@@ -1,6 +1,7 @@
 //! Each part of an operation, changed alone: the key follows what a step can see, and nothing else.
 
 use super::*;
+use crate::device::Handed;
 use crate::graph::{ContextId, Fs, Origin};
 
 fn vertex(op: Op) -> Vertex {
@@ -95,6 +96,7 @@ fn exec() -> ExecOp {
         proxies: Vec::new(),
         surroundings: Vec::new(),
         hostname: None,
+        devices: Handed::default(),
     }
 }
 
@@ -123,6 +125,10 @@ fn what_a_step_sees_is_in_its_key() {
         ("security", |exec, _| exec.insecure = true),
         ("surroundings", |exec, _| {
             exec.surroundings.push(("group".into(), "7".into()));
+        }),
+        ("device", |exec, _| {
+            let gpu = ("vendor.com/gpu=0".into(), "/dev/gpu0 (rw)".into());
+            exec.devices.devices.push(gpu);
         }),
         ("base", |_, taken| taken.base = Some(digest(9))),
         ("mounted files", |_, taken| {

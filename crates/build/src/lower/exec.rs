@@ -1,13 +1,15 @@
 //! `RUN`: what is executed, with which variables and mounts.
 
 use cairn_diagnostic::Diagnostic;
-use cairn_dockerfile::ast::{Run, RunNetwork, RunScript, RunSecurity};
+use cairn_dockerfile::ast::{Run, RunNetwork, RunScript, RunSecurity, Spanned};
+use cairn_dockerfile::device::Device;
 use cairn_dockerfile::mount::{FileAttributes, Mount, MountFlag, Sharing};
 use cairn_dockerfile::predefined;
 
 use super::dockerfile::FileLowering;
 use super::files::absolute;
 use super::stage::{Place, StageState};
+use crate::device::Handed;
 use crate::graph::{BuildArgs, ExecNetwork, ExecOp, FileSource, Op};
 use crate::mount::{CacheSharing, MountKind, MountRequest};
 
@@ -23,11 +25,7 @@ impl FileLowering<'_, '_> {
         place: &Place<'_>,
         run: &Run,
     ) -> Result<(), Box<Diagnostic>> {
-        // A step does without a device that it does not require, as where BuildKit has none.
-        if let Some(device) = run.devices.iter().find(|device| device.value.required) {
-            let text = "RUN --device is not supported: no device can be handed to a step here";
-            return Err(self.error(text, device.span));
-        }
+        let devices = self.devices(place, run)?;
         let mut mounts = Vec::new();
         for flag in &run.mounts {
             let is_agent = |mount: &&MountRequest| matches!(mount.kind, MountKind::Ssh { .. });
@@ -70,9 +68,23 @@ impl FileLowering<'_, '_> {
             proxies: proxies(&self.recipe.args),
             surroundings: self.request.changes.surroundings.clone(),
             hostname: self.recipe.args.get(HOSTNAME_ARG).cloned(),
+            devices,
         };
         self.push(state, place, Op::Exec(Box::new(op)), created_by);
         Ok(())
+    }
+
+    /// What a step is handed of this machine's devices.
+    fn devices(&self, place: &Place<'_>, run: &Run) -> Result<Handed, Box<Diagnostic>> {
+        let asked: Vec<_> = run.devices.iter().map(|it| it.value.clone()).collect();
+        let handed = self.run.devices.hand(&asked, &self.request.changes.devices);
+        handed.map_err(|error| {
+            let is_it = |flag: &&Spanned<Device>| error.is_about(&flag.value.name);
+            let flag = run.devices.iter().find(is_it).or(run.devices.first());
+            let span = flag.map_or(place.span, |flag| flag.span);
+            let finding = *self.error(error.to_string(), span);
+            Box::new(finding.hint(error.hint()))
+        })
     }
 
     /// Whether the steps of a stage run whatever the store holds.

@@ -5,7 +5,7 @@
 //! are never looked at. A sibling image is no registry round trip: its last vertex is used.
 //!
 //! Everything here is decided from text, arguments and the configurations of base images. The
-//! only thing read from outside is [`ImageSource`].
+//! only things read from outside are [`ImageSource`] and the [`Devices`] that a step asks for.
 
 mod args;
 mod dockerfile;
@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use cairn_diagnostic::Diagnostic;
 use cairn_oci::{History, Platform, RunConfig};
 
+use crate::device::Devices;
 use crate::event::VertexId;
 use crate::graph::{Fs, Graph, Op, Origin, Vertex};
 use crate::request::{ImageRequest, Recipe};
@@ -78,10 +79,12 @@ pub enum HistoryStep {
 pub fn lower(
     requests: &[ImageRequest],
     images: &dyn ImageSource,
+    devices: &Devices,
 ) -> Result<Lowered, Vec<Diagnostic>> {
     let mut run = Run {
         graph: Graph::default(),
         images,
+        devices,
         done: HashMap::new(),
     };
     let mut lowered = Vec::new();
@@ -109,6 +112,7 @@ pub fn lower(
 struct Run<'a> {
     graph: Graph,
     images: &'a dyn ImageSource,
+    devices: &'a Devices,
     /// By what they are called, and the platform that was asked for.
     done: HashMap<(String, Platform), LoweredImage>,
 }

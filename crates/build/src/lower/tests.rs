@@ -7,6 +7,7 @@ use cairn_diagnostic::Source;
 use cairn_oci::{Platform, RunConfig};
 
 use super::{HistoryStep, Lowered, LoweredImage, lower};
+use crate::device::Devices;
 use crate::filesystem::Filesystem;
 use crate::graph::{ContextId, FileSource, Fs, Op};
 use crate::request::{Changes, DockerfileRecipe, ImageRequest, Named, Recipe};
@@ -75,7 +76,8 @@ fn with(mut request: ImageRequest, change: impl FnOnce(&mut DockerfileRecipe)) -
 }
 
 fn run(requests: &[ImageRequest]) -> Lowered {
-    lower(requests, &OneImage(vec![])).unwrap_or_else(|errors| panic!("{errors:?}"))
+    let lowered = lower(requests, &OneImage(vec![]), &Devices::default());
+    lowered.unwrap_or_else(|errors| panic!("{errors:?}"))
 }
 
 fn image(text: &str) -> LoweredImage {
@@ -83,7 +85,12 @@ fn image(text: &str) -> LoweredImage {
 }
 
 fn error(text: &str) -> String {
-    lower(&[request("i", text)], &OneImage(vec![])).unwrap_err()[0].to_string()
+    let refused = lower(
+        &[request("i", text)],
+        &OneImage(vec![]),
+        &Devices::default(),
+    );
+    refused.unwrap_err()[0].to_string()
 }
 
 fn history(image: &LoweredImage) -> Vec<String> {
@@ -228,6 +235,7 @@ fn triggers_run_once_at_from() {
     let image = lower(
         &[request("i", text)],
         &OneImage(vec!["ENV t=1", "RUN prepare"]),
+        &Devices::default(),
     )
     .unwrap();
     let image = &image.images[0];
@@ -379,7 +387,7 @@ fn a_step_does_without_a_device_that_it_does_not_require() {
     )]);
     assert_eq!(lowered.graph.len(), 1);
     let refused = error("FROM base\nRUN --device=vendor.com/gpu=all,required true\n");
-    assert!(refused.contains("--device is not supported"), "{refused}");
+    assert!(refused.contains("required device \"vendor.com/gpu=all\" is not registered"));
 }
 
 #[test]

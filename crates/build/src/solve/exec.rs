@@ -35,6 +35,7 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
     adopt_root(&view, &active)?;
     let mounts = Mounts::prepare(step, exec)?;
 
+    tell_what_is_missing(step, exec);
     let settings = &step.engine.settings;
     let lowers = step
         .base
@@ -58,6 +59,7 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
     sandbox.gid = identity.gid;
     sandbox.groups = identity.groups;
     sandbox.groups.extend(&settings.groups);
+    sandbox.groups.extend(&exec.devices.groups);
     sandbox.network = match exec.network {
         ExecNetwork::Host => Network::Host,
         ExecNetwork::None => Network::None,
@@ -80,8 +82,9 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
         .cgroup_parent
         .clone_from(&settings.cgroup_parent);
     sandbox.ca.clone_from(&settings.ca);
-    // What the Dockerfile asks for lies over what the command line gives.
+    // What the Dockerfile asks for lies over what the command line and devices give.
     sandbox.mounts.clone_from(&settings.volumes);
+    sandbox.mounts.extend(exec.devices.mounts()?);
     sandbox.mounts.extend(mounts.to_sandbox());
 
     let secrets = Secrets::new(settings.secrets.values().map(Vec::as_slice));
@@ -111,6 +114,16 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
         }
     }
     commit_changes(&view, active)
+}
+
+/// Says which devices, or what of them, a step goes without.
+fn tell_what_is_missing(step: &Step<'_>, exec: &ExecOp) {
+    for what in &exec.devices.without {
+        step.engine.events.emit(Event::Notice {
+            warning: true,
+            text: format!("{}: the step goes without {what}", shown(&exec.argv)),
+        });
+    }
 }
 
 /// Commits an active snapshot unless nothing in it differs from the base.
@@ -208,7 +221,7 @@ fn environment(
             env.push((name.clone(), value.clone()));
         }
     }
-    for (name, value) in mounts.variables() {
+    for (name, value) in exec.devices.env.iter().chain(mounts.variables()) {
         env.retain(|(known, _)| known != name);
         env.push((name.clone(), value.clone()));
     }

@@ -3,6 +3,7 @@
 pub mod build;
 mod cache;
 mod completions;
+pub mod devices;
 mod doctor;
 mod export;
 mod gc;

@@ -156,22 +156,37 @@ pub struct BuildOptions {
     /// that this machine can build; a lone Dockerfile: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
-    /// Allow steps what they do not get by themselves (can be repeated)
-    #[arg(long, value_enum, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    /// Allow steps what they do not get by themselves: `security.insecure`, `device`,
+    /// `device=NAME`, `network.host` (can be repeated)
+    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',', value_parser = entitlement)]
     pub allow: Vec<Entitlement>,
     #[command(flatten)]
     pub caches: CacheOptions,
 }
 
 /// What a step may be allowed beyond the usual.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entitlement {
-    /// The host's network, which steps have anyway
-    #[value(name = "network.host")]
+    /// The host's network, which steps have anyway.
     NetworkHost,
-    /// `RUN --security=insecure`: all that the caller may do
-    #[value(name = "security.insecure")]
+    /// `RUN --security=insecure`: all that the caller may do.
     SecurityInsecure,
+    /// `RUN --device` of every device, or of one by its name, kind or class.
+    Device(Option<String>),
+}
+
+/// Reads an entitlement as `docker buildx build` has it.
+pub fn entitlement(text: &str) -> Result<Entitlement, String> {
+    match text.split_once('=').unwrap_or((text, "")) {
+        ("network.host", "") => Ok(Entitlement::NetworkHost),
+        ("security.insecure", "") => Ok(Entitlement::SecurityInsecure),
+        ("device", "") => Ok(Entitlement::Device(None)),
+        ("device", name) => Ok(Entitlement::Device(Some(name.to_owned()))),
+        ("alias", _) => Err("a device has no other name here: allow it by its own".to_owned()),
+        _ => Err(format!(
+            "`{text}` is not one of security.insecure, device, device=NAME, network.host"
+        )),
+    }
 }
 
 /// Reads `NAME=SOFT[:HARD]`, as docker does; -1 is no limit.

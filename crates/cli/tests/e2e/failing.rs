@@ -184,22 +184,6 @@ fn an_unknown_base_says_what_to_do() {
 }
 
 #[test]
-fn what_does_not_work_yet_is_an_error_with_its_place() {
-    let Some(workshop) = Workshop::with_base() else {
-        return;
-    };
-    workshop.write(
-        "app/Dockerfile",
-        "FROM base\nRUN --device=vendor/device,required true\n",
-    );
-    workshop
-        .cairn(&["build", "./app"])
-        .code(2)
-        .err_has("Dockerfile:2")
-        .err_has("not supported");
-}
-
-#[test]
 fn a_mistyped_home_makes_no_store() {
     let mut workshop = Workshop::empty();
     workshop.write(

@@ -12,6 +12,7 @@ use super::call::Call;
 use super::foreign::ForeignArgs;
 use super::outputs::BuildOutput;
 use super::secrets::Secret;
+use crate::commands::devices::DeviceArgs;
 use crate::commands::options::{
     BuildOptions, JsonOption, ProgressOption, StackOption, host_line, label, memory, pair, ulimit,
     variable,
@@ -47,6 +48,8 @@ pub struct BuildArgs {
     pub lone: LoneArgs,
     #[command(flatten)]
     pub borrowed: BorrowedArgs,
+    #[command(flatten)]
+    pub devices: DeviceArgs,
     #[command(flatten)]
     pub foreign: ForeignArgs,
     /// Print only the image's id
@@ -216,6 +219,7 @@ impl BuildArgs {
         self.lone
             .first_flag()
             .or_else(|| self.borrowed.first_flag())
+            .or_else(|| self.devices.first_flag())
     }
 }
 

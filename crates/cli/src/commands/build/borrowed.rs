@@ -163,6 +163,7 @@ impl BorrowedArgs {
             drop_base_labels: self.inherit_labels == Some(false),
             squash: self.squash,
             surroundings: self.surroundings(),
+            devices: Vec::new(),
         };
         for text in env {
             let given =
@@ -326,7 +327,7 @@ fn volume(text: &str) -> Result<Mount, String> {
 }
 
 /// What of a volume a step sees beside what lies in it.
-fn in_words(mount: &Mount) -> String {
+pub fn in_words(mount: &Mount) -> String {
     let source = source_of(mount).display();
     match mount {
         Mount::Bind {

@@ -61,8 +61,6 @@ const OWN_NAMESPACES: &str = "every step has namespaces of its own: leave it out
 const CAPABILITIES: &str = "steps have docker's default capabilities; write `RUN --security=insecure` where a step needs \
      more, and allow it by `--allow security.insecure`";
 const LOGINS: &str = "logins are those of `podman login` and `docker login`; `REGISTRY_AUTH_FILE` names another file";
-const DEVICES: &str =
-    "no device is handed to a step: what needs one belongs into a `cairn run` or a test";
 const PACKAGES: &str =
     "no lists of packages are made: run the scanner on what `cairn export` writes";
 const CPP: &str =
@@ -87,7 +85,6 @@ pub const FLAGS: &[Foreign] = &[
     ),
     value("cap-add", Refused(CAPABILITIES)),
     value("cap-drop", Refused(CAPABILITIES)),
-    value("cdi-config-dir", Refused(DEVICES)),
     value(
         "cert-dir",
         Refused(
@@ -130,7 +127,6 @@ pub const FLAGS: &[Foreign] = &[
         Refused("there is no daemon to go on without you: put the command into the background"),
     ),
     value("cw", Refused("no confidential workloads are made")),
-    value("device", Refused(DEVICES)),
     switch("disable-compression", Taken),
     switch("disable-content-trust", Taken),
     switch("force-compression", Taken),
@@ -406,8 +402,8 @@ mod tests {
         userns-uid-map-user";
     const TAKEN_AS_IT_IS: &str = "cgroupns compat-volumes format http-proxy ipc isolation pid \
         save-stages skip-unused-stages stage-labels tls-verify uts";
-    const REFUSED: &str = "all-platforms authfile cache-ttl cap-add cap-drop cdi-config-dir \
-        cert-dir compression-format cpp-flag creds cw decryption-key detach device hooks-dir \
+    const REFUSED: &str = "all-platforms authfile cache-ttl cap-add cap-drop \
+        cert-dir compression-format cpp-flag creds cw decryption-key detach hooks-dir \
         invoke logfile mount no-hosts omit-history os-feature os-version policy root \
         rusage-logfile sbom-image-output sbom-image-purl-output sbom-merge-strategy sbom-output \
         sbom-preset sbom-purl-output sbom-scanner-command sbom-scanner-image server-config \

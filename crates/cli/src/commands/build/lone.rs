@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cairn_build::engine::Engine;
 use cairn_build::image::external::Settled;
 use cairn_build::image::named::Others;
 use cairn_build::lint::Warnings;
+use cairn_build::request::Changes;
 use cairn_build::run::prepare;
 use cairn_oci::{Platform, Reference};
 use cairn_sandbox::interrupt;
@@ -18,15 +20,18 @@ use cairn_stack::unused_args::UnusedArg;
 
 use super::agents::Agents;
 use super::args::{BuildArgs, NetworkChoice};
+use super::borrowed;
 use super::call::{Call, Request};
 use super::input::Input;
 use super::results::{self, Built};
 use super::secrets;
 use crate::bookkeeping::write_down;
 use crate::caches;
+use crate::commands::devices;
 use crate::commands::lint::Subject;
 use crate::commands::load::reference;
 use crate::commands::output::truth;
+use crate::environment::Environment;
 use crate::error::{CommandError, Kind};
 use crate::failures;
 use crate::means::Means;
@@ -67,6 +72,10 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     means.settings.ulimits.clone_from(&args.lone.ulimit);
     let network_none = args.lone.network == NetworkChoice::None;
     args.borrowed.settle(&mut means.settings, network_none)?;
+    let devices = args.devices.known(devices::allowed(&args.options.allow));
+    args.devices.handed(&devices)?;
+    means.settings.devices = Arc::new(devices);
+    means.settings.volumes.extend(args.devices.files()?);
     let platforms = platforms(args, session)?;
     let caches = &args.options.caches;
     caches::open(caches, &mut means, &platforms, &session.printer)?;
@@ -316,8 +325,19 @@ fn single(
         network_none: lone.network == NetworkChoice::None,
         base: args.borrowed.from.clone(),
         ignore_file: args.borrowed.ignorefile.clone(),
-        changes: args.borrowed.changes(&args.stack.overlay, environment)?,
+        changes: changes(args, environment)?,
     })
+}
+
+/// What is changed beside what the Dockerfile says.
+fn changes(args: &BuildArgs, environment: &Environment) -> Result<Changes, CommandError> {
+    let mut changes = args.borrowed.changes(&args.stack.overlay, environment)?;
+    for mount in args.devices.files()? {
+        let words = borrowed::in_words(&mount);
+        changes.surroundings.push(("device file".to_owned(), words));
+    }
+    changes.devices = args.devices.names();
+    Ok(changes)
 }
 
 /// The platforms asked for, as a whole or by their parts.

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cairn_build::device::Allowed;
 use cairn_build::image::ImageRecord;
 use cairn_sandbox::{
     Cancel, Exit, Limits, Network, Sandbox, SandboxError, Security, Stdin, Stream,
@@ -20,6 +21,7 @@ use cairn_store::{LayeredView, Store};
 use clap::{Args, ValueEnum};
 
 use self::mounts::Volume;
+use super::devices::{DeviceArgs, refusal};
 use super::images::open_image;
 use super::options::{PlatformOption, host_line, variable};
 use crate::error::{CommandError, Kind, OutputError};
@@ -95,6 +97,8 @@ pub struct RunArgs {
     /// Make /dev/shm so large
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     shm_size: Option<u64>,
+    #[command(flatten)]
+    devices: DeviceArgs,
     /// Do not confine the command: all capabilities of the caller, no system call is refused
     #[arg(long)]
     privileged: bool,
@@ -232,11 +236,20 @@ fn sandbox(
         (false, true) => Stdin::Inherit,
         (false, false) => Stdin::Null,
     };
+    // Who asks for a device of a container of his own need not allow it, too.
+    let devices = args.devices.handed(&args.devices.known(Allowed::All))?;
+    for what in &devices.without {
+        let text = format!("the command goes without {what}");
+        session.printer.warning(&text);
+    }
+    let mut mounts = args.devices.files()?;
+    mounts.extend(devices.mounts().map_err(refusal)?);
+    mounts.extend(mounts::mounts(&args.volume, &args.tmpfs)?);
     Ok(Sandbox {
-        mounts: mounts::mounts(&args.volume, &args.tmpfs)?,
+        mounts,
         env: process::environment(
             &record.config,
-            asked,
+            devices.env.into_iter().chain(asked).collect(),
             session.settings.proxies(),
             &identity.home,
             args.tty,
@@ -244,7 +257,7 @@ fn sandbox(
         cwd: process::directory(&record.config, args.workdir.as_deref()),
         uid: identity.uid,
         gid: identity.gid,
-        groups: identity.groups,
+        groups: [identity.groups, devices.groups].concat(),
         network: match args.network {
             NetworkChoice::Host => Network::Host,
             NetworkChoice::None => Network::None,
