@@ -15,6 +15,7 @@ use crate::error::{At, Failure, Step};
 use crate::interrupt::last_errno;
 use crate::locate;
 use crate::mount::{NewFs, attach, clone_path, tmpfs};
+use crate::sandbox::Security;
 
 const DEVICES: &[(&str, u32, u32)] = &[
     ("null", 1, 3),
@@ -24,6 +25,9 @@ const DEVICES: &[(&str, u32, u32)] = &[
     ("urandom", 1, 9),
     ("tty", 5, 0),
 ];
+
+/// What an unconfined program gets of the host's devices beside, as with BuildKit, and every `loop`.
+const UNCONFINED: &[&str] = &["cuse", "fuse", "kmsg", "kvm", "loop-control", "net/tun"];
 
 const LINKS: &[(&str, &str)] = &[
     ("fd", "/proc/self/fd"),
@@ -41,6 +45,7 @@ const HARMLESS: MountAttrFlags = QUIET.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 /// What differs between one `/dev` and another.
 pub(crate) struct Dev<'a> {
     pub(crate) privilege: Privilege,
+    pub(crate) security: Security,
     /// The size of `/dev/shm`; without one, it is a plain directory to be mounted over.
     pub(crate) shm_bytes: Option<u64>,
     /// Files below `/dev` that the environment points to, by their paths inside.
@@ -54,6 +59,12 @@ pub(crate) fn mount_dev(root: BorrowedFd<'_>, dev: &Dev<'_>) -> Result<(), Failu
     for (name, major, minor) in DEVICES {
         let subject = PathBuf::from(format!("/dev/{name}"));
         make_device(&tree, name, *major, *minor).at_path(Step::Dev, &subject)?;
+    }
+    if dev.security == Security::Insecure {
+        for name in unconfined() {
+            let subject = Path::new("/dev").join(&name);
+            show_device(&tree, &name).at_path(Step::Dev, &subject)?;
+        }
     }
     rustix::process::umask(umask);
     for (name, target) in LINKS {
@@ -88,10 +99,33 @@ fn make_device(dev: &OwnedFd, name: &str, major: u32, minor: u32) -> Result<(), 
         Err(Errno::PERM) => {}
         Err(errno) => return Err(errno),
     }
+    show_device(dev, Path::new(name))
+}
+
+/// Shows the host's device at the same place.
+fn show_device(dev: &OwnedFd, name: &Path) -> Result<(), Errno> {
+    if let Some(parent) = name.parent().filter(|it| *it != Path::new("")) {
+        mkdirat(dev, parent, Mode::from_raw_mode(0o755))?;
+    }
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
     drop(openat(dev, name, flags, Mode::from_raw_mode(0o666))?);
     let target = openat(dev, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     attach(clone_path(&Path::new("/dev").join(name))?, target)
+}
+
+/// The devices for an unconfined program that the host has.
+fn unconfined() -> Vec<PathBuf> {
+    let is_loop = |name: &str| {
+        let number = name.strip_prefix("loop");
+        number.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let entries = std::fs::read_dir("/dev").into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut found: Vec<PathBuf> = names.filter(|name| is_loop(name)).map(Into::into).collect();
+    let there = |name: &&Path| Path::new("/dev").join(name).exists();
+    let fixed = UNCONFINED.iter().map(Path::new);
+    found.extend(fixed.filter(there).map(Path::to_owned));
+    found
 }
 
 /// Terminals of our own. Group 5 is `tty` everywhere, where that group exists for us.

@@ -140,6 +140,7 @@ fn build(sandbox: &Sandbox, privilege: Privilege) -> Result<Built, Failure> {
         root,
         &dev::Dev {
             privilege,
+            security: sandbox.security,
             shm_bytes,
             files,
         },

@@ -16,6 +16,7 @@ pub(crate) fn cases() -> Vec<Case> {
         our_own_program_cannot_be_written,
         capabilities_are_dockers,
         insecure_is_unconfined,
+        insecure_has_the_hosts_devices,
     ];
     all.extend(cases![WITH_IDS; setuid_programs_work_unless_forbidden]);
     all
@@ -124,6 +125,19 @@ fn insecure_is_unconfined(fixture: &Fixture) {
     );
     sandbox.security = Security::Insecure;
     assert_eq!(run(&sandbox).succeeded(), "x");
+}
+
+fn insecure_has_the_hosts_devices(fixture: &Fixture) {
+    let there: Vec<&str> = ["fuse", "kmsg", "loop-control", "net/tun"]
+        .into_iter()
+        .filter(|name| std::path::Path::new("/dev").join(name).exists())
+        .collect();
+    let look =
+        "cd /dev; for it in fuse kmsg loop-control net/tun sda; do test ! -c $it || echo $it; done";
+    assert_eq!(fixture.prints(look), "");
+    let mut sandbox = fixture.shell(&fixture.place(), look);
+    sandbox.security = Security::Insecure;
+    assert_eq!(run(&sandbox).succeeded(), there.join("\n"));
 }
 
 fn setuid_programs_work_unless_forbidden(fixture: &Fixture) {
