@@ -34,7 +34,7 @@ use crate::graph::{CopyOp, ExecNetwork, ExecOp, FileSource, MakeDirOp, Op, Verte
 use crate::mount::{CacheSharing, MountKind, MountRequest};
 
 /// Changes when equal inputs would give other files than before.
-pub const FORMAT: &str = "2";
+pub const FORMAT: &str = "3";
 
 /// The named inputs of a vertex, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

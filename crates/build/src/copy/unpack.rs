@@ -196,6 +196,8 @@ struct Extended {
 
 impl Extended {
     fn read<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Self> {
+        // The one attribute that layers of BuildKit hold.
+        const CAPABILITY: &[u8] = b"security.capability";
         const XATTR: &[u8] = b"SCHILY.xattr.";
         let mut extended = Self::default();
         let Some(records) = entry.pax_extensions()? else {
@@ -211,7 +213,9 @@ impl Extended {
                     "sparse files of the PAX form cannot be unpacked: pack with `--format=gnu`, \
                      or without `--sparse`",
                 ));
-            } else if let Some(name) = record.key_bytes().strip_prefix(XATTR) {
+            } else if let Some(name) = record.key_bytes().strip_prefix(XATTR)
+                && name == CAPABILITY
+            {
                 let name = OsString::from_vec(name.to_vec());
                 extended.xattrs.push((name, record.value_bytes().to_vec()));
             }
