@@ -14,6 +14,11 @@ pub(super) fn assemble(tree: &Tree, draft: &mut Draft) -> Vec<DraftImage> {
         // The same image described twice, by Compose and by the pipeline, is one.
         let same = groups.iter_mut().flatten().find(|it| is_same(it, &build));
         if let Some(same) = same {
+            for platform in build.platforms {
+                if !same.platforms.contains(&platform) {
+                    same.platforms.push(platform);
+                }
+            }
             for name in build.names {
                 if is_published(&name) && !same.names.contains(&name) {
                     same.names.push(name);
@@ -107,6 +112,7 @@ fn image(
         key,
         names,
         tests: Vec::new(),
+        builds_on: None,
         members,
     }
 }

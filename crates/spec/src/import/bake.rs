@@ -1,6 +1,11 @@
-//! docker-bake files, in HCL and in JSON: targets with inheritance, matrices and variables.
+//! docker-bake files, in HCL and in JSON: targets with inheritance, matrices and variables; files
+//! that bake lays over each other are one.
 //!
 //! Variables have their defaults; what an override in the environment would change is not known.
+//! [`functions`] are bake's own, [`own_functions`] those that a file defines.
+
+mod functions;
+mod own_functions;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +13,7 @@ use hcl::eval::{Context, Evaluate};
 use hcl::expr::TemplateExpr;
 use serde_json::{Map, Value};
 
+use self::own_functions::Functions;
 use super::draft::{Build, Draft};
 use super::paths::{file_name, folder, join, name_and_tag};
 use super::yaml::{entries, pairs, text, text_at, texts};
@@ -20,22 +26,33 @@ struct Target {
 }
 
 pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
-    for (file, text) in tree.texts() {
-        let name = file_name(file);
-        if !name.starts_with("docker-bake") {
-            continue;
+    // Files that bake lays over each other, in its order, are one.
+    let mut sets: BTreeMap<String, Vec<(usize, &str, &str)>> = BTreeMap::new();
+    for (file, text) in tree.texts().filter(|(file, _)| is_bake_file(file)) {
+        let order = TOGETHER.iter().position(|name| *name == file_name(file));
+        let set = order.map_or(file, |_| folder(file));
+        let set = sets.entry(set.to_owned()).or_default();
+        set.push((order.unwrap_or(0), file, text));
+    }
+    for mut files in sets.into_values() {
+        files.sort_unstable();
+        let mut body = hcl::Body::builder();
+        for (_, file, text) in &files {
+            let broken = |reason: String| ImportError::Broken {
+                file: (*file).to_owned(),
+                reason: reason.lines().next().unwrap_or_default().to_owned(),
+            };
+            let read = match file.ends_with(".json") {
+                true => json_body(text).map_err(broken)?,
+                false => hcl::parse(text).map_err(|error| broken(error.to_string()))?,
+            };
+            body = body.add_structures(read);
+            draft.from.push((*file).to_owned());
         }
-        let broken = |reason: String| ImportError::Broken {
-            file: file.to_owned(),
-            reason: reason.lines().next().unwrap_or_default().to_owned(),
-        };
-        let body = match name.ends_with(".json") {
-            true => json_body(text).map_err(broken)?,
-            false => hcl::parse(text).map_err(|error| broken(error.to_string()))?,
-        };
-        draft.from.push(file.to_owned());
-        let context = variables(&body);
-        let functions = functions(&body);
+        let (_, file, _) = files[0];
+        let body = body.build();
+        let functions = Functions::of(&body);
+        let context = variables(file, &body, &functions, draft);
         for target in evaluated(file, &body, &context, &functions, draft) {
             build(tree, file, &target, draft);
         }
@@ -43,39 +60,19 @@ pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// Functions that a file defines, by name: parameters and result.
-type Functions = BTreeMap<String, (Vec<String>, hcl::Expression)>;
+/// What bake looks for, from the lowest to the highest.
+const TOGETHER: [&str; 4] = [
+    "docker-bake.json",
+    "docker-bake.hcl",
+    "docker-bake.override.json",
+    "docker-bake.override.hcl",
+];
 
-fn functions(body: &hcl::Body) -> Functions {
-    let blocks = body.blocks().filter(|it| it.identifier() == "function");
-    let functions = blocks.filter_map(|block| {
-        let name = block.labels().first()?.as_str().to_owned();
-        let of = |key: &str| block.body().attributes().find(|it| it.key() == key);
-        let hcl::Expression::Array(params) = of("params")?.expr() else {
-            return None;
-        };
-        let params = params.iter().map(ToString::to_string).collect();
-        Some((name, (params, of("result")?.expr().clone())))
-    });
-    functions.collect()
-}
-
-/// Evaluates a call of a function that the file defines, or anything else.
-fn evaluate_calls(
-    expression: &hcl::Expression,
-    context: &Context<'static>,
-    functions: &Functions,
-) -> Result<hcl::Value, hcl::eval::Error> {
-    if let hcl::Expression::FuncCall(call) = expression
-        && let Some((params, result)) = functions.get(call.name.name.as_str())
-    {
-        let mut inner = context.clone();
-        for (param, argument) in params.iter().zip(&call.args) {
-            inner.declare_var(param.as_str(), argument.evaluate(context)?);
-        }
-        return result.evaluate(&inner);
-    }
-    expression.evaluate(context)
+/// `docker-bake.hcl`, `docker-bake-gpu.json`, `bake.hcl`, `bake-base.hcl`.
+fn is_bake_file(file: &str) -> bool {
+    let name = file_name(file);
+    name.starts_with("docker-bake")
+        || (name.ends_with(".hcl") && (name == "bake.hcl" || name.starts_with("bake-")))
 }
 
 /// The JSON form has the same blocks as objects, and templates in its strings.
@@ -114,8 +111,10 @@ fn expression(value: &Value) -> hcl::Expression {
     }
 }
 
-fn variables(body: &hcl::Body) -> Context<'static> {
+fn variables(file: &str, body: &hcl::Body, own: &Functions, draft: &mut Draft) -> Context<'static> {
     let mut context = Context::new();
+    functions::declare(&mut context);
+    let mut unknown = Vec::new();
     // A default may use a variable that stands further up.
     for block in body
         .blocks()
@@ -125,11 +124,22 @@ fn variables(body: &hcl::Body) -> Context<'static> {
             continue;
         };
         let default = block.body().attributes().find(|it| it.key() == "default");
-        let value = default.and_then(|default| default.expr().evaluate(&context).ok());
+        let value = default.and_then(|it| own.put_in(it.expr()).evaluate(&context).ok());
+        if value.is_none() {
+            unknown.push(format!("`{}`", name.as_str()));
+        }
         context.declare_var(name.as_str(), value.unwrap_or(hcl::Value::from("")));
     }
+    if !unknown.is_empty() {
+        draft.note(
+            Verdict::Differs,
+            file,
+            format!("variable {}", unknown.join(", ")),
+            "without a default, so empty here; there the environment gives it",
+        );
+    }
     for attribute in body.attributes() {
-        if let Ok(value) = attribute.expr().evaluate(&context) {
+        if let Ok(value) = own.put_in(attribute.expr()).evaluate(&context) {
             context.declare_var(attribute.key(), value);
         }
     }
@@ -144,19 +154,23 @@ fn evaluated(
     functions: &Functions,
     draft: &mut Draft,
 ) -> Vec<(String, Map<String, Value>)> {
-    let targets: Vec<Target> = body
-        .blocks()
-        .filter(|block| block.identifier() == "target")
-        .filter_map(|block| {
-            let attributes = block.body().attributes();
-            Some(Target {
-                name: block.labels().first()?.as_str().to_owned(),
-                attributes: attributes
-                    .map(|it| (it.key().to_owned(), it.expr().clone()))
-                    .collect(),
-            })
-        })
-        .collect();
+    let mut targets: Vec<Target> = Vec::new();
+    for block in body.blocks().filter(|it| it.identifier() == "target") {
+        let Some(name) = block.labels().first() else {
+            continue;
+        };
+        let attributes = block.body().attributes();
+        let attributes = attributes.map(|it| (it.key().to_owned(), functions.put_in(it.expr())));
+        let attributes = attributes.collect();
+        // A file that comes later changes what an earlier one says.
+        match targets.iter_mut().find(|it| it.name == name.as_str()) {
+            Some(known) => lay_over(&mut known.attributes, attributes),
+            None => targets.push(Target {
+                name: name.as_str().to_owned(),
+                attributes,
+            }),
+        }
+    }
     let inherited = inherited_names(&targets, context);
     let mut made = Vec::new();
     for target in &targets {
@@ -179,7 +193,7 @@ fn evaluated(
             });
             let mut table = Map::new();
             for (key, expression) in &attributes {
-                match evaluate(expression, &combination, functions) {
+                match evaluate(expression, &combination) {
                     Ok((value, lost)) => {
                         table.insert(key.clone(), value);
                         for (part, reason) in lost {
@@ -209,10 +223,9 @@ type Lost = Vec<(String, String)>;
 fn evaluate(
     expression: &hcl::Expression,
     context: &Context<'static>,
-    functions: &Functions,
 ) -> Result<(Value, Lost), String> {
     let value = |expression: &hcl::Expression| {
-        let value = evaluate_calls(expression, context, functions).map_err(|error| {
+        let value = expression.evaluate(context).map_err(|error| {
             let first = error
                 .to_string()
                 .lines()
@@ -319,9 +332,13 @@ fn combinations(target: &Target, context: &Context<'static>) -> Vec<(String, Con
                 values.iter().map(move |value| {
                     let mut context = context.clone();
                     context.declare_var(axis.as_str(), value.clone());
-                    let word = value
-                        .as_str()
-                        .map_or_else(|| value.to_string(), str::to_owned);
+                    let word = match value {
+                        hcl::Value::Object(table) => {
+                            let words: Vec<String> = table.values().map(word_of).collect();
+                            words.join("-")
+                        }
+                        value => word_of(value),
+                    };
                     let name = match name.as_str() {
                         "" => word,
                         name => format!("{name}-{word}"),
@@ -332,6 +349,11 @@ fn combinations(target: &Target, context: &Context<'static>) -> Vec<(String, Con
             .collect();
     }
     made
+}
+
+fn word_of(value: &hcl::Value) -> String {
+    let text = value.as_str().map(str::to_owned);
+    text.unwrap_or_else(|| value.to_string())
 }
 
 fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), draft: &mut Draft) {
@@ -349,7 +371,16 @@ fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), 
     let context = join(folder(file), &context);
     let dockerfile = text_at(&value, "dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
     let dockerfile = join(&context, &dockerfile);
-    if value.get("dockerfile-inline").is_some() || !tree.files.contains_key(&dockerfile) {
+    if value.get("dockerfile-inline").is_some() {
+        draft.note(
+            Verdict::Missing,
+            file,
+            format!("target.{name}"),
+            "left out: its Dockerfile is written in the bake file; put it into a file of its own",
+        );
+        return;
+    }
+    if !tree.files.contains_key(&dockerfile) {
         draft.note(
             Verdict::Missing,
             file,

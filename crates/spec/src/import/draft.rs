@@ -81,6 +81,8 @@ pub(super) struct DraftImage {
     /// Where it is published, in full.
     pub(super) names: Vec<String>,
     pub(super) tests: Vec<String>,
+    /// The image of the stack that its last stage builds on.
+    pub(super) builds_on: Option<String>,
     /// One, or the variants with their names.
     pub(super) members: Vec<(Option<String>, Build)>,
 }

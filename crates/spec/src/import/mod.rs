@@ -12,6 +12,7 @@
 mod actions;
 mod assemble;
 mod bake;
+mod by_image;
 mod cloudbuild;
 mod compose;
 mod datahub;
@@ -104,6 +105,7 @@ impl Tree {
             || [".yml", ".yaml", ".hcl"]
                 .iter()
                 .any(|end| lower.ends_with(end))
+            || lower == "conftest.py"
             || (lower.ends_with(".json")
                 && (lower.starts_with("docker-bake") || lower == "change_ignore.json"))
     }
@@ -132,6 +134,7 @@ pub fn import(tree: &Tree, name: &str) -> Result<Imported, ImportError> {
     }
     let mut stack = assemble::assemble(tree, &mut draft);
     parents::connect(tree, &mut stack, &mut draft);
+    by_image::attach(tree, &mut stack, &mut draft);
     assemble::keep_home(&mut stack, &mut draft);
     let spec = emit::emit(name, &stack, &draft);
     let mut notes = draft.notes;

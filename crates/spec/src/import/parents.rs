@@ -31,7 +31,9 @@ pub(super) fn connect(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft)
             let text = tree.text(&build.dockerfile).unwrap_or_default().to_owned();
             for line in Lines::of(&text) {
                 let child = (image.key.as_str(), variant.as_deref());
-                line.connect(child, build, &published, draft);
+                // The last line that means an image of the stack is the one that is built on.
+                let parent = line.connect(child, build, &published, draft);
+                image.builds_on = parent.or(image.builds_on.take());
             }
         }
     }
@@ -217,7 +219,7 @@ impl Lines {
         build: &mut Build,
         published: &[Published],
         draft: &mut Draft,
-    ) {
+    ) -> Option<String> {
         let (key, variant) = child;
         let expanded = draft.by_default(&self.meant(build));
         let (repository, tag) = name_and_tag(expanded.trim_end_matches(':'));
@@ -252,7 +254,7 @@ impl Lines {
         let parent = match (of_tag, meant) {
             (Some(variant), _) => variant,
             (None, Some(meant)) => meant.key.clone(),
-            (None, None) => return,
+            (None, None) => return None,
         };
         let is_there = repository == parent || meant.is_some_and(is_named);
         let is_newest = matches!(tag, None | Some("latest")) && !expanded.ends_with(':');
@@ -266,7 +268,7 @@ impl Lines {
                 format!("FROM {}", self.name),
                 format!("means `{parent}` of this stack"),
             );
-            return;
+            return Some(parent);
         }
         let (argument, value) = match (argument, tag_argument(&self.name)) {
             (Some(argument), _) => (argument, parent.as_str()),
@@ -278,7 +280,7 @@ impl Lines {
                     format!("FROM {}", self.name),
                     format!("a fixed tag means the published image; write `FROM {parent}` to build on the one just built"),
                 );
-                return;
+                return None;
             }
         };
         build.args.insert(argument.to_owned(), value.to_owned());
@@ -288,6 +290,7 @@ impl Lines {
             format!("FROM {}", self.name),
             format!("`{argument}` is set to `{value}`, so it means `{parent}` of this stack"),
         );
+        Some(parent)
     }
 }
 

@@ -234,3 +234,50 @@ fn pull_requests_and_caches_of_github_are_told() {
     ]);
     assert_eq!(stack.build.cache_from[0].to_string(), "ghcr.io/x/a:c");
 }
+
+/// The Jupyter Docker Stacks: tests by image apart from the images, each image with those of all
+/// that it builds on, and the options that their conftest asks for.
+#[test]
+fn tests_by_image_are_inherited() {
+    let child = |parent: &str| {
+        format!(
+            "ARG REGISTRY=quay.io\nARG OWNER=jupyter\nARG BASE_IMAGE=$REGISTRY/$OWNER/{parent}\nFROM $BASE_IMAGE\nRUN true\n"
+        )
+    };
+    let (base, torch) = (child("foundation"), child("base-notebook"));
+    let (stack, made) = imported(&[
+        ("images/foundation/Dockerfile", "FROM ubuntu:24.04\n"),
+        ("images/base-notebook/Dockerfile", &base),
+        ("images/torch-notebook/Dockerfile", &torch),
+        ("images/torch-notebook/cuda12/Dockerfile", &torch),
+        (
+            "tests/conftest.py",
+            "parser.addoption(\"--registry\")\nparser.addoption(\"--image\")\n",
+        ),
+        ("tests/by_image/foundation/test_units.py", ""),
+        ("tests/by_image/base-notebook/test_health.py", ""),
+        ("tests/by_image/torch-notebook/units/unit_torch.py", ""),
+        ("tests/utils/tracked_container.py", ""),
+    ]);
+    let suites = |name: &str| -> Vec<String> {
+        let id = stack.exact(name).expect("an image");
+        let suites = stack[id].tests.suites.iter();
+        suites.map(|it| it.path.value.clone()).collect()
+    };
+    let [foundation, base, torch] =
+        ["foundation", "base-notebook", "torch-notebook"].map(|it| format!("tests/by_image/{it}"));
+    assert_eq!(suites("foundation"), std::slice::from_ref(&foundation));
+    assert_eq!(suites("base-notebook"), [foundation.clone(), base.clone()]);
+    for name in ["torch-notebook", "torch-notebook-cuda12"] {
+        let all = [foundation.clone(), base.clone(), torch.clone()];
+        assert_eq!(suites(name), all, "{name}");
+    }
+    assert!(
+        made.spec.contains(
+            "{ path = \"tests/by_image/torch-notebook\", on = \"host\", python-path = [\".\"], \
+             args = [\"--registry\", \"quay.io\", \"--image\", \"torch-notebook\"] }"
+        ),
+        "{}",
+        made.spec
+    );
+}

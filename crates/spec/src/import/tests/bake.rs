@@ -1,0 +1,124 @@
+//! Bake files as people write them: functions, theirs and bake's, matrices, files over files.
+
+use super::*;
+
+const DOCKERFILE: &str = "FROM busybox AS dev\nRUN true\nFROM dev AS prod\nRUN true\n";
+
+/// Every image with its context, Dockerfile, target and arguments, and where it is published.
+fn read_all(files: &[(&str, &str)]) -> Vec<String> {
+    let (stack, _) = imported(files);
+    let names = names(&stack);
+    names
+        .iter()
+        .map(|it| format!("{it}: {}", source(&stack, it)))
+        .collect()
+}
+
+#[test]
+fn functions_of_bake_and_of_the_file_are_called_anywhere() {
+    let bake = r#"
+variable "VERSIONS" { default = "3.11,3.12" }
+variable "REGISTRY" { default = "ghcr.io/lab" }
+variable "CACHE" { default = "" }
+variable "UNKNOWN" {}
+function "slug" {
+  params = [text]
+  result = replace(lower(text), ".", "-")
+}
+function "image_tags" {
+  params = [name]
+  variadic_params = more
+  result = concat(["${REGISTRY}/${slug(name)}:base"], [for tag in more : "${REGISTRY}/${slug(name)}:${tag}"])
+}
+target "_common" {
+  args = { COMMON = "yes", KEPT = "1" }
+}
+target "py" {
+  inherits = ["_common"]
+  name = "py-${slug(v)}-${item.kind}"
+  matrix = {
+    v = split(",", VERSIONS)
+    item = [{ kind = "cpu", base = "debian" }, { kind = "gpu", base = "nvidia" }]
+  }
+  args = {
+    PY = v
+    BASE = upper(item.base)
+    MAJOR = split(".", v)[0]
+    COMMON = equal(v, "3.12") ? "new" : "old"
+    LOOK = lookup({ cpu = "a", gpu = "b" }, item.kind, "none")
+  }
+  tags = image_tags("PY-${item.kind}", "py${v}")
+}
+target "other" {
+  dockerfile = "other.Dockerfile"
+  tags = notequal("", REGISTRY) ? formatlist("${REGISTRY}/other:%s", compact(["latest", CACHE])) : []
+  args = { SUM = 1 + 2, TRIMMED = trimprefix("v1", "v"), JOINED = join("+", ["a", "b"]) }
+}
+"#;
+    let files = [
+        ("docker-bake.hcl", bake),
+        ("Dockerfile", DOCKERFILE),
+        ("other.Dockerfile", DOCKERFILE),
+    ];
+    let all = read_all(&files);
+    let wanted = |text: &str| {
+        let found = all.iter().any(|it| it == text);
+        assert!(found, "{text}\n{all:#?}");
+    };
+    wanted("other: . other.Dockerfile - JOINED=a+b,SUM=3,TRIMMED=1");
+    let of_gpu = all.iter().filter(|it| it.contains("BASE=NVIDIA")).count();
+    assert_eq!(of_gpu, 2, "{all:#?}");
+    assert!(
+        all.iter()
+            .any(|it| it.contains("BASE=NVIDIA,COMMON=new,KEPT=1,LOOK=b,MAJOR=3,PY=3.12")),
+        "{all:#?}"
+    );
+    let (stack, made) = imported(&files);
+    let published = published(&stack, Trigger::Push, branch("main"));
+    assert!(
+        published
+            .iter()
+            .any(|it| it.starts_with("ghcr.io/lab/py-gpu:")),
+        "{published:?}"
+    );
+    let about = |what: &str| made.notes.iter().any(|note| note.what.contains(what));
+    assert!(about("variable `UNKNOWN`"), "{:#?}", made.notes);
+    assert!(
+        made.notes.iter().all(|it| it.verdict != Verdict::Missing),
+        "{:#?}",
+        made.notes
+    );
+}
+
+#[test]
+fn files_that_bake_lays_over_each_other_are_one() {
+    let files = [
+        (
+            "docker-bake.json",
+            r#"{"variable": {"T": {"default": "1"}}, "target": {"a": {"context": "a", "tags": ["lab/a:${T}"], "args": {"ONE": "1", "TWO": "2"}}}}"#,
+        ),
+        (
+            "docker-bake.override.hcl",
+            "target \"a\" {\n  args = { TWO = \"over\" }\n  target = \"dev\"\n}\n",
+        ),
+        ("a/Dockerfile", DOCKERFILE),
+    ];
+    assert_eq!(read_all(&files), ["a: a Dockerfile dev ONE=1,TWO=over"]);
+}
+
+/// Each target of a matrix is an image; what has no Dockerfile of its own is told.
+#[test]
+fn a_matrix_without_tags_and_an_inline_dockerfile() {
+    let (stack, made) = imported(&[
+        (
+            "bake.hcl",
+            "target \"app\" {\n  name = \"app-${tgt}\"\n  matrix = { tgt = [\"dev\", \"prod\"] }\n  target = tgt\n}\n\
+             target \"inline\" {\n  dockerfile-inline = \"FROM scratch\"\n}\n",
+        ),
+        ("Dockerfile", DOCKERFILE),
+    ]);
+    assert_eq!(names(&stack), ["app-dev", "app-prod"]);
+    assert_eq!(source(&stack, "app-prod"), ". Dockerfile prod ");
+    let inline = made.notes.iter().find(|note| note.what == "target.inline");
+    assert!(inline.is_some_and(|note| note.why.contains("in the bake file")));
+}
