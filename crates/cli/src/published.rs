@@ -1,4 +1,7 @@
-//! What registries have of a stack: for `plan` and `why`, which change nothing.
+//! What registries have of a stack: for `plan` and `why`, which change nothing. How they are asked
+//! is in [`asking`].
+
+mod asking;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,7 +13,6 @@ use cairn_build::filesystem::Filesystem;
 use cairn_build::image::ImageRecord;
 use cairn_build::resolve::whole;
 use cairn_build::run::Prepared;
-use cairn_oci::Platform;
 use cairn_registry::{FetchOptions, RegistryClient, RetryPolicy, Watch};
 use cairn_spec::tags::{Instead, publication};
 use cairn_stack::decide::{ReasonKind, reason};
@@ -18,6 +20,7 @@ use cairn_stack::made_of::{MadeOf, Unlike};
 use cairn_stack::plan::{ImageDecision, PlanReport, PublishedPlan};
 use cairn_stack::publish::{Found, PublishError, look, registries};
 
+use self::asking::{Asking, NoAnswer, Question};
 use crate::commands::generations::means;
 use crate::error::CommandError;
 use crate::means::fetch_options;
@@ -25,7 +28,7 @@ use crate::registries::client;
 use crate::session::Session;
 use crate::stack_run::StackRun;
 
-/// A plan waits no longer than this for registries.
+/// A plan waits no longer than this for all that registries say.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the images of a run that has not begun are made of, as far as that is known.
@@ -84,28 +87,39 @@ pub fn compare(
     if stems.is_empty() {
         return Ok(());
     }
-    let client = client(&session.settings.environment, impatient(session))?;
-    let until = Instant::now() + PATIENCE;
-    let watch = Watch {
-        is_stopped: &|| Instant::now() > until || stack.means.cancel.is_cancelled(),
-        moved: &|_| {},
+    let asking = Asking {
+        stack: &stack.loaded.stack.name,
+        registries: &places,
+        client: client(&session.settings.environment, impatient(session))?,
+        store: &stack.means.store,
+        cancel: &stack.means.cancel,
     };
-    let means = means(&stack.means.store, &client, watch);
+    let questions = stems.iter().flat_map(|(tag, images)| {
+        stack.platforms.iter().map(|run| Question {
+            tag: tag.clone(),
+            images: images.clone(),
+            platform: run.loaded.platform.clone(),
+        })
+    });
+    let asked = asking.begin(questions.collect(), Instant::now() + PATIENCE);
     let made_of = made_of();
-    for (tag, images) in &stems {
-        for run in &stack.platforms {
-            let (name, platform) = (&stack.loaded.stack.name, &run.loaded.platform);
-            match look(means, &places, name, tag, platform, images) {
-                Ok(found) => tell(plan, tag, (images, platform), found.as_ref(), &made_of),
-                Err(error) => {
-                    session
-                        .printer
-                        .note(&format!("compared with this store only: {}", whole(&error)));
-                    return Ok(());
-                }
-            }
+    let mut untold = None;
+    for (question, answer) in asked.answers() {
+        match answer {
+            Ok(found) => tell(plan, &question, found.as_ref(), &made_of),
+            Err(why) => untold = untold.or(Some(why)),
         }
     }
+    let why = match untold {
+        None => return Ok(()),
+        Some(NoAnswer::Failed(error)) => whole(&error),
+        Some(NoAnswer::Late(registry)) => {
+            let seconds = PATIENCE.as_secs();
+            format!("{registry} has not answered within {seconds} seconds")
+        }
+    };
+    let text = format!("compared with this store only: {why}");
+    session.printer.note(&text);
     Ok(())
 }
 
@@ -140,12 +154,12 @@ fn impatient(session: &Session) -> FetchOptions {
 
 fn tell(
     plan: &mut PlanReport,
-    tag: &str,
-    (images, platform): (&[String], &Platform),
+    question: &Question,
     found: Option<&Found>,
     made_of: &BTreeMap<String, MadeOf>,
 ) {
-    let platform = platform.to_string();
+    let Question { tag, images, .. } = question;
+    let platform = question.platform.to_string();
     for image in plan
         .images
         .iter_mut()
@@ -153,7 +167,7 @@ fn tell(
     {
         let there = found.and_then(|it| it.images.get(&image.image));
         let mut published = PublishedPlan {
-            tag: tag.to_owned(),
+            tag: tag.clone(),
             generation: there.and(found).map(|it| it.generation.clone()),
             same: None,
             because: None,
