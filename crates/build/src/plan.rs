@@ -2,9 +2,12 @@
 //!
 //! Planning walks the graph once, bottom-up. A vertex whose inputs are known gets its key and is
 //! looked up; one that needs a vertex that must run can only be decided later, when that has run:
-//! if its base turns out unchanged, its key may still be found (early cutoff).
+//! if its base turns out unchanged, its key may still be found (early cutoff). Where what it copies
+//! is known before ([`ahead`]), it is decided at once.
 
-use std::collections::BTreeMap;
+mod ahead;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cairn_store::{CacheKey, KeyHasher, SnapshotId};
@@ -15,7 +18,7 @@ use crate::engine::Engine;
 use crate::event::VertexId;
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
-use crate::graph::{Graph, Op, Vertex};
+use crate::graph::{CopyOp, FileSource, Fs, Graph, Op, Vertex};
 use crate::image::record::RecordLayer;
 use crate::key::{Difference, KeyInputs};
 use crate::take::{ResultOf, Taker};
@@ -94,6 +97,27 @@ impl GraphPlan {
     }
 }
 
+/// The vertices whose results decide whether the steps of an image run: all that is needed for what
+/// its chain copies from filesystems that are still to be made.
+pub(crate) fn undecided(graph: &Graph, plan: &GraphPlan, image: Fs) -> BTreeSet<VertexId> {
+    let is_open = |id: &VertexId| !matches!(plan.decision(*id), Decision::Reuse(_));
+    let mut wanted = BTreeSet::new();
+    let mut chain = image.vertex();
+    while let Some(id) = chain {
+        let vertex = graph.vertex(id);
+        let beside = vertex.inputs().into_iter();
+        let beside = beside.filter(|input| vertex.base != Fs::Of(*input));
+        let mut open: Vec<VertexId> = beside.filter(is_open).collect();
+        while let Some(id) = open.pop() {
+            if wanted.insert(id) {
+                open.extend(graph.vertex(id).inputs().into_iter().filter(is_open));
+            }
+        }
+        chain = vertex.base.vertex();
+    }
+    wanted
+}
+
 /// Decides for every vertex of a graph; once more where a cache broke a promise meanwhile.
 pub(crate) fn plan(graph: &Graph, engine: &Engine<'_>, taker: &Taker<'_>) -> GraphPlan {
     loop {
@@ -109,8 +133,14 @@ fn plan_once(graph: &Graph, engine: &Engine<'_>, taker: &Taker<'_>) -> GraphPlan
     let mut plan = GraphPlan {
         decisions: BTreeMap::new(),
     };
+    let copies = graph.iter().filter_map(|(id, vertex)| match &vertex.op {
+        Op::Copy(copy) if matches!(copy.from, FileSource::Context(_)) => Some((id, &**copy)),
+        _ => None,
+    });
+    let copies: Vec<(VertexId, &CopyOp)> = copies.collect();
+    taker.look_ahead(engine, &copies);
     for (id, vertex) in graph.iter() {
-        let mut decision = decide(id, vertex, engine, taker, &plan);
+        let mut decision = decide(graph, id, vertex, engine, taker, &plan);
         if let Decision::Run(Cause::Changed { difference, .. }) = &decision
             && difference.input == "base"
             && let Some(below) = cause_below(graph, vertex, engine, taker, &plan)
@@ -119,10 +149,19 @@ fn plan_once(graph: &Graph, engine: &Engine<'_>, taker: &Taker<'_>) -> GraphPlan
         }
         plan.decisions.insert(id, decision);
     }
+    // Before those run that wait, people may have changed their files.
+    let waits = |id| matches!(plan.decision(id), Decision::After(_));
+    for (id, copy) in copies.into_iter().filter(|(id, _)| waits(*id)) {
+        taker.forget(id);
+        if let FileSource::Context(context) = copy.from {
+            engine.context(context).forget_listings();
+        }
+    }
     plan
 }
 
 fn decide(
+    graph: &Graph,
     id: VertexId,
     vertex: &Vertex,
     engine: &Engine<'_>,
@@ -133,11 +172,9 @@ fn decide(
         return Decision::Reuse(Arc::new(Filesystem::new(image.layers.clone())));
     }
     for input in vertex.inputs() {
-        match plan.decision(input) {
-            Decision::Reuse(_) => {}
-            Decision::Run(_) | Decision::After(_) | Decision::Broken(_) => {
-                return Decision::After(input);
-            }
+        if !matches!(plan.decision(input), Decision::Reuse(_)) {
+            let known = known_ahead(graph, id, vertex, engine, taker, plan);
+            return known.unwrap_or(Decision::After(input));
         }
     }
     let known = |input: VertexId| match plan.decision(input) {
@@ -148,14 +185,54 @@ fn decide(
         Ok(inputs) => inputs,
         Err(error) => return Decision::Broken(Arc::new(error)),
     };
-    if !is_forced(engine, vertex)
-        && let Some(layer) = look_up(engine, &inputs.key())
-    {
-        let base = vertex.base.vertex().map(known);
-        let base = base.as_deref().cloned().unwrap_or_else(Filesystem::scratch);
-        return Decision::Reuse(Arc::new(base.with(layer)));
+    match found(engine, vertex, &inputs, &known) {
+        Some(decision) => decision,
+        None => Decision::Run(cause(engine, taker, id, vertex, &inputs, &known)),
     }
-    Decision::Run(cause(engine, taker, id, vertex, &inputs, &known))
+}
+
+/// The result of a vertex with these inputs, if it is there.
+fn found(
+    engine: &Engine<'_>,
+    vertex: &Vertex,
+    inputs: &KeyInputs,
+    result_of: &ResultOf<'_>,
+) -> Option<Decision> {
+    let layer = match is_forced(engine, vertex) {
+        true => None,
+        false => look_up(engine, &inputs.key()),
+    }?;
+    let base = vertex.base.vertex().map(result_of);
+    let base = base.as_deref().cloned().unwrap_or_else(Filesystem::scratch);
+    Some(Decision::Reuse(Arc::new(base.with(layer))))
+}
+
+/// The result of a vertex that copies from one that must run, where the files that it copies are
+/// there all the same and lead to a result. If they do not, it waits like others.
+fn known_ahead(
+    graph: &Graph,
+    id: VertexId,
+    vertex: &Vertex,
+    engine: &Engine<'_>,
+    taker: &Taker<'_>,
+    plan: &GraphPlan,
+) -> Option<Decision> {
+    let mut there: BTreeMap<VertexId, Arc<Filesystem>> = BTreeMap::new();
+    for input in vertex.inputs() {
+        let filesystem = match plan.decision(input) {
+            Decision::Reuse(filesystem) => filesystem.clone(),
+            _ => ahead::same_files(graph, engine, plan, vertex, input)?,
+        };
+        there.insert(input, filesystem);
+    }
+    let result_of = |input: VertexId| there[&input].clone();
+    let inputs = taker.inputs(engine, id, vertex, &result_of).ok();
+    let found = inputs.and_then(|inputs| found(engine, vertex, &inputs, &result_of));
+    if found.is_none() {
+        // It will take them from the filesystem that is made.
+        taker.forget(id);
+    }
+    found
 }
 
 /// What differs in the steps that a vertex builds on, although each was found: some are those of
@@ -167,14 +244,15 @@ fn cause_below(
     taker: &Taker<'_>,
     plan: &GraphPlan,
 ) -> Option<Cause> {
+    let is_there = |input: &VertexId| matches!(plan.decision(*input), Decision::Reuse(_));
     let known = |input: VertexId| match plan.decision(input) {
         Decision::Reuse(filesystem) => filesystem.clone(),
-        _ => unreachable!("all that is below was found"),
+        _ => unreachable!("nothing else is asked for"),
     };
     let mut next = vertex.base.vertex();
     while let Some(id) = next {
         let below = graph.vertex(id);
-        if graph.is_step(id) {
+        if graph.is_step(id) && below.inputs().iter().all(is_there) {
             let inputs = taker.inputs(engine, id, below, &known).ok()?;
             if let found @ Cause::Changed { .. } = cause(engine, taker, id, below, &inputs, &known)
                 && !matches!(&found, Cause::Changed { difference, .. } if difference.input == "base")

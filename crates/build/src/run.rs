@@ -1,4 +1,8 @@
-//! One run over a set of images: prepare (lower and plan), then solve and assemble.
+//! One run over a set of images: prepare (lower and plan), then solve and assemble. What belongs to
+//! an image is in [`parts`], deciding what a plan leaves open in [`settling`].
+
+mod parts;
+mod settling;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -113,13 +117,13 @@ impl Prepared<'_> {
             vertices: infos(&self.lowered.graph, engine),
         });
         let plan = self.with_files(engine);
-        solve(&self.lowered.graph, &plan, engine, &self.taker)
+        solve(&self.lowered.graph, &plan, None, engine, &self.taker)
     }
 
     /// Plans again without the results that caches only know, where their files are needed.
     fn give_up(&mut self, engine: &Engine<'_>) {
         loop {
-            let needed = self.needed(&self.plan);
+            let needed = self.needed(&self.plan, None);
             let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
             if !cache::give_up(engine, promises.keys()) {
                 return;
@@ -130,7 +134,7 @@ impl Prepared<'_> {
 
     /// What caches would bring if the run began now: layers, and their bytes.
     pub fn to_bring(&self, engine: &Engine<'_>) -> (usize, u64) {
-        let needed = self.needed(&self.plan);
+        let needed = self.needed(&self.plan, None);
         let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
         (promises.len(), promises.values().sum())
     }
@@ -140,7 +144,7 @@ impl Prepared<'_> {
     fn with_files(&self, engine: &Engine<'_>) -> GraphPlan {
         let mut decided = self.plan.clone();
         loop {
-            let needed = self.needed(&decided);
+            let needed = self.needed(&decided, None);
             let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
             if promises.is_empty() {
                 return decided;
@@ -155,16 +159,19 @@ impl Prepared<'_> {
     }
 
     /// The filesystems whose files a run needs: those of its images, and what steps take that run.
-    fn needed(&self, plan: &GraphPlan) -> Vec<Arc<Filesystem>> {
-        let mut needed: BTreeSet<VertexId> = BTreeSet::new();
-        needed.extend(
-            self.lowered
-                .images
-                .iter()
-                .filter_map(|image| image.fs.vertex()),
-        );
+    /// Where only some steps are `wanted`, what these take.
+    fn needed(
+        &self,
+        plan: &GraphPlan,
+        wanted: Option<&BTreeSet<VertexId>>,
+    ) -> Vec<Arc<Filesystem>> {
+        let images = self.lowered.images.iter();
+        let images = images.filter(|_| wanted.is_none());
+        let mut needed: BTreeSet<VertexId> =
+            images.filter_map(|image| image.fs.vertex()).collect();
         for (id, decision) in plan.iter() {
-            if !matches!(decision, Decision::Reuse(_)) {
+            let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&id));
+            if is_wanted && !matches!(decision, Decision::Reuse(_)) {
                 needed.extend(self.lowered.graph.vertex(id).inputs());
             }
         }
@@ -261,7 +268,8 @@ impl Prepared<'_> {
         let graph = &self.lowered.graph;
         let mut keys = BTreeMap::new();
         for (id, vertex) in graph.iter() {
-            if at_hand.contains_key(&id) && graph.is_step(id) {
+            let is_known = vertex.inputs().iter().all(|it| at_hand.contains_key(it));
+            if is_known && at_hand.contains_key(&id) && graph.is_step(id) {
                 let inputs = self.taker.inputs(engine, id, vertex, &result_of)?;
                 keys.insert(id, inputs.key());
             }
@@ -279,17 +287,6 @@ impl Prepared<'_> {
     /// The keys of what steps took from files of others: with them, a plan needs no file to know.
     pub fn keys_of_files(&self) -> Vec<CacheKey> {
         self.taker.remembered_keys()
-    }
-
-    /// The vertices whose layers an image consists of.
-    pub fn chain_of(&self, image: &LoweredImage) -> BTreeSet<VertexId> {
-        let mut chain = BTreeSet::new();
-        let mut next = image.fs.vertex();
-        while let Some(id) = next {
-            chain.insert(id);
-            next = self.lowered.graph.vertex(id).base.vertex();
-        }
-        chain
     }
 
     /// The results that an image can carry: one for each step that it consists of; and what is known
@@ -389,18 +386,6 @@ impl Prepared<'_> {
             }
         }
         Ok(())
-    }
-
-    /// All vertices that an image needs, in topological order.
-    pub fn vertices_of(&self, image: &LoweredImage) -> BTreeSet<VertexId> {
-        let mut needed = BTreeSet::new();
-        let mut open: Vec<VertexId> = image.fs.vertex().into_iter().collect();
-        while let Some(id) = open.pop() {
-            if needed.insert(id) {
-                open.extend(self.lowered.graph.vertex(id).inputs());
-            }
-        }
-        needed
     }
 
     /// The steps that will run, or may, and are for a platform whose programs cannot run here.

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cairn_oci::Digest;
@@ -103,6 +104,26 @@ impl<'a> Taker<'a> {
         Ok(KeyInputs::of(vertex, &taken))
     }
 
+    /// Finds what several copies take from contexts, side by side. What cannot be found shows when
+    /// it is asked for.
+    pub(crate) fn look_ahead(&self, engine: &Engine<'_>, copies: &[(VertexId, &CopyOp)]) {
+        let workers = engine.settings.jobs.min(copies.len());
+        if workers < 2 {
+            return;
+        }
+        let next = AtomicUsize::new(0);
+        let nobody = |_: VertexId| -> Arc<Filesystem> { unreachable!("they are contexts") };
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while let Some((id, copy)) = copies.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        drop(self.selection(engine, *id, copy, &nobody));
+                    }
+                });
+            }
+        });
+    }
+
     /// What a `COPY` takes: found before, or found now.
     pub(crate) fn selection(
         &self,
@@ -135,6 +156,15 @@ impl<'a> Taker<'a> {
             .unwrap_or_else(PoisonError::into_inner);
         selections.insert(id, selection.clone());
         Ok(selection)
+    }
+
+    /// Forgets what a `COPY` takes: it was looked up elsewhere than where it will be taken from.
+    pub(crate) fn forget(&self, id: VertexId) {
+        let mut selections = self
+            .selections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        selections.remove(&id);
     }
 
     /// Names files of a `COPY` that are not what an earlier changeset of it holds.

@@ -20,6 +20,9 @@ use crate::target::image_and_platform;
 pub struct PlanReport {
     /// The images in the order in which they are built.
     pub images: Vec<ImagePlan>,
+    /// How many steps ran already, so that no image is left open.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub ran: usize,
     /// How many steps are sure to run.
     pub run: usize,
     /// How many steps wait for another one to be decided.
@@ -81,7 +84,8 @@ pub struct PublishedPlan {
 pub enum ImageDecision {
     /// At least one of its steps runs.
     Build,
-    /// It copies from an image that is built: its steps run unless what they copy is as before.
+    /// It copies from an image that is built, and what that makes of the files is not known before:
+    /// its steps run unless what they copy is as before.
     Maybe,
     /// Everything is there, and the image is the one that was built last.
     Reuse,
@@ -155,11 +159,55 @@ pub fn report(prepared: &Prepared<'_>, engine: &Engine<'_>) -> PlanReport {
     let (bring, bring_bytes) = prepared.to_bring(engine);
     PlanReport {
         images,
+        ran: 0,
         run: count(|decision| matches!(decision, Decision::Run(_))),
         after: count(|decision| matches!(decision, Decision::After(_))),
         reuse: count(|decision| matches!(decision, Decision::Reuse(_))),
         bring,
         bring_bytes,
+    }
+}
+
+impl PlanReport {
+    /// What the images that are not decided are called in the run.
+    pub fn open(&self) -> Vec<&str> {
+        let images = self.images.iter();
+        let open = images.filter(|image| image.decision == ImageDecision::Maybe);
+        open.map(|image| image.label.as_str()).collect()
+    }
+
+    /// The same plan with what `ran` steps have shown: `later` is the plan after them. An image
+    /// that was to be built is still one that differs from what was built last.
+    pub fn settle(&mut self, later: &Self, ran: usize) {
+        (self.ran, self.after, self.reuse) = (ran, later.after, later.reuse);
+        self.run = later.run;
+        for image in &mut self.images {
+            let now = later.images.iter().find(|it| it.label == image.label);
+            let Some(now) = now.filter(|_| image.decision == ImageDecision::Maybe) else {
+                continue;
+            };
+            image.decision = now.decision;
+            match now.decision {
+                ImageDecision::Reuse => image.steps.clear(),
+                _ => image.steps.iter_mut().for_each(|step| step.settle(now)),
+            }
+        }
+    }
+}
+
+impl StepPlan {
+    /// Says that the step runs, where that is known by now, and what it was that decided it.
+    fn settle(&mut self, now: &ImagePlan) {
+        let is_this =
+            |it: &&Self| (it.step, &it.title, &it.place) == (self.step, &self.title, &self.place);
+        let step = now.steps.iter().find(is_this).map(|it| &it.action);
+        if let (StepAction::After { because: first }, Some(StepAction::Run { why, because })) =
+            (&self.action, step)
+        {
+            let because = format!("{because}; {first}");
+            let why = why.clone();
+            self.action = StepAction::Run { why, because };
+        }
     }
 }
 
@@ -169,24 +217,24 @@ fn image_plan(
     image: &LoweredImage,
     told: &BTreeSet<VertexId>,
 ) -> ImagePlan {
-    let vertices = prepared.vertices_of(image);
     let open = |id: &VertexId| !matches!(prepared.plan.decision(*id), Decision::Reuse(_));
-    let is_own = |id: &VertexId| {
-        let runs = !matches!(prepared.plan.decision(*id), Decision::After(_));
-        runs && prepared.lowered.graph.vertex(*id).origin.image == image.name
-    };
-    let decision = if !vertices.iter().any(open) {
+    let runs =
+        |id: &VertexId| open(id) && !matches!(prepared.plan.decision(*id), Decision::After(_));
+    let parts = prepared.parts_of(image);
+    let decision = if !parts.iter().any(open) {
         ImageDecision::Reuse
-    } else if vertices.iter().any(|id| open(id) && is_own(id)) || runs_below(prepared, image) {
+    } else if parts.iter().any(runs) {
         ImageDecision::Build
     } else {
         ImageDecision::Maybe
     };
-    let steps = vertices
-        .into_iter()
-        .filter(|id| open(id) && !told.contains(id))
-        .map(|id| step_plan(prepared, id))
-        .collect();
+    let steps = match decision {
+        ImageDecision::Reuse => BTreeSet::new(),
+        _ => prepared.vertices_of(image),
+    };
+    let steps = steps.into_iter();
+    let steps = steps.filter(|id| open(id) && !told.contains(id));
+    let steps = steps.map(|id| step_plan(prepared, id)).collect();
     let (name, platform) = image_and_platform(&image.name);
     ImagePlan {
         image: name.to_owned(),
@@ -200,20 +248,6 @@ fn image_plan(
     }
 }
 
-/// Whether a step runs that the image, or what it builds on, lies on. What is only copied from
-/// another image may turn out to be as it was.
-fn runs_below(prepared: &Prepared<'_>, image: &LoweredImage) -> bool {
-    let mut next = image.fs.vertex();
-    while let Some(id) = next {
-        let decision = prepared.plan.decision(id);
-        if matches!(decision, Decision::Run(_) | Decision::Broken(_)) {
-            return true;
-        }
-        next = prepared.lowered.graph.vertex(id).base.vertex();
-    }
-    false
-}
-
 /// The images that are there without running anything, by what they are called in the run.
 pub fn records(prepared: &Prepared<'_>) -> BTreeMap<String, ImageRecord> {
     let solved = Solved {
@@ -223,7 +257,7 @@ pub fn records(prepared: &Prepared<'_>) -> BTreeMap<String, ImageRecord> {
     let images = prepared.lowered.images.iter();
     let records = images.filter_map(|image| {
         let is_there = |id: VertexId| matches!(prepared.plan.decision(id), Decision::Reuse(_));
-        let all_there = prepared.vertices_of(image).into_iter().all(is_there);
+        let all_there = prepared.parts_of(image).into_iter().all(is_there);
         let record = prepared.assemble(image, &solved).filter(|_| all_there)?;
         Some((image.name.clone(), record))
     });

@@ -154,7 +154,7 @@ pub fn run(
         });
     }
     name_images(engine, &images, names)?;
-    let ran = count(&solved, |outcome| matches!(outcome, Outcome::Done { .. }));
+    let ran = solved.ran();
     let all = prepared.lowered.graph.steps();
     let missing = solved.failures.len() + solved.skipped.len();
     let report = RunReport {
@@ -203,6 +203,22 @@ fn name_images(
     Ok(())
 }
 
+/// How many of the steps ran that reach an image. Those of another image that it copies from do so
+/// only if what they made is not what was copied before.
+fn ran_for(prepared: &Prepared<'_>, image: &LoweredImage, solved: &Solved) -> usize {
+    let has_run = |step: &&SolvedStep| matches!(step.outcome, Outcome::Done { .. });
+    let ran = solved.steps.iter().filter(has_run);
+    let ran: BTreeSet<VertexId> = ran.map(|step| step.vertex).collect();
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<VertexId> = prepared.parts_of(image).into_iter().collect();
+    while let Some(id) = open.pop() {
+        if seen.insert(id) && ran.contains(&id) {
+            open.extend(prepared.lowered.graph.vertex(id).inputs());
+        }
+    }
+    ran.intersection(&seen).count()
+}
+
 fn own_steps(prepared: &Prepared<'_>, image: &LoweredImage, solved: &Solved) -> Vec<StepResult> {
     let graph = &prepared.lowered.graph;
     let steps = solved.steps.iter().filter_map(|step| {
@@ -215,10 +231,6 @@ fn own_steps(prepared: &Prepared<'_>, image: &LoweredImage, solved: &Solved) -> 
         })
     });
     steps.collect()
-}
-
-fn count(solved: &Solved, is: impl Fn(&Outcome) -> bool) -> usize {
-    solved.steps.iter().filter(|step| is(&step.outcome)).count()
 }
 
 fn finish_image(
@@ -261,12 +273,7 @@ fn finish_image(
         prepared.remember(image, solved, engine)?;
     }
     record.save(engine.store, &[])?;
-    let ran = solved
-        .steps
-        .iter()
-        .filter(|step| vertices.contains(&step.vertex))
-        .filter(|step| matches!(step.outcome, Outcome::Done { .. }))
-        .count();
+    let ran = ran_for(prepared, image, solved);
     engine.events.emit(Event::ImageReady {
         image: image.name.clone(),
         id: record.id().to_string(),

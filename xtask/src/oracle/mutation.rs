@@ -21,6 +21,8 @@ enum Kind {
     Variable,
     Label,
     Tool,
+    OnePlatform,
+    SameResult,
     // From here on nothing changes that an image could hold.
     TouchFile,
     SameText,
@@ -30,7 +32,7 @@ enum Kind {
     Nothing,
 }
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 18] = [
     Kind::EditFile,
     Kind::AddFile,
     Kind::RemoveFile,
@@ -41,6 +43,8 @@ const KINDS: [Kind; 16] = [
     Kind::Variable,
     Kind::Label,
     Kind::Tool,
+    Kind::OnePlatform,
+    Kind::SameResult,
     Kind::TouchFile,
     Kind::SameText,
     Kind::IgnoredFile,
@@ -73,6 +77,8 @@ impl Mutation {
                 Kind::Default => image.setting.is_none(),
                 Kind::Setting => image.setting.is_some(),
                 Kind::Tool => image.tool.is_some(),
+                Kind::OnePlatform => stack.is_for_platforms,
+                Kind::EditStep | Kind::SameResult => !stack.is_for_platforms,
                 _ => true,
             };
             if !is_possible {
@@ -88,11 +94,18 @@ impl Mutation {
                         format!("src/{}", image.files[file].0)
                     }
                     Kind::AddFile => "src/added".to_owned(),
+                    // It shows in where a step copies to.
+                    Kind::Setting if stack.is_for_platforms => {
+                        image.setting.clone().unwrap_or_default()
+                    }
+                    Kind::Default if stack.is_for_platforms => image.default.clone(),
                     Kind::Setting | Kind::Default => "SETTING".to_owned(),
                     Kind::Variable => format!("VARIABLE_{at}"),
                     Kind::Label => "remark".to_owned(),
                     Kind::EditStep => image.word.clone(),
                     Kind::Tool => "tool".to_owned(),
+                    Kind::OnePlatform => "arch-amd64".to_owned(),
+                    Kind::SameResult => "command".to_owned(),
                     _ => String::new(),
                 },
                 name: image.name.clone(),
@@ -113,6 +126,8 @@ impl Mutation {
             Kind::Variable => "changed variables",
             Kind::Label => "changed labels",
             Kind::Tool => "edited stages",
+            Kind::OnePlatform => "files for one platform",
+            Kind::SameResult => "steps that make the same",
             Kind::TouchFile => "touched files",
             Kind::SameText => "rewritten files",
             Kind::IgnoredFile => "ignored files",
@@ -178,15 +193,23 @@ impl Mutation {
             Kind::Variable => image.variable = random.word(),
             Kind::Label => image.label = random.word(),
             Kind::Tool => image.tool = Some(random.word()),
+            Kind::OnePlatform => image.for_amd64 = random.word(),
+            Kind::SameResult => image.blanks += 1,
             Kind::Remark => image.remarks += 1,
         }
+        stack.write_further(self.image, folder)?;
         stack.write_dockerfile(self.image, folder)?;
         stack.write_spec(folder)
     }
 
+    /// Whether steps run again and make what they made before.
+    pub(super) fn may_make_the_same(&self) -> bool {
+        self.kind == Kind::SameResult
+    }
+
     /// Whether what a plan says of an image names the change: itself, or the image it came by.
     pub(super) fn is_named(&self, image: &str, causes: &str) -> bool {
-        let is_own = image.split(':').next() == Some(&self.name);
+        let is_own = image.split([':', ' ']).next() == Some(&self.name);
         match is_own {
             true => causes.contains(&self.token),
             false => causes.contains(&self.token) || causes.contains(&self.name),

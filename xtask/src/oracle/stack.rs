@@ -10,6 +10,9 @@ use crate::error::ChoreError;
 #[derive(Debug, Clone)]
 pub(super) struct Stack {
     pub(super) images: Vec<Image>,
+    /// Whether it is for two platforms: then no step runs a program, for this machine may be able
+    /// to run those of one only.
+    pub(super) is_for_platforms: bool,
 }
 
 /// One image. Whatever can be changed about it shows in what it holds.
@@ -37,6 +40,10 @@ pub(super) struct Image {
     pub(super) has_variants: bool,
     /// Remarks in the Dockerfile.
     pub(super) remarks: usize,
+    /// Blanks in its step that change nothing of what it does.
+    pub(super) blanks: usize,
+    /// What a file holds that only the image for amd64 takes.
+    pub(super) for_amd64: String,
 }
 
 impl Stack {
@@ -76,9 +83,15 @@ impl Stack {
                 tool: (random.below(3) == 0).then(|| random.word()),
                 has_variants: random.below(4) == 0,
                 remarks: 0,
+                blanks: 0,
+                for_amd64: random.word(),
             });
         }
-        Self { images }
+        let is_for_platforms = random.below(3) == 0;
+        Self {
+            images,
+            is_for_platforms,
+        }
     }
 
     /// Writes everything.
@@ -89,6 +102,7 @@ impl Stack {
                 write_file(&context.join("src").join(name), text.as_bytes())?;
             }
             write_file(&context.join(".dockerignore"), b"**/*.ignored\n")?;
+            self.write_further(at, folder)?;
             self.write_dockerfile(at, folder)?;
         }
         self.write_spec(folder)
@@ -97,6 +111,9 @@ impl Stack {
     /// Writes what the stack is.
     pub(super) fn write_spec(&self, folder: &Path) -> Result<(), ChoreError> {
         let mut text = "[stack]\nname = \"made-up\"\n".to_owned();
+        if self.is_for_platforms {
+            text.push_str("[defaults]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n");
+        }
         for image in &self.images {
             let Image { name, label, .. } = image;
             let _ = writeln!(text, "\n[image.{name}]\ncontext = \"{name}\"");
@@ -116,8 +133,64 @@ impl Stack {
         write_file(&folder.join("cairn.toml"), text.as_bytes())
     }
 
+    /// Writes the files of an image beside its `src`.
+    pub(super) fn write_further(&self, at: usize, folder: &Path) -> Result<(), ChoreError> {
+        let image = &self.images[at];
+        let context = folder.join(&image.name);
+        for (name, text) in [
+            ("arch-amd64/it", image.for_amd64.as_str()),
+            ("arch-arm64/it", "the other one"),
+            ("tool", image.tool.as_deref().unwrap_or_default()),
+        ] {
+            write_file(&context.join(name), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Writes how one image is made.
     pub(super) fn write_dockerfile(&self, at: usize, folder: &Path) -> Result<(), ChoreError> {
+        let text = match self.is_for_platforms {
+            true => self.of_files(at),
+            false => self.of_steps(at),
+        };
+        let name = &self.images[at].name;
+        write_file(&folder.join(name).join("Dockerfile"), text.as_bytes())
+    }
+
+    /// An image that only takes files, some of them by platform.
+    fn of_files(&self, at: usize) -> String {
+        let image = &self.images[at];
+        let name = &image.name;
+        let mut text = String::new();
+        if image.tool.is_some() {
+            text.push_str("FROM scratch AS tool\nCOPY tool /tool\n");
+        }
+        let parent = image.parent.map(|parent| self.images[parent].name.as_str());
+        let _ = writeln!(text, "FROM {}", parent.unwrap_or("scratch"));
+        for remark in 0..image.remarks {
+            let _ = writeln!(text, "# remark {remark}");
+        }
+        let _ = writeln!(text, "ARG SETTING={}\nARG OTHER=none", image.default);
+        let _ = writeln!(text, "ARG TARGETARCH");
+        let _ = writeln!(text, "COPY arch-$TARGETARCH /opt/{name}/said");
+        let _ = writeln!(text, "COPY src /opt/{name}/src");
+        if let Some(from) = image.takes_from {
+            let from = &self.images[from].name;
+            let _ = writeln!(
+                text,
+                "COPY --from={from} /opt/{from}/said /opt/{name}/taken"
+            );
+        }
+        let _ = writeln!(text, "COPY --chmod=0600 src /opt/{name}/$SETTING-$OTHER");
+        if image.tool.is_some() {
+            let _ = writeln!(text, "COPY --from=tool /tool /opt/{name}/tool");
+        }
+        let _ = writeln!(text, "ENV VARIABLE_{at}={}", image.variable);
+        text
+    }
+
+    /// An image whose steps run programs.
+    fn of_steps(&self, at: usize) -> String {
         let image = &self.images[at];
         let name = &image.name;
         let mut text = String::new();
@@ -142,27 +215,14 @@ impl Stack {
         }
         let _ = writeln!(
             text,
-            "RUN echo {} $SETTING $OTHER > /opt/{name}/said",
-            image.word
+            "RUN echo {} $SETTING {}$OTHER > /opt/{name}/said",
+            image.word,
+            " ".repeat(image.blanks)
         );
         if image.tool.is_some() {
             let _ = writeln!(text, "COPY --from=tool /tool /opt/{name}/tool");
         }
         let _ = writeln!(text, "ENV VARIABLE_{at}={}", image.variable);
-        write_file(&folder.join(name).join("Dockerfile"), text.as_bytes())
-    }
-
-    /// Whether an image, or one that it builds on, copies from another image or stage.
-    pub(super) fn copies(&self, name: &str) -> bool {
-        let plain = name.split(':').next().unwrap_or(name);
-        let mut next = self.images.iter().position(|image| image.name == plain);
-        while let Some(at) = next {
-            let image = &self.images[at];
-            if image.takes_from.is_some() || image.tool.is_some() {
-                return true;
-            }
-            next = image.parent;
-        }
-        false
+        text
     }
 }

@@ -23,6 +23,9 @@ use super::tree::{Kind, LinkId, Listing, SourceEntry, Xattrs};
 /// The one extended attribute of the host that means something in an image.
 const CAPABILITY: &str = "security.capability";
 
+/// So many directories are listed by one thread before others are worth their start.
+const ALONE_MAX: usize = 16;
+
 /// A directory opened for reading.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -72,7 +75,8 @@ impl Directory {
             .clone())
     }
 
-    /// Lists a directory and everything below it that `enter` lets through, in parallel.
+    /// Lists a directory and everything below it that `enter` lets through: in parallel, if it is
+    /// not small.
     pub(super) fn read_ahead(
         &self,
         path: &Path,
@@ -82,25 +86,38 @@ impl Directory {
         if workers < 2 || self.listings().contains_key(path) {
             return;
         }
-        let queue = Queue::new(path.to_owned());
+        let below = |dir: &Path| -> Vec<PathBuf> {
+            // What cannot be read shows when it is listed in earnest.
+            let Ok(listing) = self.read_dir(dir) else {
+                return Vec::new();
+            };
+            let dirs = listing.iter().filter(|(_, entry)| entry.is_dir());
+            let dirs = dirs.map(|(name, _)| dir.join(name));
+            dirs.filter(|dir| enter(dir)).collect()
+        };
+        let mut open = vec![path.to_owned()];
+        for _ in 0..ALONE_MAX {
+            let Some(dir) = open.pop() else {
+                return;
+            };
+            open.extend(below(&dir));
+        }
+        let queue = Queue::new(open);
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
                     while let Some(dir) = queue.next() {
-                        // What cannot be read shows when it is listed in earnest.
-                        if let Ok(listing) = self.read_dir(&dir) {
-                            let below = listing
-                                .iter()
-                                .filter(|(_, entry)| entry.is_dir())
-                                .map(|(name, _)| dir.join(name))
-                                .filter(|dir| enter(dir));
-                            queue.add(below.collect());
-                        }
+                        queue.add(below(&dir));
                         queue.done();
                     }
                 });
             }
         });
+    }
+
+    /// Directories are read again when somebody asks for them.
+    pub(super) fn forget_listings(&self) {
+        self.listings().clear();
     }
 
     pub(super) fn open_file(&self, path: &Path) -> io::Result<File> {
@@ -256,10 +273,10 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(first: PathBuf) -> Self {
+    fn new(first: Vec<PathBuf>) -> Self {
         Self {
-            open: Mutex::new(vec![first]),
-            unfinished: AtomicUsize::new(1),
+            unfinished: AtomicUsize::new(first.len()),
+            open: Mutex::new(first),
             changed: Condvar::new(),
         }
     }

@@ -235,6 +235,13 @@ impl Context {
         self.digests.as_ref().map_or(Ok(()), FileDigestCache::save)
     }
 
+    /// Folders are read again when somebody asks for them: people may have changed files meanwhile.
+    pub(crate) fn forget_listings(&self) {
+        if let Some(directory) = self.files.directory() {
+            directory.forget_listings();
+        }
+    }
+
     /// What of the files is hidden.
     pub(crate) fn patterns(&self) -> Option<&Patterns> {
         self.ignore.as_ref().map(|ignore| &ignore.patterns)

@@ -50,7 +50,9 @@ pub(super) fn digest_files(
             }
         }
     }
-    read_all(tree, &unread, &mut digests, workers, cancel)?;
+    if !unread.is_empty() {
+        read_all(tree, &unread, &mut digests, workers, cancel)?;
+    }
     Ok(digests)
 }
 
@@ -91,7 +93,7 @@ fn read_all(
         }
         read
     };
-    let threads = workers.clamp(1, unread.len().max(1));
+    let threads = workers.clamp(1, unread.len());
     let parts: Vec<Vec<_>> = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(read_some)).collect();
         let mut parts = vec![read_some()];

@@ -17,7 +17,7 @@ mod lines;
 mod mounts;
 mod queue;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,14 @@ pub struct Solved {
     pub steps: Vec<SolvedStep>,
 }
 
+impl Solved {
+    /// How many steps ran to their end.
+    pub fn ran(&self) -> usize {
+        let is_done = |step: &&SolvedStep| matches!(step.outcome, Outcome::Done { .. });
+        self.steps.iter().filter(is_done).count()
+    }
+}
+
 /// How one vertex went.
 #[derive(Debug, Clone)]
 pub struct SolvedStep {
@@ -64,10 +72,12 @@ pub struct SolvedStep {
     pub elapsed: Duration,
 }
 
-/// Runs the vertices that the plan leaves open.
+/// Runs the vertices that the plan leaves open; where only some are `wanted`, those, which must
+/// have everything among them that they need.
 pub(crate) fn solve(
     graph: &Graph,
     plan: &GraphPlan,
+    wanted: Option<&BTreeSet<VertexId>>,
     engine: &Engine<'_>,
     taker: &Taker<'_>,
 ) -> Solved {
@@ -77,12 +87,14 @@ pub(crate) fn solve(
         match decision {
             Decision::Reuse(filesystem) => {
                 solved.results.insert(id, filesystem.clone());
-                if graph.is_step(id) {
+                if graph.is_step(id) && wanted.is_none() {
                     emit_finished(engine, id, Outcome::Cached, Duration::ZERO);
                 }
             }
             Decision::Run(_) | Decision::After(_) | Decision::Broken(_) => {
-                open.insert(id, graph.vertex(id).inputs());
+                if wanted.is_none_or(|wanted| wanted.contains(&id)) {
+                    open.insert(id, graph.vertex(id).inputs());
+                }
             }
         }
     }

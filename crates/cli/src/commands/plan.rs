@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use cairn_build::event::NoEvents;
 use cairn_build::image::ImageRecord;
+use cairn_build::run::Prepared;
+use cairn_sandbox::interrupt;
 use cairn_stack::check::{TestAction, TestPlan, forecast};
 use cairn_stack::decide::decide;
 use cairn_stack::plan::{
     ImageDecision, ImagePlan, PlanReport, PublishedPlan, StepAction, StepPlan, records, report,
 };
+use cairn_stack::request::Requests;
 use cairn_stack::retag::compare;
 use clap::Args;
 use serde::Serialize;
@@ -16,12 +19,14 @@ use serde::Serialize;
 use super::options::{BuildOptions, JsonOption, StackOption};
 use crate::bookkeeping::keep_digests;
 use crate::error::CommandError;
+use crate::failures;
 use crate::platforms::Purpose;
-use crate::progress::count;
+use crate::progress::{Progress, count};
 use crate::published;
 use crate::quantity;
 use crate::sanitize;
 use crate::session::Session;
+use crate::settings::ProgressChoice;
 use crate::stack_run::{Keep, StackRun};
 use crate::style::{Line, Tone};
 
@@ -38,6 +43,9 @@ pub struct PlanArgs {
     /// Look only at images that changes since this commit concern
     #[arg(long, value_name = "REV")]
     since: Option<String>,
+    /// Run the steps that others copy from where only that shows whether those run; what ran is kept
+    #[arg(long)]
+    settle: bool,
     /// Print the images to build as a matrix for GitHub Actions
     #[arg(long, conflicts_with = "json")]
     github_matrix: bool,
@@ -59,18 +67,25 @@ struct Job<'a> {
     because: String,
 }
 
-pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
+pub fn run(args: &PlanArgs, session: &mut Session) -> Result<(), CommandError> {
     // Jobs are for the machines of a CI, whatever this one is.
     let purpose = match args.github_matrix {
         true => Purpose::Elsewhere,
         false => Purpose::Build,
     };
-    let stack = StackRun::look(session, &args.stack, &args.options, &args.images, purpose)?;
+    let (of, options, images) = (&args.stack, &args.options, &args.images);
+    let stack = match args.settle {
+        true => StackRun::open_for(session, of, options, images, purpose)?,
+        false => StackRun::look(session, of, options, images, purpose)?,
+    };
     let locks = stack.locked(Keep::Forget, &session.printer)?;
     let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);
-    let prepared = stack.prepare(&requests, &engine)?;
+    let mut prepared = stack.prepare(&requests, &engine)?;
     let mut plan = report(&prepared, &engine);
+    if args.settle {
+        settle(&mut plan, &mut prepared, &stack, &requests, session)?;
+    }
     let records = records(&prepared);
     let last = |label: &str| stack.last_built(label);
     compare(&mut plan, &records, &last, &stack.means.store);
@@ -92,6 +107,36 @@ pub fn run(args: &PlanArgs, session: &Session) -> Result<(), CommandError> {
         true => session.printer.json(&plan)?,
         false => session.printer.lines(&lines(&plan))?,
     }
+    Ok(())
+}
+
+/// Runs what images that are not decided hang on, and puts into the plan what that has shown.
+fn settle(
+    plan: &mut PlanReport,
+    prepared: &mut Prepared<'_>,
+    stack: &StackRun,
+    requests: &Requests,
+    session: &mut Session,
+) -> Result<(), CommandError> {
+    let open = plan.open();
+    if open.is_empty() {
+        return Ok(());
+    }
+    stack.refuse_foreign(prepared)?;
+    let choice = ProgressChoice::Auto;
+    let progress = Progress::start(choice, &session.settings, &mut session.printer);
+    let solved = prepared.settle(&stack.engine(requests, &progress), &open);
+    progress.finish();
+    if interrupt::received().is_some() {
+        return Err(CommandError::interrupted());
+    }
+    stack.means.make_durable()?;
+    if !solved.failures.is_empty() {
+        let shown = session.settings.progress(choice);
+        return Err(failures::tell(&session.printer, &solved.failures, shown));
+    }
+    let later = report(prepared, &stack.engine(requests, &NoEvents));
+    plan.settle(&later, solved.ran());
     Ok(())
 }
 
@@ -154,6 +199,7 @@ fn lines(plan: &PlanReport) -> Vec<Line> {
     let mut lines: Vec<Line> = plan.images.iter().flat_map(image_lines).collect();
     let mut sums = Vec::new();
     for (number, what) in [
+        (plan.ran, "run already"),
         (plan.run, "to run"),
         (plan.after, "depending"),
         (plan.reuse, "there"),
@@ -168,6 +214,10 @@ fn lines(plan: &PlanReport) -> Vec<Line> {
         sums.push(format!("{many} of them to come from caches ({size})"));
     }
     lines.push(Line::new(Tone::Dim, sums.join(", ")));
+    if !plan.open().is_empty() {
+        let hint = "`--settle` runs the steps that a `maybe` hangs on, and says which it is";
+        lines.push(Line::new(Tone::Dim, hint));
+    }
     lines
 }
 

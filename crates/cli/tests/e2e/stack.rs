@@ -64,6 +64,70 @@ fn a_leaf_change_reaches_only_the_leaf_and_why_names_the_file() {
     assert!(why.out.contains("model.txt"), "{}", why.out);
 }
 
+/// What is copied from an image that is built: known at once where nothing can have touched it, else
+/// when the steps that decide have run.
+#[test]
+fn what_a_maybe_hangs_on_can_be_run() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    for (name, text) in [
+        (
+            "cairn.toml",
+            "[stack]\nname = \"s\"\n[image.tool]\ncontext = \"tool\"\n[image.app]\ncontext = \"app\"\n",
+        ),
+        (
+            "tool/Dockerfile",
+            "FROM base\nCOPY source /source\nRUN sort /source > /made\nCOPY notes /notes\n",
+        ),
+        ("tool/source", "a\nb\n"),
+        ("tool/notes", "x\n"),
+        (
+            "app/Dockerfile",
+            "FROM base\nCOPY --from=tool /made /made\nRUN cat /made > /read\n",
+        ),
+    ] {
+        workshop.write(name, text);
+    }
+    let decided = |arguments: &[&str]| {
+        let said = workshop
+            .cairn(&[&["plan", "--json"], arguments].concat())
+            .success();
+        let plan: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+        let decisions = plan["images"].as_array().expect("images").iter();
+        let decisions: Vec<&str> = decisions.filter_map(|it| it["decision"].as_str()).collect();
+        let app = &plan["images"][1]["steps"][0]["because"];
+        (decisions.join(" "), app.as_str().unwrap_or("").to_owned())
+    };
+    workshop.cairn(&["build"]).success();
+    // Above what is copied, a copy to another place.
+    workshop.write("tool/notes", "y\n");
+    assert_eq!(decided(&[]).0, "build reuse");
+    let built = workshop.cairn(&["build", "--progress", "plain"]).success();
+    built.err_lacks("cat /made");
+    // Below it, a program that may write anywhere; it makes the same.
+    workshop.write("tool/source", "b\na\n");
+    assert_eq!(decided(&[]).0, "build maybe");
+    workshop.cairn(&["plan"]).success().out_has("`--settle`");
+    assert_eq!(decided(&["--settle"]).0, "build reuse");
+    let settled = workshop.cairn(&["build", "--progress", "plain"]).success();
+    settled.err_lacks("sort /source");
+    // It makes something else.
+    workshop.write("tool/source", "c\n");
+    let (decisions, because) = decided(&["--settle"]);
+    assert_eq!(decisions, "build build");
+    assert!(
+        because.contains("made") && because.contains("`source` changed"),
+        "{because}"
+    );
+    // It fails.
+    workshop.write("tool/Dockerfile", "FROM base\nRUN false\nRUN touch /made\n");
+    workshop
+        .cairn(&["plan", "--settle"])
+        .code(1)
+        .err_has("RUN false");
+}
+
 /// DH-65: a changed test runs again without a rebuild; a test that passed does not run again.
 #[test]
 fn tests_run_once_for_each_content() {

@@ -1,0 +1,56 @@
+//! Which vertices of the graph belong to an image of a run.
+
+use std::collections::BTreeSet;
+
+use super::Prepared;
+use crate::event::VertexId;
+use crate::graph::Fs;
+use crate::lower::LoweredImage;
+
+impl Prepared<'_> {
+    /// All vertices that an image needs, in topological order.
+    pub fn vertices_of(&self, image: &LoweredImage) -> BTreeSet<VertexId> {
+        let mut needed = BTreeSet::new();
+        let mut open: Vec<VertexId> = image.fs.vertex().into_iter().collect();
+        while let Some(id) = open.pop() {
+            if needed.insert(id) {
+                open.extend(self.lowered.graph.vertex(id).inputs());
+            }
+        }
+        needed
+    }
+
+    /// The vertices whose layers an image consists of.
+    pub fn chain_of(&self, image: &LoweredImage) -> BTreeSet<VertexId> {
+        let mut chain = BTreeSet::new();
+        let mut next = image.fs.vertex();
+        while let Some(id) = next {
+            chain.insert(id);
+            next = self.lowered.graph.vertex(id).base.vertex();
+        }
+        chain
+    }
+
+    /// What an image consists of: the vertices that it lies on, and its own stages. What it copies
+    /// from other images is not among them: that may turn out to be as it was.
+    pub fn parts_of(&self, image: &LoweredImage) -> BTreeSet<VertexId> {
+        let mut parts = self.chain_of(image);
+        parts.extend(self.own_of(image));
+        parts
+    }
+
+    /// The vertices that an image needs and that are not those of another image that it builds on
+    /// or copies from: its own stages.
+    pub fn own_of(&self, image: &LoweredImage) -> BTreeSet<VertexId> {
+        let mut own = self.vertices_of(image);
+        let others = self.lowered.images.iter().filter(|it| it.fs != image.fs);
+        let is_needed = |fs: Fs| fs.vertex().is_some_and(|id| own.contains(&id));
+        let needed: Vec<&LoweredImage> = others.filter(|it| is_needed(it.fs)).collect();
+        for other in needed {
+            for id in self.vertices_of(other) {
+                own.remove(&id);
+            }
+        }
+        own
+    }
+}
