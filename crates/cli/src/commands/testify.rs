@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cairn_registry::Watch;
 use cairn_stack::publish::{Passed, Testified, registries, testify};
 
-use super::generations::{means, no_registry};
+use super::generations::means;
 use super::up::Done;
 use crate::error::CommandError;
 use crate::session::Session;
@@ -21,7 +21,11 @@ pub fn keep(
     let loaded = &stack.loaded;
     let places = registries(&loaded.stack);
     if places.is_empty() {
-        return Err(no_registry(&loaded.stack));
+        let text = format!("the stack `{}` has no registry", loaded.stack.name);
+        return Err(CommandError::usage(text).hint(
+            "what passed is written down beside what is published: \
+             `registries = [\"HOST/PATH\"]` below `[stack]` in cairn.toml says where that is",
+        ));
     }
     let passed: BTreeMap<String, Passed> = done
         .tested()
