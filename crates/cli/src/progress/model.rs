@@ -97,8 +97,10 @@ pub struct Totals {
     pub images_built: usize,
     /// Images of which nothing ran.
     pub images_cached: usize,
-    /// Images that will not be there.
+    /// Images of which a step failed.
     pub images_failed: usize,
+    /// Images that will not be there because of another one.
+    pub images_skipped: usize,
     /// Tests that passed, now or on the same bytes before.
     pub tests_passed: usize,
     /// Tests that failed.
@@ -196,8 +198,12 @@ impl Model {
                 }
             }
             Event::ImageFailed { image, .. } => {
-                self.image_named(image).is_over = true;
-                self.totals.images_failed += 1;
+                let image = self.image_named(image);
+                image.is_over = true;
+                match image.has_failed_step {
+                    true => self.totals.images_failed += 1,
+                    false => self.totals.images_skipped += 1,
+                }
             }
             Event::Test { image, verdict, .. } => match verdict {
                 Verdict::Passed => self.totals.tests_passed += 1,

@@ -198,6 +198,7 @@ fn sum(totals: &Totals, elapsed: Duration) -> Option<Line> {
         (totals.images_built, "built"),
         (totals.images_cached, "cached"),
         (totals.images_failed, "failed"),
+        (totals.images_skipped, "skipped"),
     ];
     let steps = [
         (totals.steps_ran, "ran"),
