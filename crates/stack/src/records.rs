@@ -102,13 +102,19 @@ pub fn write(folder: &Path, records: &Records<'_>) -> Result<(), RecordsError> {
             let of = |all: &'_ BTreeMap<String, Vec<String>>| {
                 all.get(&image.name).cloned().unwrap_or_default()
             };
-            let references = of(records.references);
+            // What failed its tests is not published, and has no page that says so.
+            let has_failed = check.is_some_and(|check| !check.passed());
+            let references = match has_failed {
+                true => Vec::new(),
+                false => of(records.references),
+            };
             let info = records.info.get(&image.name);
             let page = Page {
                 name: &image.name,
                 references: &references,
                 record,
                 steps: &image.steps,
+                check,
                 info: info.map_or(&[], Vec::as_slice),
             };
             // Under its own name, and under each that it is published by.

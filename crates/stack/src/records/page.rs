@@ -11,6 +11,7 @@ use cairn_build::image::ImageRecord;
 use cairn_oci::annotation;
 use cairn_store::Store;
 
+use crate::check::ImageCheck;
 use crate::info::{InfoSection, Said};
 use crate::run::StepResult;
 
@@ -27,6 +28,8 @@ pub(super) struct Page<'a> {
     pub(super) references: &'a [String],
     pub(super) record: &'a ImageRecord,
     pub(super) steps: &'a [StepResult],
+    /// What came of its tests, if they were run.
+    pub(super) check: Option<&'a ImageCheck>,
     pub(super) info: &'a [InfoSection],
 }
 
@@ -46,6 +49,9 @@ impl Page<'_> {
         let _ = writeln!(page, "- size: {} in {} layers", bytes(size), layers.len());
         if let Some(commit) = record.config.labels.get(annotation::REVISION) {
             let _ = writeln!(page, "- commit: `{commit}`");
+        }
+        if let Some(check) = self.check {
+            let _ = writeln!(page, "- tests: {}", verdict(check));
         }
         for (name, value) in &record.config.labels {
             let _ = writeln!(page, "- label `{name}`: {value}");
@@ -100,6 +106,26 @@ impl Page<'_> {
         }
         layers
     }
+}
+
+/// What came of tests, in a line; what failed by its name.
+fn verdict(check: &ImageCheck) -> String {
+    let (passed, failed): (Vec<_>, Vec<_>) = check.tests().partition(|test| test.passed);
+    let left_out = check.files.iter().filter(|it| it.left_out.is_some());
+    let mut words = vec![format!("{} passed", passed.len())];
+    match left_out.count() {
+        0 => {}
+        count => words.push(format!("{count} suites left out")),
+    }
+    if !failed.is_empty() {
+        let names: Vec<&str> = failed.iter().map(|test| test.test.as_str()).collect();
+        words.push(format!(
+            "**{} failed** ({}), so it is not published",
+            names.len(),
+            names.join(", ")
+        ));
+    }
+    words.join(", ")
 }
 
 struct Layer {
