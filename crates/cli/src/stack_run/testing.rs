@@ -44,10 +44,25 @@ impl StackRun {
         events: &dyn EventSink,
         testing: &Testing,
     ) -> Result<Vec<ImageCheck>, CommandError> {
-        let mut checks = Vec::new();
-        for part in &self.platforms {
-            checks.extend(self.check_platform(part, report, session, events, testing)?);
-        }
+        let conditions = self.conditions(session);
+        let finders = self.platforms.iter().map(|part| {
+            let loaded = &part.loaded;
+            move |name: &str| {
+                let label = loaded.label(loaded.stack.exact(name)?);
+                let made = report.record(&label).cloned();
+                made.or_else(|| self.last_built(&label))
+            }
+        });
+        let finders: Vec<_> = finders.collect();
+        let parts = self
+            .platforms
+            .iter()
+            .zip(&finders)
+            .map(|(part, record_of)| {
+                let checker = self.checker(part, &conditions, record_of, session, events, testing);
+                (checker, images_of(part, report))
+            });
+        let checks = cairn_stack::check::check(&parts.collect::<Vec<_>>())?;
         let note = RunNote {
             run: self.means.settings.run.clone(),
             command: command.to_owned(),
@@ -120,45 +135,31 @@ impl StackRun {
         images.collect()
     }
 
-    fn check_platform(
-        &self,
-        part: &PlatformRun,
-        report: &RunReport,
-        session: &Session,
-        events: &dyn EventSink,
-        testing: &Testing,
-    ) -> Result<Vec<ImageCheck>, CommandError> {
-        let conditions = self.conditions(session);
+    fn checker<'a>(
+        &'a self,
+        part: &'a PlatformRun,
+        conditions: &'a Conditions,
+        record_of: &'a (dyn Fn(&str) -> Option<ImageRecord> + Sync),
+        session: &'a Session,
+        events: &'a dyn EventSink,
+        testing: &'a Testing,
+    ) -> Checker<'a> {
         let environment = &session.settings.environment;
-        let index = environment.text("PIP_INDEX_URL").unwrap_or(PACKAGE_INDEX);
-        let loaded = &part.loaded;
-        let record_of = |name: &str| {
-            let label = loaded.label(loaded.stack.exact(name)?);
-            let made = report.record(&label).cloned();
-            made.or_else(|| self.last_built(&label))
-        };
-        let checker = Checker {
+        Checker {
             store: &self.means.store,
-            loaded,
-            conditions: &conditions,
+            loaded: &part.loaded,
+            conditions,
             fetcher: &self.means.fetcher,
-            package_index: index,
+            package_index: environment.text("PIP_INDEX_URL").unwrap_or(PACKAGE_INDEX),
             run: &self.means.settings.run,
             program: std::env::current_exe().unwrap_or_else(|_| "cairn".into()),
-            record_of: &record_of,
+            record_of,
             workflows: &testing.workflows,
             events,
             cancel: &self.means.cancel,
             use_evidence: !testing.again,
             fail_fast: self.means.settings.fail_fast,
-        };
-        // In graph order: a parent's tests come before those of what builds on it.
-        let order = loaded.graph.with_ancestors(&part.selected);
-        let asked = order.into_iter().filter(|id| part.selected.contains(id));
-        let images: Vec<(ImageId, &ImageRecord)> = asked
-            .filter_map(|id| Some((id, report.record(&loaded.label(id))?)))
-            .collect();
-        Ok(checker.check(&images)?)
+        }
     }
 
     fn conditions(&self, session: &Session) -> Conditions {
@@ -178,6 +179,16 @@ impl StackRun {
             jobs: NonZeroUsize::new(settings.jobs).unwrap_or(NonZeroUsize::MIN),
         }
     }
+}
+
+/// The images of a platform that were asked for and are there, in graph order: a parent's tests come
+/// before those of what builds on it.
+fn images_of<'a>(part: &PlatformRun, report: &'a RunReport) -> Vec<(ImageId, &'a ImageRecord)> {
+    let loaded = &part.loaded;
+    let order = loaded.graph.with_ancestors(&part.selected);
+    let asked = order.into_iter().filter(|id| part.selected.contains(id));
+    let there = asked.filter_map(|id| Some((id, report.record(&loaded.label(id))?)));
+    there.collect()
 }
 
 impl From<TestError> for CommandError {

@@ -97,27 +97,41 @@ pub struct Checker<'a> {
     pub fail_fast: bool,
 }
 
-impl Checker<'_> {
-    /// Runs the tests of images, which come in graph order, side by side; basic tests of an image
-    /// wait for those of what it builds on, integration and workflow tests for the basic ones.
-    pub fn check(&self, images: &[(ImageId, &ImageRecord)]) -> Result<Vec<ImageCheck>, TestError> {
-        let items = schedule::items(self.loaded, images, self.workflows);
-        let jobs = self.conditions.jobs.get();
-        let run = |item: &schedule::Item| self.item(item, images[item.image].1);
-        let left_out = |item: &schedule::Item, reason: &str| self.leave_out(item, reason);
-        let checks = schedule::run(&items, jobs, self.fail_fast, &run, &left_out)?;
-        let mut all: Vec<ImageCheck> = images
-            .iter()
-            .map(|(id, record)| {
-                ImageCheck::new(self.loaded.label(*id), record.content(), &record.platform)
-            })
-            .collect();
-        for (item, check) in items.iter().zip(checks) {
-            all[item.image].files.push(check);
+/// Runs the tests of images for several platforms, each with its checker, side by side; images come
+/// in graph order. Basic tests of an image wait for those of what it builds on, integration and
+/// workflow tests for the basic ones.
+pub fn check(
+    parts: &[(Checker<'_>, Vec<(ImageId, &ImageRecord)>)],
+) -> Result<Vec<ImageCheck>, TestError> {
+    let mut items: Vec<schedule::Item> = Vec::new();
+    let mut images: Vec<(&Checker<'_>, &ImageRecord)> = Vec::new();
+    let mut all: Vec<ImageCheck> = Vec::new();
+    for (checker, of_part) in parts {
+        let own = schedule::items(checker.loaded, of_part, checker.workflows);
+        let (before, first) = (items.len(), images.len());
+        items.extend(own.into_iter().map(|item| item.behind(before, first)));
+        for (id, record) in of_part {
+            let label = checker.loaded.label(*id);
+            all.push(ImageCheck::new(label, record.content(), &record.platform));
+            images.push((checker, record));
         }
-        Ok(all)
     }
+    let jobs = parts.iter().map(|(it, _)| it.conditions.jobs.get());
+    let fail_fast = parts.iter().any(|(it, _)| it.fail_fast);
+    let run = |item: &schedule::Item| {
+        let (checker, record) = images[item.image];
+        checker.item(item, record)
+    };
+    let left_out =
+        |item: &schedule::Item, reason: &str| images[item.image].0.leave_out(item, reason);
+    let checks = schedule::run(&items, jobs.max().unwrap_or(1), fail_fast, &run, &left_out)?;
+    for (item, check) in items.iter().zip(checks) {
+        all[item.image].files.push(check);
+    }
+    Ok(all)
+}
 
+impl Checker<'_> {
     fn item(&self, item: &schedule::Item, record: &ImageRecord) -> Result<FileCheck, TestError> {
         if self.cancel.is_cancelled() {
             return Err(CheckError::Cancelled.into());

@@ -71,6 +71,13 @@ impl Work {
 }
 
 impl Item {
+    /// The same behind so many items and images of other platforms.
+    pub(super) fn behind(mut self, items: usize, images: usize) -> Self {
+        self.image += images;
+        self.after.iter_mut().for_each(|at| *at += items);
+        self
+    }
+
     pub(super) fn title(&self) -> String {
         match &self.work {
             Work::Structure(file) => format!("structure tests {file}"),
