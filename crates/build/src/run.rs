@@ -51,7 +51,7 @@ pub struct StepInputs {
     pub vertex: VertexId,
     /// What enters its key; `None` while something it needs is not known.
     pub inputs: Option<KeyInputs>,
-    /// The files that it takes from a context, by name and digest, where they are few.
+    /// The files that it takes from a context, by name and digest, unless they are very many.
     pub files: Vec<(String, String)>,
 }
 
@@ -167,8 +167,7 @@ impl Prepared<'_> {
     ) -> Vec<Arc<Filesystem>> {
         let images = self.lowered.images.iter();
         let images = images.filter(|_| wanted.is_none());
-        let mut needed: BTreeSet<VertexId> =
-            images.filter_map(|image| image.fs.vertex()).collect();
+        let mut needed: BTreeSet<VertexId> = images.filter_map(|image| image.fs.vertex()).collect();
         for (id, decision) in plan.iter() {
             let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&id));
             if is_wanted && !matches!(decision, Decision::Reuse(_)) {

@@ -5,6 +5,10 @@
 //! image + results       --of-->                MadeOf     each base and step with its inputs
 //! MadeOf, an older one  --first_difference-->  Unlike     the first input that is not the same
 //! ```
+//!
+//! How long lists of files are written down is in [`packing`].
+
+mod packing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,6 +29,8 @@ use crate::retag;
 
 /// So many files are named.
 const FILES_TOLD: usize = 3;
+/// Longer lists of files are packed.
+const FILES_PLAIN: usize = 500;
 /// Larger documents are cut: a registry takes no manifest of any size.
 const BYTES_MAX: usize = 1 << 20;
 
@@ -52,9 +58,12 @@ pub struct StepMadeOf {
     /// What enters its key, by name; nothing while something it needs is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<(String, String)>,
-    /// The files that it takes from its context, by digest, where they are few.
+    /// The files that it takes from its context, by digest, unless they are very many.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
+    /// The same packed, where they are not few.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    packed: String,
     /// Its file and line; only of an image at hand.
     #[serde(skip)]
     pub place: Option<(String, usize)>,
@@ -90,6 +99,7 @@ impl MadeOf {
                 stage: origin.stage.clone(),
                 inputs: step.inputs.map(|it| it.0).unwrap_or_default(),
                 files: step.files.into_iter().collect(),
+                packed: String::new(),
                 place: origin.label.as_ref().map(|label| {
                     let line = label.source.position(label.span.start).line;
                     (label.source.name.clone(), line)
@@ -103,15 +113,35 @@ impl MadeOf {
         }
     }
 
-    /// The document in the ledger: without lists of files where it would be too large.
+    /// The document in the ledger: long lists of files are packed, and left out where it would be
+    /// too large all the same.
     pub fn to_json(&self) -> String {
-        let text = serde_json::to_string(self).expect("a value of plain fields");
+        let mut packed = self.clone();
+        let many = packed.steps.iter_mut();
+        many.filter(|step| step.files.len() > FILES_PLAIN)
+            .for_each(|step| {
+                step.packed = packing::pack(&step.files);
+                step.files.clear();
+            });
+        let text = serde_json::to_string(&packed).expect("a value of plain fields");
         if text.len() <= BYTES_MAX {
             return text;
         }
-        let mut short = self.clone();
-        short.steps.iter_mut().for_each(|step| step.files.clear());
-        serde_json::to_string(&short).expect("a value of plain fields")
+        for step in &mut packed.steps {
+            step.files.clear();
+            step.packed.clear();
+        }
+        serde_json::to_string(&packed).expect("a value of plain fields")
+    }
+
+    /// The document as it was before it was written down, but that digests may be short.
+    #[must_use]
+    pub fn unpacked(mut self) -> Self {
+        for step in &mut self.steps {
+            let packed = std::mem::take(&mut step.packed);
+            step.files.extend(packing::unpack(&packed));
+        }
+        self
     }
 
     /// The first thing that is not as in `older`; `None` where nothing is known to be different.
@@ -189,7 +219,7 @@ fn changed_files(new: &StepMadeOf, old: &StepMadeOf) -> Vec<String> {
     }
     let changed = new.files.iter().filter(|(name, digest)| {
         let before = old.files.get(*name);
-        before != Some(*digest)
+        !before.is_some_and(|before| packing::is_same(before, digest))
     });
     let gone = old
         .files
@@ -218,6 +248,7 @@ mod tests {
             stage: String::new(),
             inputs: own(inputs),
             files: own(files).into_iter().collect(),
+            packed: String::new(),
             place: None,
         }
     }
@@ -266,6 +297,51 @@ mod tests {
         assert_eq!(
             told(&[from()], &[from(), run("x")]).as_deref(),
             Some("RUN x: this step is gone")
+        );
+    }
+
+    /// A `COPY` of a whole tree names the file, too, from a document that a registry takes.
+    #[test]
+    fn a_file_of_many_is_named() {
+        let many = |changed: usize| -> Vec<(String, String)> {
+            let of = |at: usize| {
+                if at == changed {
+                    "b".repeat(64)
+                } else {
+                    "a".repeat(64)
+                }
+            };
+            (0..5_000)
+                .map(|at| {
+                    (
+                        format!("folder-{}/file-{at}", at / 100),
+                        format!("644 {}", of(at)),
+                    )
+                })
+                .collect()
+        };
+        let copy = |digest: &str, changed: usize| {
+            let files = many(changed);
+            let pairs: Vec<(&str, &str)> = files
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect();
+            step("COPY . /", &[("files", digest)], &pairs)
+        };
+        let older = made("a", &[copy("1", 9_999)]);
+        let text = older.to_json();
+        assert!(text.len() < 100_000, "{}", text.len());
+        let older = serde_json::from_str::<MadeOf>(&text)
+            .expect("a document")
+            .unpacked();
+        let unlike = made("b", &[copy("2", 4_321)]).first_difference(&older);
+        assert_eq!(
+            unlike.map(|it| it.because).as_deref(),
+            Some("`folder-43/file-4321` changed")
+        );
+        assert_eq!(
+            made("a", &[copy("1", 9_999)]).first_difference(&older),
+            None
         );
     }
 

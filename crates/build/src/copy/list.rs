@@ -8,8 +8,8 @@ use super::selection::{Role, Selection, below};
 use crate::context::{Kind, SourceTree};
 
 /// More files than this are not listed: what takes a whole tree is told as one.
-const FILES_MAX: usize = 500;
-/// More bytes than this are not read for it.
+const FILES_MAX: usize = 50_000;
+/// More bytes than this are not read for it; mostly the digests are known.
 const BYTES_MAX: u64 = 64 << 20;
 
 /// The files and links of a selection, each with what tells it from another of its name; nothing
@@ -23,17 +23,26 @@ pub fn listed(tree: &dyn SourceTree, selection: &Selection) -> io::Result<Vec<(S
         items.map(|item| (below(&source.root, &item.path), &item.entry))
     });
     let items: Vec<_> = items.filter(|(_, entry)| !entry.is_dir()).collect();
-    let bytes: u64 = items.iter().map(|(_, entry)| entry.size).sum();
-    if items.len() > FILES_MAX || bytes > BYTES_MAX {
+    if items.len() > FILES_MAX {
         return Ok(Vec::new());
     }
     let mut list = Vec::new();
+    let mut bytes = 0;
     for (path, entry) in items {
         let what = match entry.kind {
             Kind::File => {
-                let mut content = Vec::new();
-                tree.open(&path, entry)?.read_to_end(&mut content)?;
-                let digest = ContentDigest::of(&content);
+                let digest = match tree.known_digest(&path, entry) {
+                    Some(known) => known,
+                    None => {
+                        bytes += entry.size;
+                        if bytes > BYTES_MAX {
+                            return Ok(Vec::new());
+                        }
+                        let mut content = Vec::new();
+                        tree.open(&path, entry)?.read_to_end(&mut content)?;
+                        ContentDigest::of(&content)
+                    }
+                };
                 format!("{:o} {digest}", entry.mode & 0o7777)
             }
             Kind::Symlink => format!("-> {}", tree.read_link(&path, entry)?.display()),

@@ -226,7 +226,8 @@ impl Ledger {
         platform: &Platform,
     ) -> Result<Option<MadeOf>, PublishError> {
         let reference = made_at(&self.place, image.manifest_for(platform), platform)?;
-        artifact::read_final(means, &reference)
+        let made_of: Option<MadeOf> = artifact::read_final(means, &reference)?;
+        Ok(made_of.map(MadeOf::unpacked))
     }
 
     /// Looks a generation up.
