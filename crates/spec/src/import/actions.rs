@@ -1,7 +1,12 @@
-//! GitHub Actions workflows that build images: a matrix, docker/build-push-action, and
-//! docker/metadata-action's tags.
+//! GitHub Actions workflows that build images: a matrix, docker/build-push-action, `docker build` in
+//! scripts, workflows that are called, and docker/metadata-action's tags.
 
-use std::collections::BTreeMap;
+mod commands;
+mod matrix;
+mod scope;
+mod written_tags;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -9,25 +14,89 @@ use super::draft::{Build, Draft};
 use super::paths::{file_name, join, name_and_tag};
 use super::yaml::{entries, parse, text, text_at, texts};
 use super::{ImportError, Tree, Verdict, metadata};
+use matrix::combinations;
+use scope::Scope;
 
-/// More combinations than GitHub has.
-const COMBINATIONS_MAX: usize = 256;
+/// What a workflow says that builds images, or calls one that does.
+const MARKS: [&str; 5] = [
+    "docker/build-push-action",
+    "docker/bake-action",
+    "docker build ",
+    "docker buildx build ",
+    CALLED,
+];
+/// How a workflow of the same repository is called.
+const CALLED: &str = "./.github/workflows/";
 
 pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
+    let mut workflows: BTreeMap<&str, Value> = BTreeMap::new();
     for (file, text) in tree.texts() {
         let is_workflow = file.starts_with(".github/workflows/") && file.ends_with("ml");
-        if !is_workflow || !text.contains("docker/build-push-action") {
-            continue;
+        if is_workflow && MARKS.iter().any(|mark| text.contains(mark)) {
+            workflows.insert(file, parse(file, text)?);
         }
-        let workflow = parse(file, text)?;
-        for (_, job) in entries(workflow.get("jobs")) {
-            read_job(tree, file, &workflow, job, draft);
+    }
+    let jobs = || {
+        workflows.iter().flat_map(|(file, workflow)| {
+            entries(workflow.get("jobs")).map(move |(_, job)| (*file, workflow, job))
+        })
+    };
+    let calls = jobs().filter_map(|(_, _, job)| called(job));
+    let calls: BTreeSet<String> = calls
+        .filter(|it| workflows.contains_key(it.as_str()))
+        .collect();
+    for (file, workflow, job) in jobs() {
+        let called = called(job).and_then(|it| workflows.get_key_value(it.as_str()));
+        if let Some((called, other)) = called {
+            call(tree, (file, workflow, job), (called, other), draft);
+        } else if !calls.contains(file) {
+            read_job(tree, file, workflow, job, &BTreeMap::new(), draft);
         }
     }
     Ok(())
 }
 
-fn read_job(tree: &Tree, file: &str, workflow: &Value, job: &Value, draft: &mut Draft) {
+/// The workflow of the same repository that a job calls.
+fn called(job: &Value) -> Option<String> {
+    let uses = text_at(job, "uses")?;
+    let name = uses.strip_prefix(CALLED)?;
+    Some(format!(".github/workflows/{name}"))
+}
+
+/// A workflow that is called is read once for each combination of what it is given.
+fn call(
+    tree: &Tree,
+    (file, workflow, job): (&str, &Value, &Value),
+    (called, other): (&str, &Value),
+    draft: &mut Draft,
+) {
+    for values in combinations(job.pointer("/strategy/matrix")) {
+        let scope = Scope {
+            values: &values,
+            inputs: &BTreeMap::new(),
+            workflow,
+            job,
+        };
+        let given = entries(job.get("with")).filter_map(|(name, value)| {
+            let value = scope.text(&text(value)?, draft)?;
+            Some((name.to_owned(), value))
+        });
+        let given: BTreeMap<String, String> = given.collect();
+        for (_, job) in entries(other.get("jobs")) {
+            read_job(tree, called, other, job, &given, draft);
+        }
+    }
+    draft.from.push(file.to_owned());
+}
+
+fn read_job(
+    tree: &Tree,
+    file: &str,
+    workflow: &Value,
+    job: &Value,
+    inputs: &BTreeMap<String, String>,
+    draft: &mut Draft,
+) {
     let steps = job.get("steps").and_then(Value::as_array);
     let steps: Vec<&Value> = steps.into_iter().flatten().collect();
     let uses = |action: &str| {
@@ -36,26 +105,60 @@ fn read_job(tree: &Tree, file: &str, workflow: &Value, job: &Value, draft: &mut 
         steps.filter(move |step| text_at(step, "uses").is_some_and(|it| it.starts_with(&action)))
     };
     let builds: Vec<&Value> = uses("docker/build-push-action").collect();
-    if builds.is_empty() {
+    let bakes = uses("docker/bake-action").next().is_some();
+    let metadata: Vec<&Value> = uses("docker/metadata-action").collect();
+    let rows = combinations(job.pointer("/strategy/matrix"));
+    let scopes = rows.iter().map(|values| Scope {
+        values,
+        inputs,
+        workflow,
+        job,
+    });
+    let scopes: Vec<Scope<'_>> = scopes.collect();
+    for scope in &scopes {
+        for step in &steps {
+            let found = commands::builds(tree, file, scope, step, draft);
+            if !found.is_empty() {
+                draft.from.push(file.to_owned());
+                draft.builds.extend(found);
+            }
+        }
+    }
+    if builds.is_empty() && !bakes {
         return;
     }
     draft.from.push(file.to_owned());
-    let metadata: Vec<&Value> = uses("docker/metadata-action").collect();
     if let Some(step) = metadata.first() {
         let tags = texts(step.pointer("/with/tags"));
         let flavor = texts(step.pointer("/with/flavor"));
         metadata::read(file, &tags, &flavor, draft);
     }
+    if bakes && let Some(step) = metadata.first() {
+        name_baked(step, &scopes, draft);
+    }
     triggers(file, workflow, &builds, draft);
-    for values in combinations(job.pointer("/strategy/matrix")) {
-        let scope = Scope {
-            values: &values,
-            workflow,
-            job,
-        };
+    for step in builds.iter().filter(|_| metadata.is_empty()) {
+        let tags = texts(step.pointer("/with/tags"));
+        let tags = tags.iter().filter_map(|it| name_and_tag(it).1);
+        let tags: Vec<String> = tags.map(str::to_owned).collect();
+        written_tags::read(file, &tags, draft);
+    }
+    for scope in &scopes {
         for step in &builds {
-            build(tree, file, &scope, step, metadata.first().copied(), draft);
+            build(tree, file, scope, step, metadata.first().copied(), draft);
         }
+    }
+}
+
+/// What bake builds gets the names that the action gives: `inherits = ["docker-metadata-action"]`.
+fn name_baked(step: &Value, scopes: &[Scope<'_>], draft: &mut Draft) {
+    let images = texts(step.pointer("/with/images"));
+    let names = images.iter().flat_map(|it| it.split(','));
+    let names: Vec<String> = names
+        .filter_map(|name| scopes.first()?.text(name.trim(), draft))
+        .collect();
+    for build in draft.builds.iter_mut().filter(|it| it.takes_metadata) {
+        build.names.clone_from(&names);
     }
 }
 
@@ -90,125 +193,6 @@ fn triggers(file: &str, workflow: &Value, builds: &[&Value], draft: &mut Draft) 
     draft.main_branches.extend(branches);
 }
 
-/// What expressions of one combination can name.
-struct Scope<'a> {
-    values: &'a BTreeMap<String, Value>,
-    workflow: &'a Value,
-    job: &'a Value,
-}
-
-impl Scope<'_> {
-    /// Puts values in the place of `${{ ... }}`; names of the runner become variables.
-    fn text(&self, written: &str, draft: &mut Draft) -> Option<String> {
-        let mut made = String::new();
-        let mut rest = written;
-        while let Some((before, behind)) = rest.split_once("${{") {
-            let (expression, after) = behind.split_once("}}")?;
-            made.push_str(before);
-            made.push_str(&self.value(expression.trim(), draft)?);
-            rest = after;
-        }
-        Some(made + rest)
-    }
-
-    fn value(&self, expression: &str, draft: &mut Draft) -> Option<String> {
-        if let Some(inside) = expression.strip_prefix("join(") {
-            return self.joined(inside.split(',').next()?.trim_end_matches(')').trim());
-        }
-        if let Some(name) = expression.strip_prefix("env.") {
-            let homes = [self.job.get("env"), self.workflow.get("env")];
-            let value = homes
-                .into_iter()
-                .flatten()
-                .find_map(|env| text_at(env, name))?;
-            return self.text(&value, draft);
-        }
-        if let Some(path) = expression.strip_prefix("matrix.") {
-            return self.joined(&format!("matrix.{path}"));
-        }
-        match expression {
-            "github.repository" => Some(draft.variable("GITHUB_REPOSITORY", "owner/repository")),
-            "github.repository_owner" => Some(draft.variable("GITHUB_REPOSITORY_OWNER", "owner")),
-            _ => None,
-        }
-    }
-
-    /// A value of the matrix; a list as its lines.
-    fn joined(&self, expression: &str) -> Option<String> {
-        let mut path = expression.strip_prefix("matrix.")?.split('.');
-        let mut value = self.values.get(path.next()?)?;
-        for key in path {
-            value = value.get(key)?;
-        }
-        match value {
-            Value::Array(_) => Some(texts(Some(value)).join("\n")),
-            one => text(one),
-        }
-    }
-}
-
-/// The combinations of a matrix: axes multiplied, `exclude` taken out, `include` put in.
-fn combinations(matrix: Option<&Value>) -> Vec<BTreeMap<String, Value>> {
-    let mut made = vec![BTreeMap::new()];
-    let mut has_axes = false;
-    for (axis, values) in entries(matrix) {
-        let Some(values) = values
-            .as_array()
-            .filter(|_| axis != "include" && axis != "exclude")
-        else {
-            continue;
-        };
-        has_axes = true;
-        made = made
-            .iter()
-            .flat_map(|row: &BTreeMap<String, Value>| {
-                values.iter().map(move |value| {
-                    let mut row = row.clone();
-                    row.insert(axis.to_owned(), value.clone());
-                    row
-                })
-            })
-            .take(COMBINATIONS_MAX)
-            .collect();
-    }
-    let rows = |key: &str| {
-        let rows = matrix
-            .and_then(|matrix| matrix.get(key))
-            .and_then(Value::as_array);
-        let rows = rows.into_iter().flatten().filter_map(Value::as_object);
-        rows.map(|row| row.clone().into_iter().collect::<BTreeMap<String, Value>>())
-            .collect::<Vec<_>>()
-    };
-    let excluded = rows("exclude");
-    made.retain(|row| {
-        !excluded
-            .iter()
-            .any(|out| out.iter().all(|(key, value)| row.get(key) == Some(value)))
-    });
-    let included = rows("include");
-    if !has_axes && !included.is_empty() {
-        return included;
-    }
-    let before = made.clone();
-    for row in included {
-        // GitHub's rule: it extends the combinations whose axes it does not change, else it is one more.
-        let mut extends = false;
-        for (made, axes) in made.iter_mut().zip(&before) {
-            if row
-                .iter()
-                .all(|(key, value)| axes.get(key).is_none_or(|it| it == value))
-            {
-                made.extend(row.clone());
-                extends = true;
-            }
-        }
-        if !extends {
-            made.push(row);
-        }
-    }
-    made
-}
-
 fn build(
     tree: &Tree,
     file: &str,
@@ -236,7 +220,8 @@ fn build(
         .joined("matrix.name")
         .or_else(|| scope.joined("matrix.image.name"));
     if !tree.files.contains_key(&dockerfile) {
-        let what = name.unwrap_or_else(|| context.clone());
+        let written = || text(step.pointer("/with/context")?);
+        let what = name.or_else(written).unwrap_or_else(|| context.clone());
         draft.note(
             Verdict::Missing,
             file,
@@ -260,16 +245,27 @@ fn build(
         ..Build::default()
     };
     let images = metadata.and_then(|step| with(step, "images", draft));
-    let images = images
-        .or_else(|| with(step, "tags", draft))
-        .unwrap_or_default();
-    for reference in images.lines().filter(|line| !line.trim().is_empty()) {
-        let reference = reference.split(',').next().unwrap_or(reference);
+    let images: Vec<String> = match images {
+        Some(images) => images.lines().map(str::to_owned).collect(),
+        None => texts(step.pointer("/with/tags")),
+    };
+    // A line of `images` may have attributes behind the name; a line of `tags` several names.
+    let count = match metadata {
+        Some(_) => 1,
+        None => usize::MAX,
+    };
+    for reference in images.iter().flat_map(|line| line.split(',').take(count)) {
         let reference = reference.trim().trim_start_matches("name=");
         let (name, tag) = name_and_tag(reference);
-        made.names.push(name.to_owned());
+        let Some(name) = scope.text(name, draft).filter(|name| !name.is_empty()) else {
+            continue;
+        };
+        if !made.names.contains(&name) {
+            made.names.push(name);
+        }
         if metadata.is_none() {
-            made.fixed_tags.extend(tag.map(str::to_owned));
+            let tag = tag.and_then(|tag| scope.text(tag, draft));
+            made.fixed_tags.extend(tag);
         }
     }
     let published = made.names.first().map(|name| file_name(name).to_owned());

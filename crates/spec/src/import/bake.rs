@@ -180,7 +180,10 @@ fn evaluated(
         if is_pattern {
             continue;
         }
-        let attributes = with_inherited(target, &targets, context, 0);
+        let mut attributes = with_inherited(target, &targets, context, 0);
+        if is_named_by_action(target, &targets, context, 0) {
+            attributes.insert(METADATA.to_owned(), hcl::Expression::Bool(true));
+        }
         for (values, combination) in combinations(target, context) {
             let name = match target.attributes.get("name") {
                 Some(name) => name.evaluate(&combination).ok(),
@@ -255,6 +258,25 @@ fn evaluate(
         }
     }
     Ok((Value::Object(table), lost))
+}
+
+/// The target that docker/metadata-action fills with names.
+const METADATA: &str = "docker-metadata-action";
+
+fn is_named_by_action(
+    target: &Target,
+    targets: &[Target],
+    context: &Context<'_>,
+    depth: usize,
+) -> bool {
+    let names = inherited_names(std::slice::from_ref(target), context);
+    names.iter().any(|name| {
+        let parent = targets.iter().find(|it| it.name == *name);
+        name == METADATA
+            || parent.is_some_and(|it| {
+                depth < targets.len() && is_named_by_action(it, targets, context, depth + 1)
+            })
+    })
 }
 
 fn inherited_names(targets: &[Target], context: &Context<'_>) -> Vec<String> {
@@ -390,6 +412,7 @@ fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), 
         return;
     }
     let mut made = Build {
+        takes_metadata: table.contains_key(METADATA),
         key: name.clone(),
         context,
         dockerfile,

@@ -62,7 +62,7 @@ fn texts_kept(value: Option<&Value>) -> Vec<String> {
 }
 
 /// A line as a shell splits it; quotes group and are gone.
-fn words(line: &str) -> Vec<String> {
+pub(super) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quote = None;
@@ -86,17 +86,17 @@ fn words(line: &str) -> Vec<String> {
 
 /// `docker build`, as far as it says what is built.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct DockerBuild {
-    tags: Vec<String>,
-    args: Vec<String>,
-    dockerfile: Option<String>,
-    target: Option<String>,
-    platforms: Vec<String>,
-    context: String,
+pub(super) struct DockerBuild {
+    pub(super) tags: Vec<String>,
+    pub(super) args: Vec<String>,
+    pub(super) dockerfile: Option<String>,
+    pub(super) target: Option<String>,
+    pub(super) platforms: Vec<String>,
+    pub(super) context: String,
 }
 
 impl DockerBuild {
-    fn read(words: &[String]) -> Option<Self> {
+    pub(super) fn read(words: &[String]) -> Option<Self> {
         let mut words = words.iter().map(String::as_str).peekable();
         if words.next()? != "docker" {
             return None;

@@ -16,9 +16,20 @@ pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
         if !is_compose || !name.ends_with("ml") {
             continue;
         }
+        if name.contains(".override.") {
+            draft.note(
+                Verdict::Missing,
+                file,
+                "this file",
+                "left out: Compose lays it over the other one on somebody's own machine; `[env.NAME]` does so here, for those who ask",
+            );
+            continue;
+        }
         let document = parse(file, text)?;
         for (service, settings) in entries(document.get("services")) {
-            if let Some(build) = settings.get("build") {
+            let base = extended(&document, settings);
+            let build = settings.get("build").or_else(|| base?.get("build"));
+            if let Some(build) = build {
                 draft.from.push(file.to_owned());
                 service_build(tree, file, service, settings, build, draft);
             }
@@ -26,6 +37,39 @@ pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
     }
     Ok(())
 }
+
+/// The service of the same file that another one extends.
+fn extended<'a>(document: &'a Value, settings: &Value) -> Option<&'a Value> {
+    let extends = settings.get("extends")?;
+    if extends.get("file").is_some() {
+        return None;
+    }
+    let name = text(extends).or_else(|| text_at(extends, "service"))?;
+    document.get("services")?.get(name)
+}
+
+/// What a `build` says that is no part of a spec, or another one.
+const ELSEWHERE: [(&str, Verdict, &str); 9] = [
+    ("cache_from", Verdict::Differs, CACHE),
+    ("cache_to", Verdict::Differs, CACHE),
+    (
+        "secrets",
+        Verdict::Differs,
+        "secrets come from the file that `build.secrets` names, by the same ids",
+    ),
+    (
+        "ssh",
+        Verdict::Missing,
+        "no key of the host is handed to the steps of a stack",
+    ),
+    ("network", Verdict::Missing, SURROUNDINGS),
+    ("extra_hosts", Verdict::Missing, SURROUNDINGS),
+    ("shm_size", Verdict::Missing, SURROUNDINGS),
+    ("ulimits", Verdict::Missing, SURROUNDINGS),
+    ("privileged", Verdict::Missing, SURROUNDINGS),
+];
+const CACHE: &str = "not needed: what was built is found in the store, by content";
+const SURROUNDINGS: &str = "steps run in one and the same surrounding; there is no key for it";
 
 fn service_build(
     tree: &Tree,
@@ -37,6 +81,20 @@ fn service_build(
 ) {
     let context = text(build).or_else(|| text_at(build, "context"));
     let context = context.map_or_else(|| ".".to_owned(), |it| plain(&it));
+    let left_out = match build.get("dockerfile_inline") {
+        Some(_) => Some(
+            "left out: its Dockerfile is written in the Compose file; put it into a file of its own"
+                .to_owned(),
+        ),
+        None if context.contains("://") || context.starts_with("git@") => Some(format!(
+            "left out: its context is {context}, not a folder"
+        )),
+        None => None,
+    };
+    if let Some(why) = left_out {
+        draft.note(Verdict::Missing, file, format!("services.{service}"), why);
+        return;
+    }
     let context = join(folder(file), &context);
     let dockerfile = text_at(build, "dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
     let dockerfile = join(&context, &plain(&dockerfile));
@@ -49,16 +107,45 @@ fn service_build(
         key: service.to_owned(),
         context,
         dockerfile,
-        target: text_at(build, "target"),
-        labels: pairs(build.get("labels")),
+        target: text_at(build, "target").map(|it| plain(&it)),
+        labels: pairs(build.get("labels"))
+            .into_iter()
+            .map(|(name, value)| (name, plain(&value)))
+            .collect(),
         platforms: texts(build.get("platforms")),
         is_of_compose: true,
         file: file.to_owned(),
         ..Build::default()
     };
+    for name in without_value(build.get("args")) {
+        draft.note(
+            Verdict::Missing,
+            file,
+            format!("services.{service}: argument {name}"),
+            "its value is that of the environment; give it as a variable of the spec",
+        );
+    }
     for (name, value) in pairs(build.get("args")) {
-        let value = with_variables(&value, draft);
-        made.args.insert(name, value);
+        if !is_null(build.get("args"), &name) {
+            let value = with_variables(&value, draft);
+            made.args.insert(name, value);
+        }
+    }
+    for (name, source) in pairs(build.get("additional_contexts")) {
+        match source.strip_prefix("service:") {
+            Some(parent) => made.parent = Some(parent.to_owned()),
+            None => draft.note(
+                Verdict::Missing,
+                file,
+                format!("services.{service}: context {name}"),
+                "named contexts are not part of a spec yet",
+            ),
+        }
+    }
+    for (key, verdict, why) in ELSEWHERE {
+        if build.get(key).is_some() {
+            draft.note(verdict, file, format!("services.{service}: {key}"), why);
+        }
     }
     let names = texts(build.get("tags"));
     for reference in text_at(settings, "image").into_iter().chain(names) {
@@ -85,6 +172,22 @@ fn service_build(
         );
     }
     draft.builds.push(made);
+}
+
+/// Arguments that are only named.
+fn without_value(args: Option<&Value>) -> Vec<String> {
+    let named = entries(args).filter(|(_, value)| value.is_null());
+    let listed = args.and_then(Value::as_array).into_iter().flatten();
+    let listed = listed.filter_map(text).filter(|line| !line.contains('='));
+    named
+        .map(|(name, _)| name.to_owned())
+        .chain(listed)
+        .collect()
+}
+
+fn is_null(args: Option<&Value>, name: &str) -> bool {
+    args.and_then(|args| args.get(name))
+        .is_some_and(Value::is_null)
 }
 
 /// A value with the defaults of its variables: for names and paths.

@@ -62,6 +62,8 @@ pub(super) struct Build {
     pub(super) suites: BTreeMap<&'static str, Vec<String>>,
     /// The value of a substitution that names its Dockerfile: `latest` of `${_TAG}.Dockerfile`.
     pub(super) choice: Option<String>,
+    /// Whether docker/metadata-action names it.
+    pub(super) takes_metadata: bool,
     /// Whether it is a service of Compose: how somebody runs it, not how it is published.
     pub(super) is_of_compose: bool,
     /// Whether it is published nowhere in a stack that is.

@@ -163,7 +163,8 @@ impl Flavor {
         flavor
     }
 
-    /// What stands before and behind the tags of a rule; `None` if a part has no counterpart.
+    /// What stands before and behind the tags of a rule; `None` if a part has no counterpart. A suffix
+    /// out of a matrix is that of a variant, which variants have anyway.
     fn affixes(&self, rule: &BTreeMap<String, String>) -> Option<(String, String)> {
         let of_sha = rule.get("type").is_some_and(|kind| kind == "sha");
         let prefix = match (rule.get("prefix"), of_sha) {
@@ -172,6 +173,10 @@ impl Flavor {
             (None, false) => &self.prefix.text,
         };
         let suffix = rule.get("suffix").unwrap_or(&self.suffix.text);
+        let suffix = match suffix.contains("${{ matrix.") {
+            true => "",
+            false => suffix,
+        };
         Some((template(prefix)?, template(suffix)?))
     }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::tags::{Facts, GitRef, ImageTags, Instead, Trigger, publication};
 use crate::{ImageSource, Stack, Surroundings};
 
+mod actions;
 mod bake;
 mod seeds;
 

@@ -1,0 +1,79 @@
+//! `docker build` in a step's script: the images that it gives a published name.
+
+use serde_json::Value;
+
+use super::scope::Scope;
+use crate::import::Tree;
+use crate::import::assemble::is_published;
+use crate::import::cloudbuild::{DockerBuild, words};
+use crate::import::draft::{Build, Draft};
+use crate::import::paths::{file_name, join, name_and_tag};
+use crate::import::yaml::text_at;
+
+/// The builds of a step; what a developer tries under a local name is no image of the stack.
+pub(super) fn builds(
+    tree: &Tree,
+    file: &str,
+    scope: &Scope<'_>,
+    step: &Value,
+    draft: &mut Draft,
+) -> Vec<Build> {
+    let script = text_at(step, "run").unwrap_or_default();
+    let home = text_at(step, "working-directory").unwrap_or_default();
+    let script = script.replace("\\\n", " ");
+    let commands = script.lines().filter_map(|line| {
+        let known = scope.text(line, draft);
+        let line = known.unwrap_or_else(|| without_expressions(line));
+        DockerBuild::read(&words(&line))
+    });
+    let commands: Vec<DockerBuild> = commands.collect();
+    let builds = commands
+        .iter()
+        .filter_map(|it| build(tree, file, &home, it));
+    builds.collect()
+}
+
+/// A line with a variable of the shell in the place of each expression: one word, and not known.
+fn without_expressions(line: &str) -> String {
+    let mut made = String::new();
+    let mut rest = line;
+    while let Some((before, behind)) = rest.split_once("${{") {
+        made.push_str(before);
+        made.push_str("$EXPRESSION");
+        rest = behind.split_once("}}").map_or("", |(_, after)| after);
+    }
+    made + rest
+}
+
+fn build(tree: &Tree, file: &str, home: &str, command: &DockerBuild) -> Option<Build> {
+    let context = join(home, &command.context);
+    let dockerfile = match &command.dockerfile {
+        Some(path) => join(home, path),
+        None => join(&context, "Dockerfile"),
+    };
+    let names = command.tags.iter().map(|tag| name_and_tag(tag));
+    let names = names.filter(|(name, _)| is_published(name) && !name.contains('$'));
+    let names: Vec<(&str, Option<&str>)> = names.collect();
+    let (first, _) = names.first()?;
+    if !tree.files.contains_key(&dockerfile) {
+        return None;
+    }
+    let plain = |text: &&str| !text.contains('$');
+    let args = command.args.iter().filter_map(|arg| arg.split_once('='));
+    let args = args.filter(|(_, value)| !value.contains('$'));
+    Some(Build {
+        key: file_name(first).to_owned(),
+        names: names.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        fixed_tags: names
+            .iter()
+            .filter_map(|(_, tag)| tag.filter(plain).map(str::to_owned))
+            .collect(),
+        context,
+        dockerfile,
+        target: command.target.clone(),
+        platforms: command.platforms.clone(),
+        args: args.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        file: file.to_owned(),
+        ..Build::default()
+    })
+}
