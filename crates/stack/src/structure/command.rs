@@ -14,13 +14,13 @@ use std::time::Instant;
 
 use cairn_build::account::Accounts;
 use cairn_sandbox::{
-    Cancel, Exit, Mount, Sandbox, SandboxError, Security, Stdin, Stream, Writable,
+    Cancel, Exit, Mount, Network, Sandbox, SandboxError, Security, Stdin, Stream, Writable,
 };
 use cairn_store::ActiveSnapshot;
 
 use super::env_file;
 use super::expand::expand;
-use super::file::{BindMount, CommandTest, RunOptions};
+use super::file::{BindMount, CommandTest, NetworkOption, RunOptions};
 use super::filesystem::check_patterns;
 use super::result::{CheckError, Failure, TestKind, TestResult};
 use super::subject::{Conditions, Content, Inspection, lookup, set};
@@ -143,7 +143,11 @@ impl Container {
         sandbox.uid = identity.uid;
         sandbox.gid = identity.gid;
         sandbox.groups = identity.groups;
-        sandbox.network = conditions.network;
+        sandbox.network = match options.network {
+            Some(NetworkOption::None) => Network::None,
+            Some(NetworkOption::Host) => Network::Host,
+            Some(NetworkOption::Usual) | None => conditions.network,
+        };
         sandbox.hostname = Some(HOSTNAME.to_owned());
         sandbox.security = security(options, notes);
         sandbox.timeout = conditions.timeout;

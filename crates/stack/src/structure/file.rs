@@ -61,6 +61,32 @@ pub struct RunOptions {
     pub capabilities: Vec<String>,
     /// Paths of the host to mount.
     pub bind_mounts: Vec<BindMount>,
+    /// The network that commands see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkOption>,
+}
+
+/// `network`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum NetworkOption {
+    /// Nothing but loopback.
+    None,
+    /// The host's.
+    Host,
+    /// What commands see where nothing is said.
+    Usual,
+}
+
+impl NetworkOption {
+    /// Reads Docker's word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "none" => Self::None,
+            "host" => Self::Host,
+            "bridge" | "default" | "" => Self::Usual,
+            _ => return None,
+        })
+    }
 }
 
 /// `source:target[:ro]`

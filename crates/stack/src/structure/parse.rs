@@ -8,7 +8,7 @@ use cairn_diagnostic::{Diagnostic, Source, Span};
 
 use super::file::{
     BindMount, CommandTest, ExecutableBy, Expectation, FileContentTest, FileExistenceTest,
-    LicenseTest, MetadataTest, RunOptions, TestFile, Variable,
+    LicenseTest, MetadataTest, NetworkOption, RunOptions, TestFile, Variable,
 };
 use super::node::{Entry, Node, Value};
 use super::pattern::Pattern;
@@ -71,6 +71,7 @@ const RUN_OPTION_KEYS: &[&str] = &[
     "envFile",
     "capabilities",
     "bindMounts",
+    "network",
 ];
 const COMMAND_KEYS: &[&str] = &[
     "name",
@@ -191,7 +192,23 @@ impl Reader<'_> {
             env_file: self.string(&fields, "envFile"),
             capabilities: self.strings(&fields, "capabilities"),
             bind_mounts: self.bind_mounts(&fields),
+            network: self.network(&fields),
         }
+    }
+
+    /// Networks that people make by name are not known here.
+    fn network(&mut self, fields: &Fields<'_>) -> Option<NetworkOption> {
+        let node = fields.get("network")?;
+        let name = self.text(node, "network")?;
+        let known = NetworkOption::from_word(&name);
+        if known.is_none() {
+            self.error(
+                node.span,
+                format!("`{name}` is no network that tests can have"),
+            )
+            .hint("known are `none`, `host` and `bridge`, which is the usual one");
+        }
+        known
     }
 
     fn bind_mounts(&mut self, fields: &Fields<'_>) -> Vec<BindMount> {

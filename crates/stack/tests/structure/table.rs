@@ -276,6 +276,7 @@ pub(crate) fn verdicts(image: &Image) {
         }
     }
     assert_eq!(wrong, [""; 0], "{}", wrong.join("\n\n"));
+    networks(image);
     let text = "commandTests:\n- {name: a, command: tool, args: [sleep, 30]}\n";
     let conditions = Conditions {
         timeout: Some(Duration::from_millis(300)),
@@ -287,6 +288,24 @@ pub(crate) fn verdicts(image: &Image) {
         failures[0].to_string(),
         "time: expected an end within 0.3 s, got none: it was stopped"
     );
+}
+
+/// `network` of the tool's later versions; the usual one is what the stack says, here none.
+fn networks(image: &Image) {
+    let own = std::fs::read_link("/proc/self/ns/net").expect("a network");
+    let own = own.display().to_string().replace(['[', ']'], ".");
+    for (network, is_own) in [("host", true), ("none", false), ("bridge", false)] {
+        let key = if is_own {
+            "expectedOutput"
+        } else {
+            "excludedOutput"
+        };
+        let text = format!(
+            "containerRunOptions: {{network: {network}}}\n\
+             commandTests:\n- {{name: a, command: tool, args: [network], {key}: ['{own}']}}\n"
+        );
+        assert_eq!(outcome(image, &text), "", "{network}");
+    }
 }
 
 fn outcome(image: &Image, text: &str) -> String {

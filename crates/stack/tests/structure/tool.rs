@@ -45,6 +45,8 @@ fn run(words: &[&str]) -> u8 {
             rustix::process::getgid().as_raw()
         )),
         ["status", key] => status(key),
+        ["network"] => fs::read_link("/proc/self/ns/net")
+            .map_or(1, |network| say(&network.display().to_string())),
         ["tty"] => say(if rustix::termios::isatty(std::io::stdout()) {
             "yes"
         } else {

@@ -43,6 +43,7 @@ containerRunOptions:
   envVars: [SECRET_KEY_FOO, OTHER_SECRET_BAR]
   capabilities: [NET_BIND_SERVICE]
   bindMounts: ["/etc/example/dir:/etc/dir", "./data:/data:ro"]
+  network: none
 commandTests:
   - name: "gunicorn flask"
     setup: [["virtualenv", "/env"], ["pip", "install", "gunicorn", "flask"]]
@@ -102,7 +103,8 @@ licenseTests:
             "bind_mounts": [
                 {"source": "/etc/example/dir", "target": "/etc/dir", "read_only": false},
                 {"source": "./data", "target": "/data", "read_only": true}
-            ]
+            ],
+            "network": "None"
         },
         "commands": [{
             "name": "gunicorn flask",
@@ -185,6 +187,7 @@ metadataTest:
 containerRunOptions:
   bindMounts: [nowhere]
   privileged: maybe
+  network: my-net
 "#
         ),
         "t.yaml:2:1: unknown key `commandTest` in the file\n  did you mean `commandTests`?\n\
@@ -206,7 +209,9 @@ containerRunOptions:
          t.yaml:21:14: an entry of `envVars` needs a `key`\n\
          t.yaml:23:16: `nowhere` is not a mount\n  write it as in `/on/the/host:/inside` or \
          `/on/the/host:/inside:ro`\n\
-         t.yaml:24:15: `privileged` must be true or false\n"
+         t.yaml:24:15: `privileged` must be true or false\n\
+         t.yaml:25:12: `my-net` is no network that tests can have\n  known are `none`, `host` and \
+         `bridge`, which is the usual one\n"
     );
 }
 
