@@ -473,3 +473,49 @@ fn builds_keep_to_what_commits_concern() {
         .code(2)
         .err_has("about the images of a stack");
 }
+
+/// PAN-15 to PAN-17: a user's number is an argument like any other, and a version and the commit
+/// are known without `.git` in the image.
+#[test]
+fn a_users_number_and_a_version_reach_an_image_without_git_in_it() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    for (name, text) in [
+        (
+            "cairn.toml",
+            "[stack]\nname = \"s\"\n[variables]\nversion = { env = \"VERSION\", default = \"0.0\" }\n\
+             [image.a]\ncontext = \".\"\nargs = { userid = \"${env.NUMBER}\", version = \"${version}\" }\n",
+        ),
+        (
+            "Dockerfile",
+            "FROM base\nARG userid\nARG version\nCOPY . /src\nRUN echo $userid $version > /told\n",
+        ),
+        (
+            ".dockerignore",
+            ".git\nstore*\nbase.tar\n*.md\n!README*.md\n",
+        ),
+        ("README.md", "read\n"),
+        ("NEWS.md", "news\n"),
+        (".gitignore", "store*\nbase.tar\n"),
+    ] {
+        workshop.write(name, text);
+    }
+    git(&workshop, &["init", "-q"]);
+    git(&workshop, &["add", "."]);
+    git(&workshop, &["commit", "-q", "-m", "first"]);
+    let mut build = workshop.command(&["build", "--offline"]);
+    let built = build.env("NUMBER", "1234").env("VERSION", "1.2.3").output();
+    crate::workshop::said(built.expect("it runs")).success();
+    let script =
+        "cat /told; cd /src; ls -a; test ! -e .git && test ! -e NEWS.md && test -e README.md";
+    let told = workshop.cairn(&["run", "a", "sh", "-c", script]).success();
+    assert!(told.out.starts_with("1234 1.2.3\n"), "{}", told.out);
+    let head = Command::new("git")
+        .current_dir(workshop.path())
+        .args(["rev-parse", "HEAD"])
+        .output()
+        .expect("git");
+    let head = String::from_utf8_lossy(&head.stdout).trim().to_owned();
+    workshop.cairn(&["inspect", "a"]).success().out_has(&head);
+}

@@ -110,6 +110,9 @@ fn another_machine_builds_a_stack_of_what_a_registry_has() {
     );
     up(&workshop, "--cache-from", &cache);
     up(&workshop, "--cache-to", &small).err_has(" of 1.0 GB");
+    // DH-41: against a limit, and what goes for it.
+    let tiny = format!("type=registry,ref={}/lab/tiny,limit=1", registry.host());
+    up(&workshop, "--cache-to", &tiny).err_has("dropped for the limit");
     fresh(&mut workshop, "sixth");
     let small = format!("{}/lab/small", registry.host());
     ran(&up(&workshop, "--cache-from", &small), &[]);
