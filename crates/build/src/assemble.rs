@@ -65,6 +65,7 @@ pub fn assemble(
         packed: None,
         pulled: None,
         results: Vec::new(),
+        attested: None,
         inherited,
         marked: None,
     })

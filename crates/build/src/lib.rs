@@ -14,6 +14,7 @@
 pub mod account;
 pub mod archive;
 pub mod assemble;
+pub mod attest;
 pub mod cache;
 pub mod cache_archive;
 mod clue;

@@ -80,6 +80,17 @@ pub struct DockerfileRecipe {
     pub network_none: bool,
     /// The platform that the building machine has.
     pub build_platform: Platform,
+    /// The image that makes lists of packages, if another one is to than this program.
+    pub generator: Option<Generator>,
+}
+
+/// An image that makes lists of packages, by BuildKit's protocol for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generator {
+    /// Its name.
+    pub image: String,
+    /// What else it is told: names and values.
+    pub parameters: BTreeMap<String, String>,
 }
 
 impl DockerfileRecipe {

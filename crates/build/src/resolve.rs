@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use cairn_oci::{History, Platform, RunConfig};
+use cairn_oci::{Digest, History, Platform, RunConfig};
 use cairn_store::ContentDigest;
 
 use crate::image::record::RecordLayer;
@@ -25,6 +25,11 @@ pub struct BaseImage {
     pub layers: Vec<RecordLayer>,
     /// The digest of its filesystem's content.
     pub content: ContentDigest,
+    /// The digest that its registry or its layout knows it by; an image that was built here has
+    /// none before it is packed.
+    pub digest: Option<Digest>,
+    /// The name that was given to an image of a layout.
+    pub layout_of: Option<String>,
 }
 
 impl PartialEq for BaseImage {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use cairn_debian::machine;
 use cairn_diagnostic::Diagnostic;
 use cairn_dockerfile::lint::masked;
-use cairn_oci::Platform;
+use cairn_oci::{Digest, Platform};
 use cairn_store::{CacheKey, CacheRecord, Store, StoreError};
 
 use crate::assemble::assemble;
@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::event::{Event, Outcome, VertexId, VertexInfo};
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
-use crate::graph::{Fs, Graph, Op, Vertex};
+use crate::graph::{Fs, Graph, Op, RemoteFile, RepositorySource, Vertex};
 use crate::image::record::ImageRecord;
 use crate::image::squash::squash;
 use crate::key::KeyInputs;
@@ -167,7 +167,7 @@ impl Prepared<'_> {
     ) -> Vec<Arc<Filesystem>> {
         let images = self.lowered.images.iter();
         let images = images.filter(|_| wanted.is_none());
-        let mut needed: BTreeSet<VertexId> = images.filter_map(|image| image.fs.vertex()).collect();
+        let mut needed: BTreeSet<VertexId> = images.flat_map(parts::results).collect();
         for (id, decision) in plan.iter() {
             let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&id));
             if is_wanted && !matches!(decision, Decision::Reuse(_)) {
@@ -184,6 +184,10 @@ impl Prepared<'_> {
 
     /// Puts together one image of the run, if its filesystem was built.
     pub fn assemble(&self, image: &LoweredImage, solved: &Solved) -> Option<ImageRecord> {
+        let is_scanned = |generator| solved.results.contains_key(&generator);
+        if !image.scan.generator.is_none_or(is_scanned) {
+            return None;
+        }
         assemble(image, &self.lowered.graph, &solved.results)
     }
 
@@ -213,6 +217,27 @@ impl Prepared<'_> {
         let is_own = |step: &&HistoryStep| matches!(step, HistoryStep::Own { .. });
         let own = image.history.iter().filter(is_own).count();
         squash(store, record, below, own)
+    }
+
+    /// The digest of a file that an `ADD` took from the web.
+    pub(crate) fn fetched(
+        &self,
+        engine: &Engine<'_>,
+        remote: &RemoteFile,
+    ) -> Result<Digest, StepError> {
+        match &remote.checksum {
+            Some(checksum) => Ok(checksum.clone()),
+            None => Ok(self.taker.download(engine, remote)?.digest),
+        }
+    }
+
+    /// The commit that an `ADD` took files of.
+    pub(crate) fn commit(
+        &self,
+        engine: &Engine<'_>,
+        source: &RepositorySource,
+    ) -> Result<String, StepError> {
+        self.taker.commit(engine, source)
     }
 
     /// The filesystems that are there without running anything.

@@ -242,7 +242,11 @@ impl<'a> Taker<'a> {
 
     /// The commit that a repository's address means. A full checksum is that commit, and asks
     /// nobody; whether the address leads to it shows when it is fetched.
-    fn commit(&self, engine: &Engine<'_>, source: &RepositorySource) -> Result<String, StepError> {
+    pub(crate) fn commit(
+        &self,
+        engine: &Engine<'_>,
+        source: &RepositorySource,
+    ) -> Result<String, StepError> {
         match &source.address.checksum {
             Some(commit) if commit.len() >= COMMIT_LENGTH => Ok(commit.to_ascii_lowercase()),
             _ => self.resolved(engine, source),

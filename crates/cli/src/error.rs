@@ -235,6 +235,9 @@ impl From<ExportError> for CommandError {
                 Self::from_error(Kind::Usage, &error)
             }
             ExportError::Collision { .. } => Self::from_error(Kind::Work, &error),
+            ExportError::AttestationCollision(_) => Self::from_error(Kind::Work, &error).hint(
+                "have it called otherwise: `--output type=local,dest=DIR,attestation-prefix=TEXT`",
+            ),
             ExportError::OnePlatform => Self::from_error(Kind::Usage, &error)
                 .hint("several go into an image layout: `type=oci`"),
             error => Self::from_error(Kind::Environment, &error),

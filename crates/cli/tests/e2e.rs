@@ -10,6 +10,8 @@ mod workshop;
 
 #[path = "e2e/agents.rs"]
 mod agents;
+#[path = "e2e/attesting.rs"]
+mod attesting;
 #[path = "e2e/building.rs"]
 mod building;
 #[path = "e2e/caching.rs"]

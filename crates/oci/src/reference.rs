@@ -100,6 +100,15 @@ impl Reference {
         Ok(reference)
     }
 
+    /// The same without its tag; only of use with a digest.
+    #[must_use]
+    pub fn without_tag(&self) -> Self {
+        Self {
+            tag: None,
+            ..self.clone()
+        }
+    }
+
     /// The same repository and tag, pinned to a digest.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {

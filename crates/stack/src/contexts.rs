@@ -16,11 +16,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cairn_attest::without_login;
 use cairn_build::archive::newest_time;
+use cairn_build::attest::Origin;
 use cairn_build::context::Context;
 use cairn_build::image::load::{LoadOptions, Source as ImageSource};
 use cairn_build::image::source::base_image;
 use cairn_build::request::Named;
+use cairn_build::resolve::BaseImage;
 use cairn_oci::Platform;
 use cairn_registry::Download;
 use cairn_registry::Fetcher;
@@ -61,11 +64,20 @@ pub struct Fetched {
     pub is_dockerfile: bool,
     /// The time of its commit, or what is known of a file's, if it has one.
     pub time: Option<i64>,
+    /// Where it came from.
+    pub origin: Origin,
 }
 
 /// Whether a text is a context that must be fetched.
 pub fn is_remote(text: &str) -> bool {
     is_on_the_web(text) || !matches!(GitAddress::parse_context(text), Ok(None))
+}
+
+/// Whether a named context of this text must be fetched before it is known.
+pub(crate) fn is_fetched(text: &str) -> bool {
+    let mut schemes = IMAGE_SCHEMES.iter();
+    let is_image = schemes.any(|scheme| text.starts_with(scheme));
+    !is_image && !text.starts_with("oci-layout://") && is_remote(text)
 }
 
 fn is_on_the_web(text: &str) -> bool {
@@ -133,10 +145,16 @@ impl Opener<'_> {
             Some(subdir) => context.below(subdir)?,
             None => context,
         };
+        let remote = without_login(&address.remote);
+        let url = match reference {
+            Some(reference) => format!("{remote}#{reference}"),
+            None => remote,
+        };
         Ok(Fetched {
             context,
             is_dockerfile: false,
             time,
+            origin: Origin::Git { url, commit },
         })
     }
 
@@ -176,6 +194,10 @@ impl Opener<'_> {
             context,
             is_dockerfile: !is_archive,
             time,
+            origin: Origin::File {
+                url: without_login(url),
+                digest: fetched.digest,
+            },
         })
     }
 
@@ -199,14 +221,15 @@ impl Opener<'_> {
         if is_remote(text) {
             let fetched = self.remote(text, false)?;
             let context = Box::new(fetched.context);
-            return Ok(NamedContext::Files(context, fetched.time));
+            return Ok(NamedContext::Files(context, fetched.time, fetched.origin));
         }
+        let here = || Origin::Local(name.to_owned());
         let path = Path::new(text);
         if path.is_file() {
             return match looks_like_archive(path)? {
                 true => {
                     let context = Box::new(self.archive(path, text)?);
-                    Ok(NamedContext::Files(context, None))
+                    Ok(NamedContext::Files(context, None, here()))
                 }
                 false => Err(wrong("neither a directory nor an archive")),
             };
@@ -214,7 +237,7 @@ impl Opener<'_> {
         match path.is_dir() {
             true => {
                 let context = Box::new(self.directory(path, None)?);
-                Ok(NamedContext::Files(context, None))
+                Ok(NamedContext::Files(context, None, here()))
             }
             false => Err(wrong("no such directory")),
         }
@@ -253,7 +276,10 @@ impl Opener<'_> {
             None => true,
         });
         match wanted {
-            Some(loaded) => Ok(Named::Opened(Arc::new(base_image(layout, loaded.record)))),
+            Some(loaded) => Ok(Named::Opened(Arc::new(BaseImage {
+                layout_of: Some(name.to_owned()),
+                ..base_image(layout, loaded.record)
+            }))),
             None => Err(SingleError::NamedContext {
                 name: name.to_owned(),
                 source_text: layout.to_owned(),
@@ -267,8 +293,8 @@ impl Opener<'_> {
 pub enum NamedContext {
     /// An image.
     Image(Named),
-    /// Files, and their time if they have one.
-    Files(Box<Context>, Option<i64>),
+    /// Files, their time if they have one, and where they came from.
+    Files(Box<Context>, Option<i64>, Origin),
 }
 
 fn open(path: &Path) -> Result<File, SingleError> {

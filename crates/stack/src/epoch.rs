@@ -29,7 +29,7 @@ pub(crate) fn settle_epoch(
     named: &BTreeMap<String, Option<i64>>,
     opener: &Opener<'_>,
 ) -> Result<(), SingleError> {
-    let Some(value) = args.get(NAME).cloned().or_else(|| default(dockerfile)) else {
+    let Some(value) = asked(args, dockerfile) else {
         return Ok(());
     };
     let time = if value == "context" {
@@ -44,6 +44,11 @@ pub(crate) fn settle_epoch(
     let time = time.map_or_else(String::new, |time| time.to_string());
     args.insert(NAME.to_owned(), time);
     Ok(())
+}
+
+/// What the argument is: a time, or the name of a source.
+pub(crate) fn asked(args: &BuildArgs, dockerfile: &Dockerfile) -> Option<String> {
+    args.get(NAME).cloned().or_else(|| default(dockerfile))
 }
 
 /// A stage has a number, too, but a number is a time here.

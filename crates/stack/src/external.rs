@@ -8,10 +8,18 @@ use cairn_build::request::{ImageRequest, Named, Recipe};
 use crate::single::SingleRequest;
 
 /// The names of images from outside that stand in a request's Dockerfile, where the target needs
-/// them. What is wrong with the Dockerfile is said, with its place, when it is lowered.
+/// them, and the one that lists packages. What is wrong with the Dockerfile is said, with its place, when it is lowered.
 pub fn external(request: &SingleRequest) -> Vec<String> {
-    let names: BTreeSet<String> = request.images.iter().flat_map(of_image).collect();
+    let mut names: BTreeSet<String> = request.images.iter().flat_map(of_image).collect();
+    names.extend(request.images.iter().filter_map(generator));
     names.into_iter().collect()
+}
+
+fn generator(image: &ImageRequest) -> Option<String> {
+    match &image.recipe {
+        Recipe::Dockerfile(recipe) => Some(recipe.generator.as_ref()?.image.clone()),
+        Recipe::Debian(_) => None,
+    }
 }
 
 fn of_image(image: &ImageRequest) -> Vec<String> {

@@ -38,6 +38,13 @@ pub fn commit(directory: &Path) -> Option<Commit> {
     })
 }
 
+/// Where the repository was cloned from as git has it, logins and all; `None` for a folder.
+pub fn remote_with_login(directory: &Path) -> Option<String> {
+    let url = git(directory, &["config", "--get", "remote.origin.url"])?;
+    let url = url.trim().to_owned();
+    leads_away(&without_credentials(&url)).then_some(url)
+}
+
 /// A branch or a tag of the repository, or a branch of one that it was cloned from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {

@@ -8,9 +8,11 @@
 //! Prepared     --report-->    PlanReport: what would happen, and why
 //! Prepared     --run-->       RunReport: every image built and named, or why not
 //! ImageRecords --publish--> a generation: all images and tags on all registries, together
+//! RunReport    --attest-->    what is said of a lone build's images: provenance, packages
 //! ImageRecord  --check-->     ImageCheck: what its tests say, kept as evidence
 //! ```
 
+pub mod attest;
 pub mod check;
 pub mod contexts;
 pub mod decide;
@@ -25,6 +27,7 @@ pub mod layout;
 pub mod load;
 pub mod lockfile;
 pub mod made_of;
+mod named_contexts;
 pub mod plan;
 pub mod publish;
 pub mod records;

@@ -143,6 +143,7 @@ pub fn requests(
                     Some((name.clone(), Named::Image(format!("{name}@{digest}"))))
                 });
                 Recipe::Dockerfile(Box::new(DockerfileRecipe {
+                    generator: None,
                     dockerfile: file.dockerfile.clone(),
                     context,
                     names: siblings.chain(locked).collect(),

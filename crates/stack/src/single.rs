@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cairn_build::attest::Origin;
 use cairn_build::context::{Context, ContextError};
 use cairn_build::graph::{BuildArgs, ContextId};
 use cairn_build::image::load::LoadError as ImageLoadError;
-use cairn_build::request::{Changes, DockerfileRecipe, ImageRequest, Named, Recipe};
+use cairn_build::request::{Changes, DockerfileRecipe, Generator, ImageRequest, Named, Recipe};
 use cairn_diagnostic::Diagnostic;
 use cairn_dockerfile::ast::Dockerfile;
 use cairn_oci::Platform;
@@ -15,10 +16,11 @@ use cairn_registry::FetchError;
 use cairn_registry::git::{AddressError, GitError};
 use cairn_store::StoreError;
 
-use crate::contexts::{Fetched, NamedContext, Opener};
+use crate::contexts::{Fetched, Opener};
 use crate::dockerfile_place::{dockerfile_at, dockerfile_beside, dockerfile_within};
 use crate::epoch::settle_epoch;
 use crate::git;
+use crate::named_contexts::{NamedFiles, named_contexts};
 use crate::request::DEFAULT_EPOCH;
 use crate::unused_args::{UnusedArg, unused_args};
 
@@ -59,6 +61,8 @@ pub struct SingleBuild {
     pub ignore_file: Option<PathBuf>,
     /// What is changed of the image beside what the Dockerfile says.
     pub changes: Changes,
+    /// The image that lists packages, if another one is to than this program.
+    pub generator: Option<Generator>,
 }
 
 /// Where the files of a build come from.
@@ -91,6 +95,8 @@ pub struct SingleRequest {
     pub images: Vec<ImageRequest>,
     /// The contexts.
     pub contexts: Vec<Context>,
+    /// Where each of them came from.
+    pub origins: Vec<Origin>,
     /// Build arguments that no `ARG` takes.
     pub unused_args: Vec<UnusedArg>,
 }
@@ -191,6 +197,7 @@ pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest
     }
     let unused_args = unused_args(&opened.dockerfile, &build.args);
     let mut contexts = vec![opened.context];
+    let mut origins = vec![opened.origin];
     let epoch = build.epoch.or(opened.time).unwrap_or(DEFAULT_EPOCH);
     let mut names = BTreeMap::new();
     let mut times = BTreeMap::new();
@@ -200,7 +207,12 @@ pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest
             platform,
             ..*opener
         };
-        names = named_contexts(build, &opener, &names, &mut contexts, &mut times)?;
+        let mut files = NamedFiles {
+            contexts: &mut contexts,
+            origins: &mut origins,
+            times: &mut times,
+        };
+        names = named_contexts(build, &opened.dockerfile, &opener, &names, &mut files)?;
         let names = names.clone();
         images.push(image_request(
             build,
@@ -220,6 +232,7 @@ pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest
     Ok(SingleRequest {
         images,
         contexts,
+        origins,
         unused_args,
     })
 }
@@ -229,33 +242,6 @@ fn replace_base(dockerfile: &mut Arc<Dockerfile>, base: &str) {
     if let Some(first) = Arc::make_mut(dockerfile).stages.first_mut() {
         first.from.kind.image.value = base.to_owned();
     }
-}
-
-/// What the named contexts are for a platform. Files are the same for all, and opened once.
-fn named_contexts(
-    build: &SingleBuild,
-    opener: &Opener<'_>,
-    before: &BTreeMap<String, Named>,
-    contexts: &mut Vec<Context>,
-    times: &mut BTreeMap<String, Option<i64>>,
-) -> Result<BTreeMap<String, Named>, SingleError> {
-    let mut names = BTreeMap::new();
-    for (name, source) in &build.contexts {
-        let named = match before.get(name) {
-            Some(Named::Files(id)) => Named::Files(*id),
-            _ => match opener.named(name, source)? {
-                NamedContext::Image(named) => named,
-                NamedContext::Files(context, time) => {
-                    let id = ContextId(u32::try_from(contexts.len()).unwrap_or(u32::MAX));
-                    contexts.push(*context);
-                    times.insert(name.clone(), time);
-                    Named::Files(id)
-                }
-            },
-        };
-        names.insert(name.clone(), named);
-    }
-    Ok(names)
 }
 
 fn image_request(
@@ -282,6 +268,7 @@ fn image_request(
             no_cache_stages: build.no_cache_stages.clone(),
             network_none: build.network_none,
             build_platform: build.build_platform.clone(),
+            generator: build.generator.clone(),
         })),
         platform: platform.clone(),
         labels: build.labels.clone(),
@@ -297,9 +284,11 @@ struct Opened {
     dockerfile: Arc<Dockerfile>,
     /// When what is in it was committed.
     time: Option<i64>,
+    origin: Origin,
 }
 
 fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError> {
+    let here = || Origin::Local("context".to_owned());
     let fetched = match &build.context {
         ContextSource::Directory(directory) => {
             let path = dockerfile_beside(directory, &build.dockerfile)?;
@@ -307,18 +296,21 @@ fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError>
                 dockerfile: dockerfile_at(&path)?,
                 context: opener.directory(directory, Some(&path))?,
                 time: git::commit(directory).map(|commit| commit.time),
+                origin: here(),
             });
         }
         ContextSource::Archive(archive) => Fetched {
             context: opener.archive(archive, "(standard input)")?,
             is_dockerfile: false,
             time: None,
+            origin: here(),
         },
         ContextSource::Remote(text) => opener.remote(text, keeps_git_dir(&build.args))?,
         ContextSource::Empty => Fetched {
             context: Context::empty(),
             is_dockerfile: false,
             time: None,
+            origin: here(),
         },
     };
     if let Some(path) = of_the_host(&build.dockerfile) {
@@ -326,6 +318,7 @@ fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError>
             dockerfile: dockerfile_at(path)?,
             context: fetched.context,
             time: fetched.time,
+            origin: fetched.origin,
         });
     }
     let name = match &build.dockerfile {
@@ -338,12 +331,13 @@ fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError>
         dockerfile: dockerfile_within(&fetched.context, &name)?,
         context: fetched.context,
         time: fetched.time,
+        origin: fetched.origin,
     })
 }
 
 /// The Dockerfile beside a context that is no directory, if it is a file of the host: by its full
 /// path, as with docker.
-fn of_the_host(source: &DockerfileSource) -> Option<&PathBuf> {
+pub(crate) fn of_the_host(source: &DockerfileSource) -> Option<&PathBuf> {
     match source {
         DockerfileSource::File(path) => Some(path),
         DockerfileSource::Named(path) => Some(path).filter(|it| it.is_absolute() && it.is_file()),

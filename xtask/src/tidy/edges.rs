@@ -12,6 +12,7 @@ const UNSAFE: &str = "unsafe-crate";
 /// The picture of ARCHITECTURE.md: a crate and everything below it that it may use.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("oci", &[]),
+    ("attest", &["oci"]),
     ("diagnostic", &[]),
     ("dockerfile", &["diagnostic"]),
     ("spec", &["diagnostic", "dockerfile", "oci"]),
@@ -25,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "build",
         &[
+            "attest",
             "debian",
             "diagnostic",
             "dockerfile",
@@ -37,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "stack",
         &[
+            "attest",
             "build",
             "debian",
             "diagnostic",
@@ -51,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "attest",
             "build",
             "debian",
             "diagnostic",

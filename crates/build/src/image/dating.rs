@@ -78,6 +78,7 @@ mod tests {
             annotations: std::collections::BTreeMap::new(),
             packed: None,
             results: Vec::new(),
+            attested: None,
             pulled: None,
             inherited: Inherited {
                 layers: 1,

@@ -22,6 +22,7 @@ use serde::Serialize;
 use super::beside::Beside;
 use super::load::blob_name;
 use super::pack::{Image, PackedImage, pack_image};
+use super::record::ImageRecord;
 use super::roots::Roots;
 
 /// What an image is exported as.
@@ -55,6 +56,8 @@ pub struct Export<'a> {
     pub split: Option<bool>,
     /// Whether a directory keeps the times that files came with, even those behind the epoch.
     pub keeps_times: bool,
+    /// What the names of files about the image begin with, beside its own files.
+    pub attestation_prefix: &'a str,
 }
 
 /// What was exported.
@@ -104,6 +107,9 @@ pub enum ExportError {
         /// The other one.
         second: String,
     },
+    /// The image has a file where one about it is to be.
+    #[error("the image has a file `{0}`, where what is attested of it would be")]
+    AttestationCollision(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -166,7 +172,9 @@ impl Export<'_> {
                 return Err(ExportError::OnePlatform);
             }
             Form::OciArchive | Form::DockerArchive => {
-                let packed = pack_image(store, self.image, self.compression)?;
+                let bare = self.unattested();
+                let image = bare.as_ref().map_or(self.image, Image::One);
+                let packed = pack_image(store, image, self.compression)?;
                 let documents = self.documents(&packed);
                 write_archive(store, &documents, &packed, out)?;
                 Some(packed)
@@ -175,6 +183,18 @@ impl Export<'_> {
         Ok(Exported {
             packed,
             ..Exported::default()
+        })
+    }
+
+    /// Docker's archive has no place for what is attested of its image.
+    fn unattested(&self) -> Option<ImageRecord> {
+        let [record] = self.image.records() else {
+            return None;
+        };
+        let has_no_place = self.form == Form::DockerArchive && record.attested.is_some();
+        has_no_place.then(|| ImageRecord {
+            attested: None,
+            ..record.clone()
         })
     }
 
@@ -203,6 +223,8 @@ impl Export<'_> {
         Roots {
             images: self.image.records(),
             is_split: self.split.unwrap_or(matches!(self.image, Image::Index(_))),
+            names_platform: self.split == Some(false),
+            attestation_prefix: self.attestation_prefix,
             keeps_times: self.keeps_times,
         }
     }

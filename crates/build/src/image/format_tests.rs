@@ -77,6 +77,7 @@ fn export(store: &Store, record: &ImageRecord, form: Form, path: &Path) -> Optio
         compression: Compression::Gzip,
         split: None,
         keeps_times: false,
+        attestation_prefix: "",
     };
     let exported = export.to_path(store, path).unwrap();
     exported.packed.map(|packed| packed.root.digest)
@@ -532,6 +533,7 @@ fn a_destination_appears_whole_or_not_at_all() {
         compression: Compression::Gzip,
         split: None,
         keeps_times: false,
+        attestation_prefix: "",
     };
     let error = occupied
         .to_path(&bench.store, &bench.path("full"))

@@ -327,6 +327,7 @@ impl Loader<'_> {
             packed: Some(packed),
             pulled: None,
             results: Vec::new(),
+            attested: None,
             inherited: Inherited::default(),
             marked: None,
         })

@@ -11,12 +11,14 @@
 //! - `pack`: an [`ImageRecord`] to config + manifest blobs.
 //! - [`push`]: an image to a registry; [`shelf`]: the store as one, with `stock`, what was
 //!   pushed to it.
+//! - `attested`: what is said of an image beside it, and how that is packed.
 //! - [`squash`]: what a build put on its base, as one layer.
 //! - `pull`, [`external`]: images from registries, and what names from outside a run mean.
 //! - [`dating`]: the times that an image leaves with.
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
 
+mod attested;
 mod beside;
 mod bundle;
 pub mod dating;
@@ -41,4 +43,5 @@ pub mod squash;
 mod stock;
 pub mod trust;
 
+pub use attested::PackedAttestations;
 pub use record::ImageRecord;

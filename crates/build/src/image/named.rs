@@ -167,6 +167,7 @@ mod tests {
             annotations: BTreeMap::new(),
             packed: None,
             results: Vec::new(),
+            attested: None,
             pulled: None,
             inherited: crate::image::record::Inherited::default(),
             marked: None,

@@ -5,6 +5,7 @@ use cairn_oci::{
 };
 use cairn_store::{Store, StoreError};
 
+use super::attested::{self, PackedAttestations};
 use super::record::ImageRecord;
 
 /// A packed image: everything it consists of is a blob of the store.
@@ -16,6 +17,8 @@ pub struct Packed {
     pub config: Descriptor,
     /// Its layers from the bottom up.
     pub layers: Vec<Descriptor>,
+    /// What is attested of it, if anything is.
+    pub attestations: Option<PackedAttestations>,
 }
 
 /// Packs an image. Equal records give equal bytes; what was packed before is found again.
@@ -68,10 +71,12 @@ pub fn pack(
         .or_insert(rfc3339(record.epoch));
     let mut manifest = put(store, MediaType::OciManifest, &manifest.to_json_bytes())?;
     manifest.platform = Some(record.platform.clone());
+    let attestations = attested::pack(store, record, &manifest, &layers)?;
     Ok(Packed {
         manifest,
         config,
         layers,
+        attestations,
     })
 }
 
@@ -105,7 +110,8 @@ impl<'a> Image<'a> {
 /// A packed image, for one platform or several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedImage {
-    /// What its names lead to: the manifest, or the index over the manifests.
+    /// What its names lead to: the manifest, or the index over the manifests. What is attested of
+    /// an image needs an index, even beside a single one.
     pub root: Descriptor,
     /// The image for each platform.
     pub images: Vec<Packed>,
@@ -114,12 +120,23 @@ pub struct PackedImage {
 impl PackedImage {
     /// Every blob that it consists of, some more than once.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
-        let images = self.images.iter();
-        std::iter::once(&self.root).chain(images.flat_map(|packed| {
+        let images = self.images.iter().flat_map(|packed| {
             [&packed.manifest, &packed.config]
                 .into_iter()
                 .chain(&packed.layers)
-        }))
+        });
+        let attested = self.attestations().flat_map(|attested| {
+            [&attested.manifest, &attested.config]
+                .into_iter()
+                .chain(&attested.statements)
+        });
+        std::iter::once(&self.root).chain(images).chain(attested)
+    }
+
+    /// What is attested of its images.
+    pub fn attestations(&self) -> impl Iterator<Item = &PackedAttestations> {
+        let images = self.images.iter();
+        images.filter_map(|packed| packed.attestations.as_ref())
     }
 }
 
@@ -134,17 +151,24 @@ pub fn pack_image(
         images.push(pack(store, record, compression)?);
     }
     let root = match (image, images.as_slice()) {
-        (Image::One(_), [packed]) => packed.manifest.clone(),
+        (Image::One(_), [packed]) if packed.attestations.is_none() => packed.manifest.clone(),
         _ => {
             let manifests = images.iter().map(|packed| packed.manifest.clone());
-            let index = Index::new(manifests.collect());
+            let attested = images.iter().filter_map(|it| it.attestations.as_ref());
+            let attested = attested.map(|it| it.manifest.clone());
+            let index = Index::new(manifests.chain(attested).collect());
             put(store, MediaType::OciIndex, &index.to_json_bytes())?
         }
     };
     Ok(PackedImage { root, images })
 }
 
-fn put(store: &Store, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, StoreError> {
+/// Writes a document.
+pub(super) fn put(
+    store: &Store,
+    media_type: MediaType,
+    bytes: &[u8],
+) -> Result<Descriptor, StoreError> {
     let digest = store.put_blob_bytes(bytes)?;
     Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
 }
@@ -156,5 +180,6 @@ fn reopen(store: &Store, descriptor: &Descriptor) -> Result<Packed, StoreError> 
         manifest: descriptor.clone(),
         config: manifest.config,
         layers: manifest.layers,
+        attestations: None,
     })
 }

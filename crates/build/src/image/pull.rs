@@ -46,6 +46,7 @@ fn record(reference: &Reference, pulled: Pulled, layers: Vec<RecordLayer>) -> Im
         annotations: pulled.document.annotations,
         packed: Some(packed),
         results: Vec::new(),
+        attested: None,
         pulled: Some(reference.with_digest(pulled.top.digest)),
         inherited: Inherited::default(),
         marked: None,

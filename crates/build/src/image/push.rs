@@ -28,7 +28,17 @@ impl Parcel {
             manifest,
             config,
             layers,
+            ..
         } = pack(store, record, compression)?;
+        Self::of(store, manifest, config, layers)
+    }
+
+    fn of(
+        store: &Store,
+        manifest: Descriptor,
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+    ) -> Result<Self, StoreError> {
         let bytes = store.read_blob(&manifest.digest)?;
         let mut blobs = layers;
         blobs.push(config);
@@ -79,8 +89,16 @@ impl Shipment {
         let packed = pack_image(store, image, compression)?;
         let bytes = store.read_blob(&packed.root.digest)?;
         let mut parcels = Vec::new();
-        for record in image.records() {
-            parcels.push(Parcel::pack(store, record, compression)?);
+        for image in packed.images {
+            parcels.push(Parcel::of(
+                store,
+                image.manifest,
+                image.config,
+                image.layers,
+            )?);
+            if let Some(it) = image.attestations {
+                parcels.push(Parcel::of(store, it.manifest, it.config, it.statements)?);
+            }
         }
         Ok(Self {
             root: Document {

@@ -37,6 +37,9 @@ pub struct ImageRecord {
     /// The results of its steps that its config carries, if that was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<InlineEntry>,
+    /// What is attested of it: a document that [`super::attested`] writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<Descriptor>,
     /// Where it was pulled from: the reference, and the digest that it named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulled: Option<Reference>,

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use cairn_store::{Entry, EntryKind, LayeredView};
@@ -49,6 +50,31 @@ pub(super) fn write_directory(
         is_merged: !is_vacant,
         ..Exported::default()
     })
+}
+
+/// Writes a file that its owner alone reads.
+pub(super) fn write_private(path: &Path, bytes: &[u8], epoch: i64) -> Result<(), ExportError> {
+    // One from an earlier export is replaced, and a link is not followed.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("replace", path)(error));
+        }
+        _ => {}
+    }
+    let mut options = File::options();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.map_err(failed("create", path))?;
+    file.write_all(bytes).map_err(failed("write", path))?;
+    let time = Timespec {
+        tv_sec: epoch,
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| failed("set the time of", path)(errno.into()))
 }
 
 /// What times files get.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use cairn_oci::Platform;
 use cairn_store::{EntryKind, LayeredView, Store, Tree, write_trees};
 
+use super::attested;
 use super::export::{ExportError, Exported};
 use super::record::ImageRecord;
 use super::root_fs::{self, Times};
@@ -21,6 +22,10 @@ pub(super) struct Roots<'a> {
     pub images: &'a [ImageRecord],
     /// Whether each goes into a folder of its own.
     pub is_split: bool,
+    /// Whether files about an image are called by its platform: nothing else tells them apart.
+    pub names_platform: bool,
+    /// What the names of files about an image begin with.
+    pub attestation_prefix: &'a str,
     /// Whether a directory keeps the times that files came with.
     pub keeps_times: bool,
 }
@@ -33,12 +38,18 @@ impl Roots<'_> {
         out: &mut (dyn Write + Send),
     ) -> Result<(), ExportError> {
         let views = self.views(store)?;
+        let mut files = Vec::new();
+        for (_, view, image) in &views {
+            files.push(self.about(store, view, image)?);
+        }
         let trees: Vec<Tree<'_>> = views
             .iter()
-            .map(|(folder, view, image)| Tree {
+            .zip(&files)
+            .map(|((folder, view, image), beside)| Tree {
                 folder,
                 view,
                 epoch: clamp(image),
+                beside,
             })
             .collect();
         write_trees(&trees, out)?;
@@ -69,12 +80,44 @@ impl Roots<'_> {
                 true => path.to_owned(),
                 false => path.join(folder),
             };
+            let about = self.about(store, view, image)?;
             let exported = root_fs::write_directory(view, times, &place)?;
+            for (name, bytes) in about {
+                let path = place.join(name);
+                root_fs::write_private(&path, &bytes, image.epoch)?;
+            }
             all.skipped.extend(exported.skipped);
             // What an earlier platform left is no surprise.
             all.is_merged |= exported.is_merged && (self.is_split || number == 0);
         }
         Ok(all)
+    }
+
+    /// The files that tell of an image, by name.
+    fn about(
+        &self,
+        store: &Store,
+        view: &LayeredView,
+        image: &ImageRecord,
+    ) -> Result<Vec<(String, Vec<u8>)>, ExportError> {
+        let files = attested::beside(store, view, image)?.into_iter();
+        let named = files.map(|(name, bytes)| {
+            let name = format!("{}{name}", self.attestation_prefix);
+            match name.rsplit_once('.').filter(|_| self.names_platform) {
+                Some((stem, end)) => {
+                    let platform = platform_folder(&image.platform);
+                    (format!("{stem}.{platform}.{end}"), bytes)
+                }
+                None => (name, bytes),
+            }
+        });
+        let named: Vec<_> = named.collect();
+        for (name, _) in &named {
+            if view.lookup(&Path::new("/").join(name))?.is_some() {
+                return Err(ExportError::AttestationCollision(name.clone()));
+            }
+        }
+        Ok(named)
     }
 
     /// The trees with their folders, once it is certain that they fit beside each other.

@@ -124,6 +124,9 @@ fn came_as(record: &ImageRecord, digest: &cairn_oci::Digest) -> bool {
 /// An image record as a base.
 pub fn base_image(name: &str, record: ImageRecord) -> BaseImage {
     let content = record.filesystem();
+    let pulled = record.pulled.as_ref().and_then(|from| from.digest());
+    let packed = record.packed.as_ref().map(|packed| &packed.digest);
+    let digest = pulled.or(packed).cloned();
     let history = full_history(record.history, record.layers.len());
     BaseImage {
         name: name.to_owned(),
@@ -133,6 +136,8 @@ pub fn base_image(name: &str, record: ImageRecord) -> BaseImage {
         history,
         layers: record.layers,
         content,
+        digest,
+        layout_of: None,
     }
 }
 

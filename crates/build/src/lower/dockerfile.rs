@@ -54,6 +54,7 @@ pub(super) fn lower(
         expander,
     };
     let state = lowering.stage(target_index)?;
+    let scan = lowering.scan(&state, target_index)?;
     Ok(LoweredImage {
         name: request.name.clone(),
         fs: state.fs,
@@ -64,6 +65,7 @@ pub(super) fn lower(
         annotations: std::collections::BTreeMap::new(),
         squash: false,
         epoch,
+        scan,
     })
 }
 
@@ -336,6 +338,16 @@ impl FileLowering<'_, '_> {
         }
     }
 
+    /// The stages that the target needs, as they end, without the target.
+    pub(super) fn stages_below(&self, target: usize) -> Vec<(usize, Arc<StageState>)> {
+        let stages = self.stages.iter().enumerate();
+        let done = stages.filter_map(|(index, slot)| match slot {
+            StageSlot::Done(state) if index != target => Some((index, state.clone())),
+            _ => None,
+        });
+        done.collect()
+    }
+
     fn open_image(
         &self,
         reference: &str,
@@ -363,7 +375,12 @@ impl FileLowering<'_, '_> {
         StageState::from_image(image, fs)
     }
 
-    fn image_vertex(&mut self, image: &Arc<BaseImage>, name: &str, stage: Option<&Stage>) -> Fs {
+    pub(super) fn image_vertex(
+        &mut self,
+        image: &Arc<BaseImage>,
+        name: &str,
+        stage: Option<&Stage>,
+    ) -> Fs {
         if image.layers.is_empty() {
             return Fs::Scratch;
         }

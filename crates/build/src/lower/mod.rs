@@ -13,6 +13,7 @@ mod env;
 mod exec;
 mod files;
 pub mod names;
+mod scan;
 mod settings;
 mod stage;
 #[cfg(test)]
@@ -28,6 +29,9 @@ use crate::event::VertexId;
 use crate::graph::{Fs, Graph, Op, Origin, Vertex};
 use crate::request::{ImageRequest, Recipe};
 use crate::resolve::{DebianBase, ImageSource};
+
+pub use scan::Scan;
+pub(crate) use scan::{SBOM, SCAN_OUTPUT};
 
 /// A graph and what each image of the run is in it.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ pub struct LoweredImage {
     pub squash: bool,
     /// Seconds since 1970 that its times are clamped to.
     pub epoch: i64,
+    /// What its list of packages is made of.
+    pub scan: Scan,
 }
 
 /// One entry of an image's history.
@@ -171,6 +177,7 @@ impl Run<'_> {
             annotations: std::collections::BTreeMap::new(),
             squash: false,
             epoch: request.epoch,
+            scan: Scan::default(),
         }
     }
 }

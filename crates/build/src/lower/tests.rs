@@ -26,6 +26,8 @@ impl ImageSource for OneImage {
             });
         }
         Ok(Arc::new(BaseImage {
+            digest: None,
+            layout_of: None,
             name: "base".into(),
             platform: platform.clone(),
             config: RunConfig {
@@ -50,6 +52,7 @@ fn request(name: &str, text: &str) -> ImageRequest {
         name: name.into(),
         called: name.into(),
         recipe: Recipe::Dockerfile(Box::new(DockerfileRecipe {
+            generator: None,
             dockerfile: Arc::new(dockerfile),
             context: ContextId(0),
             names: BTreeMap::new(),

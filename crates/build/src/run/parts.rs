@@ -7,11 +7,16 @@ use crate::event::VertexId;
 use crate::graph::Fs;
 use crate::lower::LoweredImage;
 
+/// What is wanted of an image: its files, and the list of packages that a generator makes of them.
+pub(super) fn results(image: &LoweredImage) -> impl Iterator<Item = VertexId> {
+    image.fs.vertex().into_iter().chain(image.scan.generator)
+}
+
 impl Prepared<'_> {
     /// All vertices that an image needs, in topological order.
     pub fn vertices_of(&self, image: &LoweredImage) -> BTreeSet<VertexId> {
         let mut needed = BTreeSet::new();
-        let mut open: Vec<VertexId> = image.fs.vertex().into_iter().collect();
+        let mut open: Vec<VertexId> = results(image).collect();
         while let Some(id) = open.pop() {
             if needed.insert(id) {
                 open.extend(self.lowered.graph.vertex(id).inputs());

@@ -89,6 +89,7 @@ impl ExportArgs {
             names: Vec::new(),
             split: None,
             dating: Dating::default(),
+            attestation_prefix: String::new(),
         }]
     }
 }
@@ -163,6 +164,7 @@ pub fn export(
         form: output.form,
         compression: output.compression,
         split: output.split,
+        attestation_prefix: &output.attestation_prefix,
         // Where nobody asked for an epoch, files are what they came as, as with docker.
         keeps_times: image
             .records()

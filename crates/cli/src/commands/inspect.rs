@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use cairn_build::image::ImageRecord;
 use cairn_build::image::named::{is_image, read_all};
-use cairn_oci::{History, RunConfig, rfc3339};
-use cairn_store::Store;
+use cairn_build::image::pack::{Image, pack_image};
+use cairn_oci::{Compression, History, RunConfig, rfc3339};
+use cairn_store::{Store, StoreError};
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::images::open_images;
 use super::options::PlatformOption;
@@ -24,6 +26,9 @@ pub struct InspectArgs {
     images: Vec<String>,
     #[command(flatten)]
     platform: PlatformOption,
+    /// Print what is attested of the images instead: in-toto statements, as they leave with them
+    #[arg(long)]
+    attestations: bool,
 }
 
 /// What is printed of an image; settings have docker's names.
@@ -44,6 +49,9 @@ struct Inspected {
     annotations: BTreeMap<String, String>,
     history: Vec<History>,
     layers: Vec<InspectedLayer>,
+    /// The kinds of what is attested of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attestations: Vec<String>,
     /// The digest of all that a container of this image can observe.
     content: String,
 }
@@ -57,6 +65,15 @@ struct InspectedLayer {
 pub fn run(args: &InspectArgs, session: &Session) -> Result<(), CommandError> {
     let platform = args.platform.named(session)?;
     let store = session.open_existing_store()?;
+    if args.attestations {
+        let mut statements = Vec::new();
+        for name in &args.images {
+            for record in open_images(&store, name, platform.as_ref())? {
+                statements.extend(statements_of(&store, &record)?);
+            }
+        }
+        return Ok(session.printer.json(&statements)?);
+    }
     let mut inspected = Vec::new();
     for name in &args.images {
         for record in open_images(&store, name, platform.as_ref())? {
@@ -64,6 +81,17 @@ pub fn run(args: &InspectArgs, session: &Session) -> Result<(), CommandError> {
         }
     }
     Ok(session.printer.json(&inspected)?)
+}
+
+/// What is attested of an image, about the manifest that it leaves with.
+fn statements_of(store: &Store, record: &ImageRecord) -> Result<Vec<Value>, CommandError> {
+    let packed = pack_image(store, Image::One(record), Compression::default())?;
+    let mut statements = Vec::new();
+    for layer in packed.attestations().flat_map(|it| &it.statements) {
+        let bytes = store.read_blob(&layer.digest)?;
+        statements.push(serde_json::from_slice(&bytes).map_err(StoreError::decode)?);
+    }
+    Ok(statements)
 }
 
 fn inspect(store: &Store, record: ImageRecord) -> Result<Inspected, CommandError> {
@@ -78,7 +106,13 @@ fn inspect(store: &Store, record: ImageRecord) -> Result<Inspected, CommandError
         snapshot: layer.snapshot.to_string(),
         content: layer.content.to_string(),
     };
+    let attested = record.attestations(store)?.unwrap_or_default();
+    let kinds = attested
+        .list
+        .iter()
+        .map(|it| it.predicate_type().to_owned());
     Ok(Inspected {
+        attestations: kinds.collect(),
         id: id.to_string(),
         names,
         content: record.content().to_string(),

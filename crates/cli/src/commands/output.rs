@@ -23,6 +23,8 @@ pub struct Output {
     pub split: Option<bool>,
     /// Which times it gets.
     pub dating: Dating,
+    /// What the names of files begin with that tell of it, beside its own files.
+    pub attestation_prefix: String,
 }
 
 /// Where bytes go.
@@ -46,13 +48,14 @@ impl Destination {
 
 /// Keys of docker that ask for what is always so here.
 const ALWAYS_SO: [&str; 2] = ["oci-mediatypes", "force-compression"];
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "type",
     "dest",
     "tar",
     "compression",
     "name",
     "platform-split",
+    "attestation-prefix",
     "source-date-epoch",
     "rewrite-timestamp",
 ];
@@ -74,8 +77,13 @@ impl Output {
         let mut names = Vec::new();
         let mut split = None;
         let mut dating = Dating::default();
+        let mut prefix = String::new();
         for (key, value) in fields(text)? {
             match key.as_str() {
+                "attestation-prefix" if value.contains('/') => {
+                    return Err(format!("`{key}={value}` is no part of a name"));
+                }
+                "attestation-prefix" => prefix = value,
                 "platform-split" => split = Some(boolean(&key, &value)?),
                 key if date(&mut dating, key, &value)? => {}
                 "type" => kind = Some(value),
@@ -97,6 +105,7 @@ impl Output {
             names,
             split,
             dating,
+            attestation_prefix: prefix,
             ..output
         })
     }
@@ -145,6 +154,7 @@ impl Output {
             names: Vec::new(),
             split: None,
             dating: Dating::default(),
+            attestation_prefix: String::new(),
         })
     }
 }

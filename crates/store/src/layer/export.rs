@@ -66,6 +66,7 @@ pub fn write_tree<W: Write>(
             folder: "",
             view,
             epoch,
+            beside: &[],
         }],
         sink,
     )
@@ -80,6 +81,8 @@ pub struct Tree<'a> {
     pub view: &'a LayeredView,
     /// What its times are clamped to.
     pub epoch: Option<i64>,
+    /// Files that it gets beside its own, by plain names; only their owner reads them.
+    pub beside: &'a [(String, Vec<u8>)],
 }
 
 /// Writes merged trees as one tar, each in a folder of its own; where several share one, a
@@ -128,7 +131,25 @@ impl<W: Write> TreeTar<W> {
             };
             self.file(&item)?;
             Ok(Descend::Yes)
-        })
+        })?;
+        tree.beside
+            .iter()
+            .try_for_each(|(name, bytes)| self.beside(folder, name, bytes))
+    }
+
+    fn beside(&mut self, folder: &str, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = Path::new(folder).join(name);
+        let size = bytes.len() as u64;
+        let entry = TarEntry {
+            path: path.as_os_str().as_bytes(),
+            kind: TarKind::File { size },
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            mtime: self.epoch.unwrap_or(0),
+            attributes: &[],
+        };
+        self.tar.file(&entry, bytes).map_err(output)
     }
 }
 

@@ -7,6 +7,7 @@ use cairn_sandbox::Ulimit;
 use cairn_stack::contexts::is_remote;
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::attests::AttestArgs;
 use super::borrowed::BorrowedArgs;
 use super::call::Call;
 use super::foreign::ForeignArgs;
@@ -46,6 +47,8 @@ pub struct BuildArgs {
     pub records: RecordsOption,
     #[command(flatten)]
     pub lone: LoneArgs,
+    #[command(flatten)]
+    pub attests: AttestArgs,
     #[command(flatten)]
     pub borrowed: BorrowedArgs,
     #[command(flatten)]
@@ -134,15 +137,6 @@ pub struct LoneArgs {
     /// `subrequests.describe`; with `,format=json` for scripts
     #[arg(long, alias = "print", value_name = "CALL", value_parser = Call::parse, conflicts_with = "check")]
     pub call: Option<Call>,
-    /// Attestations, as docker's scripts switch them off: only `false`
-    #[arg(long, value_name = "false", value_parser = no_attestation, hide = true)]
-    pub provenance: Option<()>,
-    /// As `--provenance`
-    #[arg(long, value_name = "false", value_parser = no_attestation, hide = true)]
-    pub sbom: Option<()>,
-    /// As `--provenance`: only what is `disabled=true`
-    #[arg(long, value_name = "disabled", value_parser = no_attestation, hide = true)]
-    pub attest: Vec<()>,
     /// Write the image's id to a file; `cairn run` and others take it for a name
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -218,6 +212,7 @@ impl BuildArgs {
     fn first_flag(&self) -> Option<&'static str> {
         self.lone
             .first_flag()
+            .or_else(|| self.attests.first_flag())
             .or_else(|| self.borrowed.first_flag())
             .or_else(|| self.devices.first_flag())
     }
@@ -262,15 +257,6 @@ impl LoneArgs {
         ]
         .into_iter()
         .find_map(|(given, flag)| given.then_some(flag))
-    }
-}
-
-/// Takes the only answer there is to whether attestations are wanted.
-fn no_attestation(text: &str) -> Result<(), String> {
-    match text {
-        "false" | "0" => Ok(()),
-        _ if text.split(',').any(|word| word == "disabled=true") => Ok(()),
-        _ => Err("Cairn writes no attestations: leave the flag out, or say `false`".into()),
     }
 }
 
@@ -336,14 +322,18 @@ mod tests {
     }
 
     #[test]
-    fn attestations_can_only_be_switched_off() {
-        let parse = |flag: &str| Line::try_parse_from(["build", flag, "."]).map(|_| ());
-        assert!(parse("--provenance=false").is_ok());
-        assert!(parse("--sbom=0").is_ok());
-        assert!(parse("--attest=type=sbom,disabled=true").is_ok());
-        assert!(parse("--attest=type=sbom").is_err());
-        let refused = parse("--provenance=mode=max").unwrap_err().to_string();
-        assert!(refused.contains("writes no attestations"), "{refused}");
+    fn attestations_are_of_a_lone_dockerfile() {
+        assert_eq!(
+            wanted("--provenance=false --sbom 0 base"),
+            images(&["base"])
+        );
+        assert_eq!(
+            wanted("--provenance=true --provenance false ."),
+            context(".")
+        );
+        assert_eq!(wanted("--attest=type=sbom ."), context("."));
+        let told = wanted("--sbom=true base").unwrap_err();
+        assert!(told.contains("`--sbom` is for a lone Dockerfile"), "{told}");
     }
 
     #[test]

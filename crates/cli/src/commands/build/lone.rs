@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use cairn_build::attest::AttestError;
 use cairn_build::engine::Engine;
+use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Settled;
-use cairn_build::image::named::Others;
+use cairn_build::image::named::{Others, save};
 use cairn_build::lint::Warnings;
 use cairn_build::request::Changes;
-use cairn_build::run::prepare;
-use cairn_oci::{Platform, Reference};
+use cairn_build::run::{Prepared, prepare};
+use cairn_oci::{Descriptor, Platform, Reference};
 use cairn_sandbox::interrupt;
+use cairn_stack::attest::{Done, Occasion, Wish, attest};
 use cairn_stack::contexts::Opener;
 use cairn_stack::external::external;
 use cairn_stack::run::{Names, RunReport, run};
@@ -43,7 +47,13 @@ use crate::stack_run::milliseconds_now;
 use crate::warnings;
 
 /// Builds a Dockerfile.
-pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(), CommandError> {
+pub fn build(
+    args: &BuildArgs,
+    wish: &Wish,
+    context: &str,
+    session: &mut Session,
+) -> Result<(), CommandError> {
+    let began = SystemTime::now();
     let tags = args.lone.tag.iter().chain(&args.borrowed.manifest);
     let tags = tags.map(|tag| name(tag)).collect::<Result<Vec<_>, _>>()?;
     let names = results::all_names(args, &tags)?;
@@ -55,7 +65,7 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
         false => args.lone.call.unwrap_or_default(),
     };
     if call.request != Request::Build {
-        let single = single(args, context, &input, &[], session)?;
+        let single = single(args, wish, context, &input, &[], session)?;
         return call.answer(&single, &session.printer);
     }
     let mut means = Means::new(session, &args.options)?;
@@ -82,7 +92,7 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     if let Some(bytes) = args.lone.shm_size {
         means.settings.shm_bytes = bytes;
     }
-    let single = single(args, context, &input, &names, session)?;
+    let single = single(args, wish, context, &input, &names, session)?;
     let opener = Opener {
         store: &means.store,
         fetcher: &means.fetcher,
@@ -97,14 +107,25 @@ pub fn build(args: &BuildArgs, context: &str, session: &mut Session) -> Result<(
     })?;
     tell_unused(&session.printer, &request.unused_args);
     let main = main_platform(&request);
-    let report = solve(args, session, &means, (&single, &request), main, &names)?;
-    let records = request
-        .images
-        .iter()
-        .map(|image| report.record(&image.name));
-    let Some(records) = records.map(|record| record.cloned()).collect() else {
+    let asked = Asked {
+        single: &single,
+        request: &request,
+        wish,
+        began,
+    };
+    let (report, attested) = solve(args, session, &means, asked, main, &names)?;
+    let records = request.images.iter().map(|image| {
+        let record = report.record(&image.name)?.clone();
+        let attested = attested.get(&image.name).cloned();
+        Some(ImageRecord { attested, ..record })
+    });
+    let Some(records) = records.collect::<Option<Vec<ImageRecord>>>() else {
         return Err(CommandError::told(Kind::Work));
     };
+    if !attested.is_empty() {
+        let names: Vec<String> = names.iter().map(Reference::to_string).collect();
+        save(&means.store, &names, &records, Others::Go)?;
+    }
     let is_index = request.images.len() > 1 || asks_for_index(&single);
     let built = Built {
         records,
@@ -137,20 +158,35 @@ fn asks_for_index(single: &SingleBuild) -> bool {
     value.and_then(|value| truth(value)).unwrap_or(false)
 }
 
+/// What was asked for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    single: &'a SingleBuild,
+    request: &'a SingleRequest,
+    wish: &'a Wish,
+    began: SystemTime,
+}
+
+/// What is attested of each image, by its name in the run.
+type Attested = BTreeMap<String, Descriptor>;
+
 /// Prepares and runs, showing progress; gives up with what failed.
 fn solve(
     args: &BuildArgs,
     session: &mut Session,
     means: &Means,
-    (single, request): (&SingleBuild, &SingleRequest),
+    asked: Asked<'_>,
     main: usize,
-    names: &[Reference],
-) -> Result<RunReport, CommandError> {
+    own_names: &[Reference],
+) -> Result<(RunReport, Attested), CommandError> {
+    let Asked {
+        single, request, ..
+    } = asked;
     let choice = match args.quiet {
         true => ProgressChoice::Quiet,
         false => args.progress.progress,
     };
-    let references: Vec<String> = names.iter().map(Reference::to_string).collect();
+    let references: Vec<String> = own_names.iter().map(Reference::to_string).collect();
     let main = &request.images[main];
     let images = request.images.iter();
     let names = Names {
@@ -204,6 +240,12 @@ fn solve(
         ),
         Err(_) => Ok(()),
     };
+    let attested = match &report {
+        Ok(report) if report.is_success() => {
+            attestations(args, asked, &prepared, report, &engine, own_names)
+        }
+        _ => Ok(Attested::new()),
+    };
     progress.finish();
     let report = report?;
     kept?;
@@ -215,12 +257,64 @@ fn solve(
         warnings::tell(&session.printer, &report.warnings, true);
     }
     match report.is_success() {
-        true => Ok(report),
+        true => Ok((report, attested?)),
         false => {
             let shown = session.settings.progress(choice);
             Err(failures::tell(&session.printer, &report.failures, shown))
         }
     }
+}
+
+/// Gathers what is to be attested.
+fn attestations(
+    args: &BuildArgs,
+    asked: Asked<'_>,
+    prepared: &Prepared<'_>,
+    report: &RunReport,
+    engine: &Engine<'_>,
+    names: &[Reference],
+) -> Result<Attested, CommandError> {
+    let mut attested = Attested::new();
+    if asked.wish.is_nothing() {
+        return Ok(attested);
+    }
+    let occasion = Occasion {
+        names,
+        options: &options(args),
+        began: asked.began,
+        tool: concat!("cairn-", env!("CARGO_PKG_VERSION")),
+    };
+    let done = Done {
+        single: asked.single,
+        request: asked.request,
+        prepared,
+        report,
+        engine,
+    };
+    for image in &prepared.lowered.images {
+        let Some(record) = report.record(&image.name) else {
+            continue;
+        };
+        let all = attest(asked.wish, done, image, record, occasion)?;
+        let mut record = record.clone();
+        record.attest(engine.store, &all)?;
+        attested.extend(record.attested.map(|it| (image.name.clone(), it)));
+    }
+    Ok(attested)
+}
+
+/// Flags that change what steps see, by BuildKit's names.
+fn options(args: &BuildArgs) -> Vec<(String, String)> {
+    let mut options = Vec::new();
+    let hosts = args.lone.add_host.iter();
+    let hosts: Vec<String> = hosts.map(|(name, ip)| format!("{name}={ip}")).collect();
+    if !hosts.is_empty() {
+        options.push(("add-hosts".to_owned(), hosts.join(",")));
+    }
+    if let Some(bytes) = args.lone.shm_size {
+        options.push(("shm-size".to_owned(), bytes.to_string()));
+    }
+    options
 }
 
 /// Tells what the checker says of a Dockerfile that cannot be built, or of what stands before its
@@ -276,6 +370,7 @@ fn tell_unused(printer: &Printer, unused: &[UnusedArg]) {
 
 fn single(
     args: &BuildArgs,
+    wish: &Wish,
     context: &str,
     input: &Input,
     names: &[Reference],
@@ -326,6 +421,7 @@ fn single(
         base: args.borrowed.from.clone(),
         ignore_file: args.borrowed.ignorefile.clone(),
         changes: changes(args, environment)?,
+        generator: wish.generator().cloned(),
     })
 }
 
@@ -372,6 +468,23 @@ fn name_of(context: &str) -> String {
         || "image".to_owned(),
         |name| name.to_string_lossy().into_owned(),
     )
+}
+
+impl From<AttestError> for CommandError {
+    fn from(error: AttestError) -> Self {
+        let kind = match error {
+            AttestError::NoStatement { .. } | AttestError::NothingWritten => Kind::Work,
+            _ => Kind::Environment,
+        };
+        let told = Self::from_error(kind, &error);
+        match kind {
+            Kind::Work => told.hint(
+                "a generator writes `NAME.spdx.json` files to `$BUILDKIT_SCAN_DESTINATION`; \
+                 without `generator=` Cairn looks for packages itself",
+            ),
+            _ => told,
+        }
+    }
 }
 
 impl From<SingleError> for CommandError {

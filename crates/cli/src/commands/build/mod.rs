@@ -2,6 +2,7 @@
 
 mod agents;
 mod args;
+mod attests;
 mod borrowed;
 mod call;
 mod foreign;
@@ -20,6 +21,7 @@ use crate::session::Session;
 
 pub fn run(args: &BuildArgs, session: &mut Session) -> Result<(), CommandError> {
     args.foreign.check()?;
+    let wish = args.attests.wish()?;
     match args.wanted()? {
         Wanted::Context(_) if args.since.since.is_some() => Err(CommandError::usage(
             "`--since` is about the images of a stack",
@@ -27,7 +29,7 @@ pub fn run(args: &BuildArgs, session: &mut Session) -> Result<(), CommandError> 
         Wanted::Context(_) if args.records.records.is_some() => Err(CommandError::usage(
             "`--records` is about the images of a stack",
         )),
-        Wanted::Context(context) => lone::build(args, &context, session),
+        Wanted::Context(context) => lone::build(args, &wish, &context, session),
         Wanted::Images(images) => super::up::build(args, &images, session),
     }
 }
