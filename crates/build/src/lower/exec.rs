@@ -59,7 +59,7 @@ impl FileLowering<'_, '_> {
         let op = ExecOp {
             argv,
             env: state.env.to_pairs(),
-            cwd: absolute("/", state.workdir()),
+            cwd: absolute("/", &state.workdir()),
             user: state.config.user.clone(),
             mounts,
             network,
@@ -106,7 +106,7 @@ impl FileLowering<'_, '_> {
         let mount = flag
             .resolve(&mut |text| self.expander.word(text, &state.env).map(|word| word.text))
             .map_err(|error| self.error(error.to_string(), span))?;
-        let workdir = state.workdir().to_owned();
+        let workdir = state.workdir();
         let inside = |target: &str| absolute(&workdir, target);
         Ok(match mount {
             Mount::Bind {

@@ -1,6 +1,6 @@
 //! `COPY` and `ADD`.
 
-use cairn_diagnostic::Diagnostic;
+use cairn_diagnostic::{Diagnostic, Span};
 use cairn_dockerfile::ast::{Add, Copy, CopySource, FileArguments};
 use cairn_dockerfile::chmod::Chmod;
 use cairn_dockerfile::expand::Expander;
@@ -10,6 +10,7 @@ use cairn_registry::http::redact;
 
 use super::dockerfile::FileLowering;
 use super::stage::{Place, StageState};
+use super::windows;
 use crate::graph::{ContextId, CopyOp, FileSource, Op, RemoteFile, RepositorySource};
 
 type Lowered = Result<(), Box<Diagnostic>>;
@@ -130,6 +131,7 @@ impl FileLowering<'_, '_> {
             }
         }
         let dest = self.expand(state, files.dest.as_str(), files.dest.span)?;
+        let plain = self.plain(state, dest.clone(), files.dest.span)?;
         let optional = |word: &Option<cairn_dockerfile::ast::Word>| match word {
             Some(word) => self.expand(state, word.as_str(), word.span).map(Some),
             None => Ok(None),
@@ -144,7 +146,7 @@ impl FileLowering<'_, '_> {
             inline,
             remote: Vec::new(),
             repositories: Vec::new(),
-            dest: absolute_dest(state.workdir(), &dest),
+            dest: absolute_dest(&state.workdir(), &plain),
             chown: optional(&files.chown)?.filter(|owner| !owner.is_empty()),
             chmod: optional(&files.chmod)?.filter(|mode| !mode.is_empty()),
             link: files.link,
@@ -156,13 +158,29 @@ impl FileLowering<'_, '_> {
         Ok((op, dest))
     }
 
+    /// The path as layers have it, whatever system the image is for.
+    pub(super) fn plain(
+        &self,
+        state: &StageState,
+        path: String,
+        span: Span,
+    ) -> Result<String, Box<Diagnostic>> {
+        match state.is_windows() {
+            true => windows::plain(&path).map_err(|error| self.error(error.to_string(), span)),
+            false => Ok(path),
+        }
+    }
+
     fn finish_files(
         &mut self,
         state: &mut StageState,
         place: &Place<'_>,
-        op: CopyOp,
+        mut op: CopyOp,
         created_by: String,
     ) -> Lowered {
+        for path in &mut op.paths {
+            *path = self.plain(state, std::mem::take(path), place.span)?;
+        }
         if let Some(mode) = &op.chmod {
             Chmod::parse(mode).map_err(|error| self.error(error.to_string(), place.span))?;
         }

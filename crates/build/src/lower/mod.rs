@@ -18,6 +18,7 @@ mod settings;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::collections::HashMap;
 

@@ -13,6 +13,7 @@ use super::dockerfile::FileLowering;
 use super::env::EnvList;
 use super::files::absolute;
 use super::stage::{Place, StageState};
+use super::windows;
 use crate::graph::{MakeDirOp, Op};
 
 /// Arguments that steer the builder and are no variables of the build.
@@ -84,9 +85,11 @@ impl FileLowering<'_, '_> {
         path: &Word,
     ) -> Lowered {
         let given = self.expand(state, path.as_str(), path.span)?;
-        let path = absolute(state.workdir(), &given);
+        let given = self.plain(state, given, path.span)?;
+        let path = absolute(&state.workdir(), &given);
         // An absolute one stands in the settings as it was written, slash at the end and all.
         let told = match given.starts_with('/') {
+            _ if state.is_windows() => windows::told(&path),
             true => given,
             false => path.clone(),
         };

@@ -8,7 +8,7 @@ use cairn_oci::{Platform, RunConfig};
 
 use super::dockerfile::FileLowering;
 use super::env::EnvList;
-use super::{DEFAULT_PATH, HistoryStep, LoweredImage};
+use super::{DEFAULT_PATH, HistoryStep, LoweredImage, windows};
 use crate::event::VertexId;
 use crate::graph::{Fs, Op, Origin, Vertex};
 use crate::request::Changes;
@@ -108,7 +108,7 @@ impl StageState {
     /// variables can be used.
     pub(super) fn enter(&mut self, stage: &Stage, stages: usize) {
         let mut image_env = EnvList::from_config(&self.config.env);
-        if image_env.get("PATH").is_none() && self.platform.os != WINDOWS {
+        if image_env.get("PATH").is_none() && !self.is_windows() {
             image_env.set("PATH", DEFAULT_PATH);
             self.config.env = image_env.to_config();
         }
@@ -160,19 +160,29 @@ impl StageState {
     }
 
     /// The directory that relative paths start from.
-    pub(super) fn workdir(&self) -> &str {
-        if self.config.working_dir.is_empty() {
-            "/"
+    pub(super) fn workdir(&self) -> String {
+        let told = &self.config.working_dir;
+        let plain = match self.is_windows() {
+            true => windows::plain(told).unwrap_or_default(),
+            false => told.clone(),
+        };
+        if plain.is_empty() {
+            "/".to_owned()
         } else {
-            &self.config.working_dir
+            plain
         }
+    }
+
+    /// Whether paths and shells are those of Windows.
+    pub(super) fn is_windows(&self) -> bool {
+        self.platform.os == WINDOWS
     }
 
     /// The shell that the shell forms run in.
     pub(super) fn shell(&self) -> Vec<String> {
         match &self.config.shell {
             Some(shell) if !shell.is_empty() => shell.clone(),
-            _ if self.platform.os == WINDOWS => words(&["cmd", "/S", "/C"]),
+            _ if self.is_windows() => words(&["cmd", "/S", "/C"]),
             _ => words(&["/bin/sh", "-c"]),
         }
     }

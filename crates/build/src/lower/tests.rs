@@ -323,6 +323,34 @@ fn windows_has_its_own_shell_and_no_path() {
 }
 
 #[test]
+fn windows_has_its_own_paths() {
+    let text = "# escape=`\nFROM scratch\nWORKDIR C:\\a\nWORKDIR b\nCOPY f c\\\nCOPY f D:\\x\n";
+    let made = |text: &str| {
+        let mut windows = request("i", text);
+        windows.platform = Platform::new("windows", "amd64");
+        lower(&[windows], &OneImage(vec![]), &Devices::default())
+    };
+    let Ok(image) = made(text.rsplit_once("COPY").unwrap().0) else {
+        panic!("paths on the drive that there is");
+    };
+    let dests: Vec<&str> = image
+        .graph
+        .iter()
+        .filter_map(|(_, vertex)| match &vertex.op {
+            Op::Copy(copy) => Some(copy.dest.as_str()),
+            Op::MakeDir(made) => Some(made.path.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(dests, ["/a", "/a/b", "/a/b/c/"]);
+    assert_eq!(image.images[0].config.working_dir, "\\a\\b");
+    let Err(refused) = made(text) else {
+        panic!("a path on another drive");
+    };
+    assert!(refused[0].message.contains("system drive"), "{refused:?}");
+}
+
+#[test]
 fn an_absolute_workdir_is_told_as_it_was_written() {
     let written = image("FROM scratch\nWORKDIR /a/\n");
     assert_eq!(written.config.working_dir, "/a/");
