@@ -13,6 +13,9 @@ use std::hash::BuildHasher;
 
 /// How deeply `${a:-${b:-...}}` may nest; a limit keeps hostile text off the stack.
 const DEPTH_MAX: usize = 100;
+/// All substitutions in one text together may make so many bytes, on the way too: each can
+/// multiply what those inside it made.
+const SUBSTITUTED_MAX: usize = 8 << 20;
 
 /// Where the values of variables come from.
 pub trait Env {
@@ -124,6 +127,9 @@ pub enum ExpandErrorReason {
     /// Substitutions inside substitutions without measure.
     #[error("substitutions are nested more than {DEPTH_MAX} deep")]
     TooDeep,
+    /// Substitutions that multiply each other: `${a//x/${a//x/...}}`.
+    #[error("the substitutions of one word make more than {SUBSTITUTED_MAX} bytes")]
+    TooLong,
 }
 
 /// How words are expanded.

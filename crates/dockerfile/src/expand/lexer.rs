@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{DEPTH_MAX, Env, ExpandErrorReason, Expanded, Expander, pattern};
+use super::pattern::{self, PatternError};
+use super::{DEPTH_MAX, Env, ExpandErrorReason, Expanded, Expander, SUBSTITUTED_MAX};
 
 /// Expands a text by the given rules.
 pub(super) fn expand(rules: Expander, env: &dyn Env, text: &str) -> Lexed<Expanded> {
@@ -12,6 +13,7 @@ pub(super) fn expand(rules: Expander, env: &dyn Env, text: &str) -> Lexed<Expand
         rest: text,
         raw_escapes: rules.raw_escapes,
         depth: 0,
+        room: SUBSTITUTED_MAX,
         used: BTreeSet::new(),
         unmatched: BTreeSet::new(),
     };
@@ -73,6 +75,8 @@ struct Lexer<'a> {
     rest: &'a str,
     raw_escapes: bool,
     depth: usize,
+    /// How many bytes substitutions may still make.
+    room: usize,
     used: BTreeSet<String>,
     unmatched: BTreeSet<String>,
 }
@@ -218,7 +222,15 @@ impl Lexer<'_> {
         }
     }
 
+    /// Reads a substitution and gives what it makes.
     fn dollar(&mut self) -> Lexed<String> {
+        let made = self.substitution()?;
+        let room = self.room.checked_sub(made.len());
+        self.room = room.ok_or(ExpandErrorReason::TooLong)?;
+        Ok(made)
+    }
+
+    fn substitution(&mut self) -> Lexed<String> {
         self.next();
         if self.peek() != Some('{') {
             let name = self.name();
@@ -329,7 +341,7 @@ impl Lexer<'_> {
             return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         }
         let value = value.unwrap_or_default();
-        pattern::replace(&pattern, &replacement, &value, all)
+        pattern::replace(&pattern, &replacement, &value, all, self.room)
             .map_err(|problem| pattern_error(&pattern, problem))
     }
 
@@ -382,9 +394,12 @@ fn missing(stop: char) -> ExpandErrorReason {
     }
 }
 
-fn pattern_error(pattern: &str, problem: String) -> ExpandErrorReason {
-    ExpandErrorReason::Pattern {
-        pattern: pattern.to_owned(),
-        problem,
+fn pattern_error(pattern: &str, problem: PatternError) -> ExpandErrorReason {
+    match problem {
+        PatternError::Wrong(problem) => ExpandErrorReason::Pattern {
+            pattern: pattern.to_owned(),
+            problem,
+        },
+        PatternError::ResultTooLong => ExpandErrorReason::TooLong,
     }
 }

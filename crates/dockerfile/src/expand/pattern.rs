@@ -2,8 +2,24 @@
 
 use regex::Regex;
 
+/// A pattern may be so long: what is made of it takes a hundred times its memory.
+const PATTERN_LENGTH_MAX: usize = 4096;
+
+/// Why a pattern gives no result.
+#[derive(Debug)]
+pub(super) enum PatternError {
+    /// It is no pattern, in words.
+    Wrong(String),
+    /// The result would be longer than there is room for.
+    ResultTooLong,
+}
+
 /// Drops the shortest or longest match at the start.
-pub(super) fn trim_prefix(pattern: &str, value: &str, greedy: bool) -> Result<String, String> {
+pub(super) fn trim_prefix(
+    pattern: &str,
+    value: &str,
+    greedy: bool,
+) -> Result<String, PatternError> {
     let regex = compile(pattern, greedy, true)?;
     Ok(match regex.find(value) {
         Some(found) => value[found.end()..].to_owned(),
@@ -14,7 +30,11 @@ pub(super) fn trim_prefix(pattern: &str, value: &str, greedy: bool) -> Result<St
 /// Drops the shortest or longest match at the end.
 ///
 /// A regular expression finds leftmost matches, so text and pattern are both turned around.
-pub(super) fn trim_suffix(pattern: &str, value: &str, greedy: bool) -> Result<String, String> {
+pub(super) fn trim_suffix(
+    pattern: &str,
+    value: &str,
+    greedy: bool,
+) -> Result<String, PatternError> {
     let value: String = value.chars().rev().collect();
     let trimmed = trim_prefix(&reversed(pattern), &value, greedy)?;
     Ok(trimmed.chars().rev().collect())
@@ -28,10 +48,11 @@ pub(super) fn replace(
     replacement: &str,
     value: &str,
     all: bool,
-) -> Result<String, String> {
+    room: usize,
+) -> Result<String, PatternError> {
     let regex = compile(pattern, true, false)?;
     if all {
-        return Ok(regex.replace_all(value, replacement).into_owned());
+        return replace_all(&regex, replacement, value, room);
     }
     Ok(match regex.find(value) {
         Some(found) => format!(
@@ -43,7 +64,33 @@ pub(super) fn replace(
     })
 }
 
-fn compile(pattern: &str, greedy: bool, anchored: bool) -> Result<Regex, String> {
+/// As `Regex::replace_all`, up to a length of the result.
+fn replace_all(
+    regex: &Regex,
+    replacement: &str,
+    value: &str,
+    room: usize,
+) -> Result<String, PatternError> {
+    let mut out = String::new();
+    let mut done = 0;
+    for found in regex.captures_iter(value) {
+        let whole = found.get_match();
+        out.push_str(&value[done..whole.start()]);
+        found.expand(replacement, &mut out);
+        done = whole.end();
+        if out.len() > room {
+            return Err(PatternError::ResultTooLong);
+        }
+    }
+    out.push_str(&value[done..]);
+    Ok(out)
+}
+
+fn compile(pattern: &str, greedy: bool, anchored: bool) -> Result<Regex, PatternError> {
+    if pattern.len() > PATTERN_LENGTH_MAX {
+        let why = format!("it is longer than {PATTERN_LENGTH_MAX} bytes");
+        return Err(PatternError::Wrong(why));
+    }
     let mut out = String::with_capacity(pattern.len() + 4);
     if anchored {
         out.push('^');
@@ -63,14 +110,16 @@ fn compile(pattern: &str, greedy: bool, anchored: bool) -> Result<Regex, String>
             '\\' if matches!(chars.peek(), Some('}' | '/')) => continue,
             '\\' => match chars.next() {
                 Some(escaped @ ('*' | '?' | '\\')) => escaped,
-                Some(other) => return Err(format!("invalid escape '\\{other}'")),
-                None => return Err("escape at the end".to_owned()),
+                Some(other) => {
+                    return Err(PatternError::Wrong(format!("invalid escape '\\{other}'")));
+                }
+                None => return Err(PatternError::Wrong("escape at the end".to_owned())),
             },
             other => other,
         };
         out.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
     }
-    Regex::new(&out).map_err(|error| error.to_string())
+    Regex::new(&out).map_err(|error| PatternError::Wrong(error.to_string()))
 }
 
 /// Turns a pattern around, keeping each `\` before the character it escapes.

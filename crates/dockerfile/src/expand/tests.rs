@@ -128,3 +128,21 @@ fn reports_variables() {
         ["MORE", "NOPE"]
     );
 }
+
+#[test]
+fn substitutions_that_multiply_each_other_are_stopped() {
+    let mut word = "x".to_owned();
+    for _ in 0..20 {
+        word = format!("${{FILE////{word}}}");
+    }
+    check_error(
+        &word,
+        "the substitutions of one word make more than 8388608 bytes",
+    );
+    let pattern = "${FILE%".to_owned() + &"a".repeat(5000) + "}";
+    let error = Expander::new('\\').word(&pattern, &env()).unwrap_err();
+    assert!(error.reason.to_string().contains("longer than 4096 bytes"));
+    // A long text with many values in it is no such thing.
+    let text = "$FILE ".repeat(50_000);
+    assert!(Expander::for_heredoc().word(&text, &env()).is_ok());
+}
