@@ -1,7 +1,8 @@
 //! The store's directory: its parts, its format version, its lock.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use cairn_oci::Digest;
@@ -16,8 +17,9 @@ pub(crate) const FORMAT: &str = "cairn store 1";
 const VERSION: &str = "version";
 const LOCK: &str = "lock";
 
-/// Directories made at once, so that no write needs to.
-const DIRECTORIES: [&str; 12] = [
+/// Directories made at once, so that no write needs to, and nobody else's to look into: images have
+/// setuid programs of root in them that are never updated, and other people's files.
+const DIRECTORIES: [&str; 14] = [
     "blobs",
     "blobs/sha256",
     "blobs/stamps",
@@ -30,14 +32,16 @@ const DIRECTORIES: [&str; 12] = [
     "refs",
     "logs",
     "synced",
-];
-
-/// Names under which the home keeps files besides [`DIRECTORIES`].
-const OTHERS: [&str; 8] = [
-    VERSION,
-    LOCK,
     MOUNTS,
     "tmp",
+];
+/// The permission bits of those, and of the home where we make it.
+const OWNER_ONLY: u32 = 0o700;
+
+/// Names under which the home keeps files besides [`DIRECTORIES`].
+const OTHERS: [&str; 6] = [
+    VERSION,
+    LOCK,
     crate::work_lock::BUSY,
     "history.db",
     "history.db-wal",
@@ -82,11 +86,13 @@ impl Home {
     /// Makes the directories, and the version file last: a home without one is unfinished, and
     /// making it again finishes it. Several processes may do so at once.
     fn create(&self) -> Result<(), StoreError> {
-        fs::create_dir_all(&self.root).at("create", &self.root)?;
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(OWNER_ONLY);
+        private.create(&self.root).at("create", &self.root)?;
         self.refuse_strangers()?;
         for directory in DIRECTORIES {
             let path = self.root.join(directory);
-            fs::create_dir_all(&path).at("create", &path)?;
+            private.create(&path).at("create", &path)?;
         }
         let version = self.root.join(VERSION);
         let unfinished = self
@@ -230,6 +236,9 @@ fn is_absent(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -240,6 +249,22 @@ mod tests {
         let home = Home::open(root.path()).unwrap();
         assert!(home.part("synced").is_dir());
         assert!(Home::open(root.path()).is_ok());
+    }
+
+    #[test]
+    fn nobody_else_can_look_into_a_home() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::open(&place.path().join("made")).unwrap();
+        // A home that was there keeps the mode that its owner gave it.
+        let given = place.path().join("given");
+        fs::create_dir(&given).unwrap();
+        fs::set_permissions(&given, Permissions::from_mode(0o755)).unwrap();
+        Home::open(&given).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(home.root()), mode(&given)), (0o700, 0o755));
+        for directory in DIRECTORIES {
+            assert_eq!(mode(&given.join(directory)), 0o700, "{directory}");
+        }
     }
 
     #[test]
