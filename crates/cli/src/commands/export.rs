@@ -1,5 +1,6 @@
 //! `cairn export`: images out of the store.
 
+use std::error::Error;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use super::images::{open_image, open_images};
 use super::load::reference;
 use super::options::PlatformOption;
 use super::output::{Destination, Output};
-use crate::error::{CommandError, OutputError};
+use crate::error::{CommandError, Kind, OutputError};
 use crate::printer::Printer;
 use crate::session::Session;
 
@@ -176,16 +177,34 @@ pub fn export(
         Destination::Stdout => {
             let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
             let exported = export.to_stream(store, &mut out);
-            let flushed = out.flush();
-            match (exported, flushed) {
-                (Err(ExportError::Stream(error)), _) | (Ok(_), Err(error)) => {
-                    Err(OutputError(error).into())
-                }
-                (exported, Ok(())) => Ok(exported?),
-                (Err(error), Err(_)) => Err(error.into()),
-            }
+            let exported = match exported {
+                Ok(exported) => out.flush().map(|()| exported).map_err(ExportError::Stream),
+                failed => failed,
+            };
+            exported.map_err(|error| match error {
+                error if is_cut(&error) => CommandError::new(
+                    Kind::Environment,
+                    "whoever reads the archive stopped before its end",
+                ),
+                ExportError::Stream(error) => OutputError(error).into(),
+                error => error.into(),
+            })
         }
     }
+}
+
+/// Whether an archive's reader went away. It needs all of it: unlike text, an archive that was cut
+/// is a failure, which a script (`cairn export app - | ssh host docker load`) must notice.
+fn is_cut(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let system: Option<&io::Error> = error.downcast_ref();
+        if system.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Tells what is not as one may expect it: whose files are there, and what could not be made.

@@ -1,6 +1,7 @@
 //! Images leave the store and come back the same.
 
 use std::fs;
+use std::io::Read;
 
 use serde_json::Value;
 
@@ -91,6 +92,24 @@ fn every_form_of_archive_is_taken_from_a_pipe() {
         .iter()
         .filter(|name| name.as_encoded_bytes().starts_with(b"."));
     assert_eq!(strangers.count(), 0, "{names:?}");
+}
+
+#[test]
+fn an_archive_that_its_reader_cuts_off_is_a_failure() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    let mut cut = workshop
+        .command(&["export", "--format", "tar", "base", "-"])
+        .spawn()
+        .expect("the program runs");
+    let mut start = [0; 512];
+    let mut out = cut.stdout.take().expect("a pipe");
+    out.read_exact(&mut start).expect("the beginning");
+    drop(out);
+    said(cut.wait_with_output().expect("an end"))
+        .code(3)
+        .err_has("whoever reads the archive stopped before its end");
 }
 
 #[test]
