@@ -106,6 +106,7 @@ impl StepError {
         match self {
             Self::Store(_) | Self::Io { .. } | Self::Fetch(_) | Self::Device(_) => true,
             Self::Git(error) => error.is_environment(),
+            Self::Debian(error) => error.is_environment(),
             Self::Process { disk_full, .. } => *disk_full,
             Self::Sandbox(SandboxError::Exec(_)) => false,
             Self::Sandbox(_) => true,

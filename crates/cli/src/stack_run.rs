@@ -6,6 +6,7 @@ mod locking;
 mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -596,7 +597,13 @@ impl From<LoadError> for CommandError {
             LoadError::NoSpec { .. } => Self::from_error(Kind::Usage, &error)
                 .hint("name the stack's directory with `--stack DIR`")
                 .hint("a Dockerfile alone is built with its context: `cairn build .`"),
-            LoadError::Read { .. } => Self::from_error(Kind::Environment, &error),
+            LoadError::Read { ref source, .. } => {
+                let kind = match source.kind() {
+                    io::ErrorKind::InvalidData => Kind::Usage,
+                    _ => Kind::Environment,
+                };
+                Self::from_error(kind, &error)
+            }
         }
     }
 }

@@ -173,6 +173,26 @@ pub enum DebianError {
 }
 
 impl DebianError {
+    /// Whether the network, the disk or the kernel is at fault, rather than what was asked for or
+    /// what the archive says.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        match self {
+            // A mirror that answers, and does not know the suite.
+            DebianError::NoRelease { source, .. } => !source.is_gone(),
+            DebianError::NoIndex { .. }
+            | DebianError::Solve(_)
+            | DebianError::Stanza { .. }
+            | DebianError::Deb { .. }
+            | DebianError::FileConflict { .. }
+            | DebianError::ForeignArch { .. }
+            | DebianError::Script { .. }
+            | DebianError::Lock { .. }
+            | DebianError::Cancelled => false,
+            _ => true,
+        }
+    }
+
     /// Says what the user can do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

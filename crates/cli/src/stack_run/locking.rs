@@ -201,10 +201,10 @@ impl From<LockFileError> for CommandError {
                 Self::from_error(Kind::Usage, &error)
             }
             LockFileError::Debian { source, .. } => {
-                let kind = match **source {
-                    // The spec asks for what the suite does not have.
-                    DebianError::Solve(_) | DebianError::NoIndex { .. } => Kind::Usage,
-                    _ => Kind::Environment,
+                // Else the spec asks for what the archive does not have.
+                let kind = match source.is_environment() {
+                    true => Kind::Environment,
+                    false => Kind::Usage,
                 };
                 let told = Self::from_error(kind, &error);
                 match source.hint() {
