@@ -94,11 +94,9 @@ impl Printer {
 
     /// Prints a finding as data, with the lines it points at.
     pub fn finding_data(&self, finding: &Diagnostic) -> Result<(), OutputError> {
-        let mut text = cairn_diagnostic::render(&self.shown(finding));
-        if self.stdout_is_terminal {
-            text = sanitize::text(&text).into_owned();
-        }
-        self.bytes(tinted(&text, self.color_stdout).as_bytes())
+        // An excerpt may hold anything, and who pipes this often shows it in the end.
+        let text = cairn_diagnostic::render(&self.shown(finding));
+        self.bytes(tinted(&sanitize::text(&text), self.color_stdout).as_bytes())
     }
 
     /// Prints a value as JSON, indented as people like to read it.
