@@ -183,6 +183,10 @@ impl From<StoreError> for CommandError {
         match error {
             StoreError::NoStore { .. } => told
                 .hint("`--home DIR` or `CAIRN_HOME` names another; building or loading makes one"),
+            StoreError::SnapshotMissing { .. } => told.hint(
+                "the store lost a layer of this image: build, load or pull it again; `cairn \
+                 doctor` looks for further damage",
+            ),
             _ => match write_advice(&error) {
                 Some(advice) => told.hint(advice),
                 None => told,

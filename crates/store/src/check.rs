@@ -148,7 +148,7 @@ impl Check<'_> {
                     severity,
                     format!("snapshot {snapshot}"),
                     problem.into(),
-                    "remove it, so that it is built again",
+                    "remove it: what is built is built again, what was loaded or pulled must be again",
                     |store| store.discard_snapshot(&snapshot),
                 )?;
             }
