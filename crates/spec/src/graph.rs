@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_diagnostic::{Diagnostic, Source, Span};
 use cairn_oci::Reference;
 
-use crate::stack::{ImageId, Repository, Stack};
+use crate::stack::{Image, ImageId, Repository, Stack};
 use crate::suggest::{nearest, quoted};
 
 /// One use of a name that is neither a stage nor a named context of its Dockerfile.
@@ -186,21 +186,41 @@ fn sibling(stack: &Stack, child: ImageId, name: &str) -> Result<Option<ImageId>,
 }
 
 /// The image that is published under this name, if it is not the asking image itself: an image
-/// may well be made of the last one of its name.
+/// may well be made of the last one of its name. A tag other than the newest one's means a variant
+/// where variants are published as such.
 fn published_as(stack: &Stack, child: ImageId, name: &str) -> Option<String> {
     let wanted: Reference = name.parse().ok()?;
-    let is_newest = wanted.digest().is_none() && matches!(wanted.tag(), None | Some("latest"));
-    if !is_newest || !name.contains('/') {
+    if wanted.digest().is_some() || !name.contains('/') {
         return None;
     }
+    let variant = wanted.tag().filter(|tag| *tag != "latest");
     let wanted = wanted.name();
     let is_it = |repository: &Repository| {
         let reference = repository.to_string().parse::<Reference>();
         reference.is_ok_and(|reference| reference.name() == wanted)
     };
     let mut images = stack.images.iter();
-    let image = images.find(|image| image.repositories.iter().any(is_it))?;
-    (image.name.image != stack[child].name.image).then(|| image.name.image.clone())
+    let image = images.find(|image| {
+        let is_meant = match variant {
+            None => true,
+            Some(variant) => is_published_as_variant(image, variant),
+        };
+        is_meant && image.repositories.iter().any(is_it)
+    })?;
+    let meant = match variant {
+        None => image.name.image.clone(),
+        Some(_) => image.name.to_string(),
+    };
+    (image.name.image != stack[child].name.image).then_some(meant)
+}
+
+/// Whether the tag of an image is its variant's name, by a rule that says so.
+fn is_published_as_variant(image: &Image, variant: &str) -> bool {
+    let rules = image.tags.lists.values().flatten();
+    let says_so = rules
+        .map(|rule| rule.value.to_string())
+        .any(|rule| rule == "{variant}");
+    says_so && image.name.variant.as_deref() == Some(variant)
 }
 
 fn same_variant(

@@ -182,3 +182,24 @@ fn the_name_an_image_is_published_under_means_the_image() {
         assert_eq!(sibling(&stack, child, name).unwrap(), meant, "{name}");
     }
 }
+
+/// A tag means the variant that is published under it; where tags are made otherwise, it means the
+/// published image.
+#[test]
+fn the_tag_a_variant_is_published_under_means_the_variant() {
+    let of = |tags: &str| {
+        let text = format!(
+            "[stack]\nname = \"lab\"\nregistries = [\"docker.io/rocker\"]\n[image.r]\ncontext = \"r\"\n{tags}\n\
+             [image.r.variant.\"4.3.3\"]\n[image.r.variant.\"4.4.1\"]\n[image.child]\ncontext = \"c\"\n"
+        );
+        read(&Source::new("cairn.toml", text), &Surroundings::none()).unwrap()
+    };
+    let stack = of("tags = { main = [\"{variant}\"] }");
+    let child = stack.exact("child").unwrap();
+    let meant = |name: &str| sibling(&stack, child, name).unwrap();
+    assert_eq!(meant("rocker/r:4.4.1"), stack.exact("r:4.4.1"));
+    assert_eq!(meant("docker.io/rocker/r:4.3.3"), stack.exact("r:4.3.3"));
+    assert_eq!(meant("rocker/r:4.2.0"), None);
+    let stack = of("");
+    assert_eq!(sibling(&stack, child, "rocker/r:4.4.1").unwrap(), None);
+}

@@ -68,10 +68,11 @@ const TOGETHER: [&str; 4] = [
     "docker-bake.override.hcl",
 ];
 
-/// `docker-bake.hcl`, `docker-bake-gpu.json`, `bake.hcl`, `bake-base.hcl`.
+/// `docker-bake.hcl`, `docker-bake-gpu.json`, `4.4.1.docker-bake.json`, `bake.hcl`, `bake-base.hcl`.
 fn is_bake_file(file: &str) -> bool {
     let name = file_name(file);
-    name.starts_with("docker-bake")
+    let is_of_bake = name.ends_with(".hcl") || name.ends_with(".json");
+    (name.contains("docker-bake") && is_of_bake)
         || (name.ends_with(".hcl") && (name == "bake.hcl" || name.starts_with("bake-")))
 }
 
@@ -80,15 +81,23 @@ fn json_body(text: &str) -> Result<hcl::Body, String> {
     let document: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut body = hcl::Body::builder();
     for kind in ["variable", "target", "group"] {
-        for (name, attributes) in entries(document.get(kind)) {
+        for (name, attributes) in blocks(document.get(kind)) {
             let mut block = hcl::Block::builder(kind).add_label(name);
-            for (key, value) in entries(Some(attributes)) {
+            for (key, value) in blocks(Some(attributes)) {
                 block = block.add_attribute((key, expression(value)));
             }
             body = body.add_block(block.build());
         }
     }
     Ok(body.build())
+}
+
+/// The entries of a table, or of the tables of a list: JSON may write blocks either way.
+fn blocks(value: Option<&Value>) -> Vec<(&str, &Value)> {
+    match value {
+        Some(Value::Array(tables)) => tables.iter().flat_map(|it| entries(Some(it))).collect(),
+        table => entries(table).collect(),
+    }
 }
 
 fn expression(value: &Value) -> hcl::Expression {
@@ -390,8 +399,11 @@ fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), 
         );
         return;
     }
-    let context = join(folder(file), &context);
     let dockerfile = text_at(&value, "dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
+    // Paths count from where bake is called: beside its file, or at the root.
+    let homes = [folder(file), ""].map(|home| join(home, &context));
+    let has_it = |context: &&String| tree.files.contains_key(&join(context, &dockerfile));
+    let context = homes.iter().find(has_it).unwrap_or(&homes[0]).clone();
     let dockerfile = join(&context, &dockerfile);
     if value.get("dockerfile-inline").is_some() {
         draft.note(
@@ -427,6 +439,23 @@ fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), 
         let (repository, tag) = name_and_tag(&reference);
         made.names.push(repository.to_owned());
         made.fixed_tags.extend(tag.map(str::to_owned));
+    }
+    // `r-ver_4.4.1.Dockerfile` for `r-ver:4.4.1`: the tag chooses the file.
+    let named = file_name(&made.dockerfile).to_owned();
+    let chosen = made.fixed_tags.iter().find(|tag| named.contains(*tag));
+    if let Some(tag) = chosen.cloned() {
+        let others = made.fixed_tags.iter().filter(|it| **it != tag);
+        let mut others: Vec<&str> = others.map(String::as_str).collect();
+        others.dedup();
+        if !others.is_empty() {
+            draft.note(
+                Verdict::Missing,
+                file,
+                format!("target.{name}: tags {}", others.join(", ")),
+                format!("`{tag}` is the variant's; give it the others by `tags` of the variant"),
+            );
+        }
+        made.choice = Some(tag);
     }
     for (from, to) in entries(value.get("contexts")) {
         let to = text(to).unwrap_or_default();

@@ -107,7 +107,7 @@ impl Tree {
                 .any(|end| lower.ends_with(end))
             || lower == "conftest.py"
             || (lower.ends_with(".json")
-                && (lower.starts_with("docker-bake") || lower == "change_ignore.json"))
+                && (lower.contains("docker-bake") || lower == "change_ignore.json"))
     }
 
     fn text(&self, path: &str) -> Option<&str> {

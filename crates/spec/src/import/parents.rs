@@ -234,6 +234,20 @@ impl Lines {
             let is_other = it.key != key || Some(choice.as_str()) != variant;
             is_other.then(|| format!("{}:{choice}", it.key))
         });
+        // The name in full is what the variant is published as: nothing needs to be set.
+        if let (Some(variant), None, None) = (
+            &of_tag,
+            whole_argument(&self.name),
+            tag_argument(&self.name),
+        ) {
+            draft.note(
+                Verdict::Equal,
+                &build.dockerfile,
+                format!("FROM {}", self.name),
+                format!("means `{variant}` of this stack"),
+            );
+            return of_tag;
+        }
         let meant = published.iter().find(|it| {
             let is_parent = build
                 .parent

@@ -122,3 +122,70 @@ fn a_matrix_without_tags_and_an_inline_dockerfile() {
     let inline = made.notes.iter().find(|note| note.what == "target.inline");
     assert!(inline.is_some_and(|note| note.why.contains("in the bake file")));
 }
+
+/// Rocker's layout: a bake file for each version, called from the root, a Dockerfile for each tag,
+/// and children that name their parent by its tag.
+#[test]
+fn a_tag_that_names_the_dockerfile_is_a_variant() {
+    let of = |version: &str, more: &str| {
+        format!(
+            "{{\"group\": [{{\"default\": [{{\"targets\": [\"r-ver\", \"rstudio\"]}}]}}], \"target\": {{\
+             \"r-ver\": {{\"dockerfile\": \"dockerfiles/r-ver_{version}.Dockerfile\", \"platforms\": [\"linux/amd64\"], \
+             \"tags\": [\"docker.io/rocker/r-ver:{version}\", \"ghcr.io/rocker-org/r-ver:{version}\"{more}]}}, \
+             \"rstudio\": {{\"dockerfile\": \"dockerfiles/rstudio_{version}.Dockerfile\", \"platforms\": [\"linux/amd64\"], \
+             \"tags\": [\"docker.io/rocker/rstudio:{version}\", \"ghcr.io/rocker-org/rstudio:{version}\"]}}}}}}"
+        )
+    };
+    let (old, new) = (
+        of("4.3.3", ""),
+        of("4.4.1", ", \"docker.io/rocker/r-ver:latest\""),
+    );
+    let (stack, made) = imported(&[
+        ("bakefiles/4.3.3.docker-bake.json", &old),
+        ("bakefiles/4.4.1.docker-bake.json", &new),
+        ("dockerfiles/r-ver_4.3.3.Dockerfile", "FROM ubuntu:jammy\n"),
+        ("dockerfiles/r-ver_4.4.1.Dockerfile", "FROM ubuntu:jammy\n"),
+        (
+            "dockerfiles/rstudio_4.3.3.Dockerfile",
+            "FROM rocker/r-ver:4.3.3\n",
+        ),
+        (
+            "dockerfiles/rstudio_4.4.1.Dockerfile",
+            "FROM rocker/r-ver:4.4.1\n",
+        ),
+    ]);
+    assert_eq!(
+        names(&stack),
+        [
+            "r-ver:4.3.3",
+            "r-ver:4.4.1",
+            "rstudio:4.3.3",
+            "rstudio:4.4.1"
+        ],
+        "{}",
+        made.spec
+    );
+    let main = published(&stack, Trigger::Push, branch("main"));
+    for name in [
+        "docker.io/rocker/r-ver:4.3.3",
+        "ghcr.io/rocker-org/r-ver:4.4.1",
+        "ghcr.io/rocker-org/rstudio:4.4.1",
+    ] {
+        assert!(main.contains(&name.to_owned()), "{name}: {main:?}");
+    }
+    let note = made.notes.iter().find(|it| it.what.contains("tags latest"));
+    assert!(note.is_some(), "{:#?}", made.notes);
+    let parents: Vec<&str> = made
+        .notes
+        .iter()
+        .filter(|it| it.what.starts_with("FROM rocker/r-ver"))
+        .map(|it| it.why.as_str())
+        .collect();
+    assert_eq!(
+        parents,
+        [
+            "means `r-ver:4.3.3` of this stack",
+            "means `r-ver:4.4.1` of this stack"
+        ]
+    );
+}
