@@ -103,8 +103,12 @@ pub fn compare(
     });
     let asked = asking.begin(questions.collect(), Instant::now() + PATIENCE);
     let made_of = made_of();
+    let answers = asked.answers();
+    if stack.means.cancel.is_cancelled() {
+        return Err(CommandError::interrupted());
+    }
     let mut untold = None;
-    for (question, answer) in asked.answers() {
+    for (question, answer) in answers {
         match answer {
             Ok(found) => tell(plan, &question, found.as_ref(), &made_of),
             Err(why) => untold = untold.or(Some(why)),
