@@ -98,6 +98,9 @@ pub enum ImageDecision {
 /// The plan for one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StepPlan {
+    /// Which.
+    #[serde(skip)]
+    pub vertex: VertexId,
     /// Number and count within its stage.
     pub step: (u32, u32),
     /// The instruction.
@@ -176,20 +179,31 @@ impl PlanReport {
         open.map(|image| image.label.as_str()).collect()
     }
 
-    /// The same plan with what `ran` steps have shown: `later` is the plan after them. An image
-    /// that was to be built is still one that differs from what was built last.
-    pub fn settle(&mut self, later: &Self, ran: usize) {
-        (self.ran, self.after, self.reuse) = (ran, later.after, later.reuse);
+    /// The same plan with what the steps have shown that ran: `later` is the plan after them. An
+    /// image that was to be built is still one that differs from what was built last, and so is one
+    /// of whose own steps some ran meanwhile, for another that copies from it.
+    pub fn settle(&mut self, later: &Self, prepared: &Prepared<'_>, solved: &Solved) {
+        (self.ran, self.after, self.reuse) = (solved.ran(), later.after, later.reuse);
         self.run = later.run;
+        let ran = solved.causes();
         for image in &mut self.images {
             let now = later.images.iter().find(|it| it.label == image.label);
             let Some(now) = now.filter(|_| image.decision == ImageDecision::Maybe) else {
                 continue;
             };
-            image.decision = now.decision;
-            match now.decision {
+            let mut lowered = prepared.lowered.images.iter();
+            let lowered = lowered.find(|it| it.name == image.label);
+            let parts = lowered.map(|it| prepared.parts_of(it)).unwrap_or_default();
+            image.decision = match parts.iter().any(|id| ran.contains_key(id)) {
+                true => ImageDecision::Build,
+                false => now.decision,
+            };
+            match image.decision {
                 ImageDecision::Reuse => image.steps.clear(),
-                _ => image.steps.iter_mut().for_each(|step| step.settle(now)),
+                _ => image
+                    .steps
+                    .iter_mut()
+                    .for_each(|step| step.settle(now, &ran)),
             }
         }
     }
@@ -197,16 +211,17 @@ impl PlanReport {
 
 impl StepPlan {
     /// Says that the step runs, where that is known by now, and what it was that decided it.
-    fn settle(&mut self, now: &ImagePlan) {
-        let is_this =
-            |it: &&Self| (it.step, &it.title, &it.place) == (self.step, &self.title, &self.place);
-        let step = now.steps.iter().find(is_this).map(|it| &it.action);
-        if let (StepAction::After { because: first }, Some(StepAction::Run { why, because })) =
-            (&self.action, step)
-        {
-            let because = format!("{because}; {first}");
-            let why = why.clone();
-            self.action = StepAction::Run { why, because };
+    fn settle(&mut self, now: &ImagePlan, ran: &BTreeMap<VertexId, &Cause>) {
+        let step = now.steps.iter().find(|it| it.vertex == self.vertex);
+        let runs = match step.map(|it| &it.action) {
+            Some(StepAction::Run { why, .. }) => Some(why),
+            _ => ran.get(&self.vertex).copied(),
+        };
+        if let (StepAction::After { because: first }, Some(why)) = (&self.action, runs) {
+            self.action = StepAction::Run {
+                why: why.clone(),
+                because: format!("{}; {first}", in_words(why)),
+            };
         }
     }
 }
@@ -293,6 +308,7 @@ fn step_plan(prepared: &Prepared<'_>, id: VertexId) -> StepPlan {
         Decision::Reuse(_) => unreachable!("only open steps are told"),
     };
     StepPlan {
+        vertex: id,
         step: origin.step,
         title: origin.title.clone(),
         place: origin.label.as_ref().map(|label| {

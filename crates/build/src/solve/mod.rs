@@ -55,6 +55,13 @@ impl Solved {
         let is_done = |step: &&SolvedStep| matches!(step.outcome, Outcome::Done { .. });
         self.steps.iter().filter(is_done).count()
     }
+
+    /// The steps that ran to their end, with why they did.
+    pub fn causes(&self) -> BTreeMap<VertexId, &Cause> {
+        let causes = self.steps.iter();
+        let causes = causes.filter_map(|step| Some((step.vertex, step.cause.as_ref()?)));
+        causes.collect()
+    }
 }
 
 /// How one vertex went.

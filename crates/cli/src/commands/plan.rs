@@ -136,7 +136,7 @@ fn settle(
         return Err(failures::tell(&session.printer, &solved.failures, shown));
     }
     let later = report(prepared, &stack.engine(requests, &NoEvents));
-    plan.settle(&later, solved.ran());
+    plan.settle(&later, prepared, &solved);
     Ok(())
 }
 

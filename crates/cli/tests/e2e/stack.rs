@@ -128,6 +128,42 @@ fn what_a_maybe_hangs_on_can_be_run() {
         .err_has("RUN false");
 }
 
+/// What runs for one image that is settled and belongs to another one makes that one built.
+#[test]
+fn what_ran_to_settle_something_else_counts_as_built() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    for (name, text) in [
+        (
+            "cairn.toml",
+            "[stack]\nname = \"s\"\n[image.x]\ncontext = \"x\"\n[image.y]\ncontext = \"y\"\n[image.z]\ncontext = \"z\"\n",
+        ),
+        (
+            "x/Dockerfile",
+            "FROM base AS t\nCOPY source /source\nRUN sort /source > /made\nFROM base\nCOPY --from=t /made /made\n",
+        ),
+        ("x/source", "a\n"),
+        ("y/Dockerfile", "FROM x\nRUN echo y > /y\n"),
+        ("z/Dockerfile", "FROM base\nCOPY --from=y /y /y\n"),
+    ] {
+        workshop.write(name, text);
+    }
+    workshop.cairn(&["build"]).success();
+    workshop.write("x/source", "b\n");
+    let decisions = |arguments: &[&str]| {
+        let said = workshop
+            .cairn(&[&["plan", "--json"], arguments].concat())
+            .success();
+        let plan: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+        let images = plan["images"].as_array().expect("images").iter();
+        let words: Vec<&str> = images.filter_map(|it| it["decision"].as_str()).collect();
+        words.join(" ")
+    };
+    assert_eq!(decisions(&[]), "build maybe maybe");
+    assert_eq!(decisions(&["--settle"]), "build build reuse");
+}
+
 /// DH-65: a changed test runs again without a rebuild; a test that passed does not run again.
 #[test]
 fn tests_run_once_for_each_content() {
