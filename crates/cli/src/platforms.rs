@@ -60,7 +60,11 @@ impl Wanted {
         match text {
             None => Ok(Self::Usual),
             Some("all") => Ok(Self::All),
-            Some(_) => Ok(Self::Named(session.platforms(text)?)),
+            Some(_) => {
+                let platforms = session.platforms(text)?;
+                session.tell_unfamiliar(&platforms);
+                Ok(Self::Named(platforms))
+            }
         }
     }
 

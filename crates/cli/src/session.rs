@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cairn_dockerfile::suggest::nearest;
 use cairn_oci::Platform;
 use cairn_sandbox::{CaTrust, Enter, Privilege};
 use cairn_store::{OpenOptions, Ownership, Store, StoreError};
@@ -123,6 +124,22 @@ impl Session {
             platforms.push(host_platform());
         }
         Ok(platforms)
+    }
+
+    /// Tells of platforms that no image is known to be made for.
+    pub fn tell_unfamiliar(&self, platforms: &[Platform]) {
+        for platform in platforms {
+            let Some((part, known)) = platform.unfamiliar() else {
+                continue;
+            };
+            let near = nearest(part, known.iter());
+            let near = near.map(|near| platform.to_string().replace(part, near));
+            let near = near.map(|near| format!(": did you mean `{near}`?"));
+            self.printer.warning(&format!(
+                "`{platform}` is no platform that images are known to be made for{}",
+                near.unwrap_or_default()
+            ));
+        }
     }
 
     /// The platform asked for, or this machine's.

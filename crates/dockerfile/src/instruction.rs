@@ -167,7 +167,12 @@ impl InstructionError {
 pub(crate) fn typed(source: &Source, node: &Node) -> Result<Typed, Box<Diagnostic>> {
     classify(node).map_err(|fault| {
         let message = format!("{}{}", fault.value, fault.value.suggestion());
-        Box::new(Diagnostic::error(message).at(source, fault.span))
+        let finding = Diagnostic::error(message).at(source, fault.span);
+        let hint = match &fault.value {
+            InstructionError::Mount(error) => error.hint(),
+            _ => None,
+        };
+        Box::new(hint.into_iter().fold(finding, Diagnostic::hint))
     })
 }
 

@@ -192,6 +192,31 @@ pub enum MountError {
     SshSource,
 }
 
+impl MountError {
+    /// What to do about a field that another builder has, and BuildKit has not.
+    pub fn hint(&self) -> Option<&'static str> {
+        let key = match self {
+            Self::NoValue(field) => field.as_str(),
+            Self::Key { key, .. } => key.as_str(),
+            _ => return None,
+        };
+        match key.to_ascii_lowercase().as_str() {
+            "z" | "relabel" => Some(
+                "`z` and `Z` set labels of SELinux for podman and Buildah; steps need none here: \
+                 leave it out.",
+            ),
+            "u" | "chown" | "idmap" => Some(
+                "It gives the files to the step's user for podman and Buildah; `uid=` and `gid=` do \
+                 for caches, secrets and agents, `COPY --chown` for files.",
+            ),
+            "tmpcopyup" | "notmpcopyup" | "bind-propagation" | "bind-nonrecursive" => {
+                Some("BuildKit and Cairn have no such option: leave it out.")
+            }
+            _ => None,
+        }
+    }
+}
+
 fn did_you_mean(suggestion: Option<&'static str>) -> String {
     suggestion
         .map(|word| format!(" (did you mean {word}?)"))

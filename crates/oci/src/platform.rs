@@ -51,7 +51,20 @@ const ARCHITECTURES: &[&str] = &[
     "ppc64le", "riscv64", "s390x", "wasm",
 ];
 
+/// Operating systems that images are made for.
+const SYSTEMS: &[&str] = &["darwin", "freebsd", "linux", "wasi", "wasip1", "windows"];
+
 impl Platform {
+    /// The first part of it that no image is known to be made for, with those that there are:
+    /// probably a slip. Builders take it all the same, as BuildKit does.
+    pub fn unfamiliar(&self) -> Option<(&str, &'static [&'static str])> {
+        let parts = [(&self.os, SYSTEMS), (&self.architecture, ARCHITECTURES)];
+        let mut parts = parts
+            .into_iter()
+            .map(|(part, known)| (part.as_str(), known));
+        parts.find(|(part, known)| !known.contains(part))
+    }
+
     /// The platform that this program was built for, which is the one it runs on.
     #[must_use]
     pub fn of_this_program() -> Self {
@@ -199,6 +212,24 @@ impl fmt::Display for Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_is_taken_and_can_be_told() {
+        let part = |text: &str| {
+            let platform: Platform = text.parse().unwrap();
+            platform.unfamiliar().map(|(part, _)| part.to_owned())
+        };
+        assert_eq!(part("linux/amd46").as_deref(), Some("amd46"));
+        assert_eq!(part("linus/amd64").as_deref(), Some("linus"));
+        for known in [
+            "linux/x86_64",
+            "windows(10.0.1)/amd64",
+            "linux/arm/v6",
+            "wasip1/wasm",
+        ] {
+            assert_eq!(part(known), None, "{known}");
+        }
+    }
 
     #[test]
     fn spellings_become_one() {

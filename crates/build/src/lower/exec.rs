@@ -105,7 +105,10 @@ impl FileLowering<'_, '_> {
         let span = flag.span();
         let mount = flag
             .resolve(&mut |text| self.expander.word(text, &state.env).map(|word| word.text))
-            .map_err(|error| self.error(error.to_string(), span))?;
+            .map_err(|error| {
+                let finding = *self.error(error.to_string(), span);
+                Box::new(error.hint().into_iter().fold(finding, Diagnostic::hint))
+            })?;
         let workdir = state.workdir();
         let inside = |target: &str| absolute(&workdir, target);
         Ok(match mount {

@@ -13,14 +13,14 @@ use crate::failure::StepError;
 use crate::graph::CopyOp;
 use crate::take::with_tree;
 
-/// The numbers of an owner. What the image does not know is told, and no failure: BuildKit gives
-/// the files to root.
+/// The numbers of an owner. What the image does not know is told, and no failure: root's number
+/// stands in its place, as with BuildKit.
 pub(super) fn settled(step: &Step<'_>, owner: Owner) -> (u32, u32) {
     for unknown in owner.unknown {
         step.engine.events.emit(Event::Output {
             vertex: step.id,
             stream: Stream::Stderr,
-            line: format!("warning: {unknown}; the files are not given to it, as with BuildKit"),
+            line: format!("warning: {unknown}; root stands in for it, as with BuildKit"),
         });
     }
     (owner.uid, owner.gid)

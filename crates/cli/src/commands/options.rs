@@ -106,9 +106,10 @@ impl PlatformOption {
     /// The platform that was named.
     pub fn named(&self, session: &Session) -> Result<Option<Platform>, CommandError> {
         let platform = self.platform.as_deref();
-        platform
-            .map(|text| session.platform(Some(text)))
-            .transpose()
+        let platform = platform.map(|text| session.platform(Some(text)));
+        let platform = platform.transpose()?;
+        session.tell_unfamiliar(platform.as_slice());
+        Ok(platform)
     }
 }
 

@@ -288,3 +288,19 @@ fn secrets_are_in_no_message() {
         said.out
     );
 }
+
+#[test]
+fn an_option_of_podmans_mounts_is_told_from_a_slip() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base\nRUN --mount=type=bind,target=/src,Z true\n",
+    );
+    workshop
+        .cairn(&["build", "./app"])
+        .code(2)
+        .err_has("invalid field 'Z' must be a key=value pair")
+        .err_has("labels of SELinux");
+}

@@ -278,3 +278,20 @@ fn what_was_asked_for_and_cannot_be_built_is_an_error() {
         .success()
         .out_has("made");
 }
+
+#[test]
+fn a_slip_in_a_platform_is_told_and_taken() {
+    let workshop = Workshop::empty();
+    workshop.write("app/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    let said = workshop.cairn(&["build", "--platform", "linux/amd46", "app", "-t", "slip"]);
+    if said.code == 3 {
+        let _ = cairn_testkit::needs("a store", false);
+        return;
+    }
+    let said = said.success().err_has("did you mean `linux/amd64`?");
+    assert_eq!(said.err.matches("linux/amd46` is no platform").count(), 1);
+    workshop
+        .cairn(&["build", "--platform", "linux/s390x", "app", "-t", "known"])
+        .success()
+        .err_lacks("is no platform");
+}

@@ -149,3 +149,20 @@ fn refusals() {
     );
     check_error("", "failed to parse csv mounts: no fields");
 }
+
+#[test]
+fn fields_of_other_builders_are_told_from_slips() {
+    let hint = |text: &str| {
+        let flag = MountFlag::parse(Word::new(text.to_owned(), Span::default())).unwrap();
+        let resolved = flag.resolve(&mut |word| Ok(word.to_owned()));
+        resolved.unwrap_err().hint()
+    };
+    assert!(hint("type=bind,target=/x,Z").unwrap().contains("SELinux"));
+    assert!(
+        hint("type=bind,target=/x,z=true")
+            .unwrap()
+            .contains("SELinux")
+    );
+    assert!(hint("type=tmpfs,target=/x,tmpcopyup").is_some());
+    assert_eq!(hint("type=bind,traget=/x"), None);
+}

@@ -87,6 +87,7 @@ pub fn build(
     means.settings.devices = Arc::new(devices);
     means.settings.volumes.extend(args.devices.files()?);
     let platforms = platforms(args, session)?;
+    session.tell_unfamiliar(&platforms);
     let caches = &args.options.caches;
     caches::open(caches, &mut means, &platforms, &session.printer)?;
     if let Some(bytes) = args.lone.shm_size {
