@@ -38,3 +38,4 @@ pub mod run;
 pub mod secrets;
 pub mod solve;
 mod take;
+mod web_file;

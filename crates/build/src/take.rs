@@ -8,15 +8,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cairn_oci::Digest;
+use cairn_registry::Fetched;
 use cairn_registry::git::{Checkout, GitAddress, GitError, Repository};
 use cairn_registry::http::redact;
-use cairn_registry::{Download, Fetched};
 use cairn_store::{
     ActiveSnapshot, CacheKey, CacheMountClaims, CacheRecord, ContentDigest, KeyHasher, LayeredView,
     Store,
@@ -36,9 +35,8 @@ use crate::filesystem::Filesystem;
 use crate::graph::{CopyOp, FileSource, Fs, Op, RemoteFile, RepositorySource, Vertex};
 use crate::key::{KeyInputs, Taken};
 use crate::mount::{MountKind, MountRequest};
+use crate::web_file;
 
-/// A download larger than this is refused.
-const DOWNLOAD_MAX: u64 = 64 << 30;
 /// A commit's hash has at least so many digits.
 const COMMIT_LENGTH: usize = 40;
 
@@ -220,22 +218,7 @@ impl<'a> Taker<'a> {
         if let Some(fetched) = lock().get(&remote.url) {
             return check(self.store, remote, fetched.clone());
         }
-        let download = Download {
-            url: &remote.url,
-            digest: None,
-            size: None,
-            limit: DOWNLOAD_MAX,
-        };
-        let fetched = engine
-            .fetcher
-            .get_blob(self.store, &download, &mut |_| {
-                if engine.cancel.is_cancelled() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })
-            .map_err(|source| StepError::Fetch(Box::new(source)))?;
+        let fetched = web_file::fetch(engine, &remote.url)?;
         lock().insert(remote.url.clone(), fetched.clone());
         check(self.store, remote, fetched)
     }

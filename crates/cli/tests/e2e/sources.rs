@@ -425,3 +425,35 @@ fn header() -> tar::Header {
     header.set_size(0);
     header
 }
+
+#[test]
+fn a_file_of_the_web_is_fetched_again_only_if_it_is_another() {
+    let workshop = Workshop::empty();
+    workshop.write("web/file", "one");
+    workshop.write("web/weak", "one");
+    let web = Web::of(&workshop.path().join("web"));
+    let build = |name: &str| {
+        let text = format!("FROM scratch\nADD {} /got\n", web.url(name));
+        workshop.write("app/Dockerfile", &text);
+        let said = workshop.cairn(&["build", "-o", "out", "app"]);
+        (said.code == 0).then(|| workshop.read("out/got"))
+    };
+    if build("file").is_none() {
+        let _ = cairn_testkit::needs("a store", false);
+        return;
+    }
+    assert_eq!(web.sent(), 1);
+    assert_eq!(build("file").as_deref(), Some("one"));
+    assert_eq!(web.sent(), 1, "the server said that it is the same");
+    workshop.write("web/file", "two");
+    assert_eq!(build("file").as_deref(), Some("two"));
+    assert_eq!(web.sent(), 2);
+
+    build("weak");
+    build("weak");
+    assert_eq!(
+        web.sent(),
+        4,
+        "such a word is about the same bytes only perhaps"
+    );
+}

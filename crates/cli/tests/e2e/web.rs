@@ -16,6 +16,8 @@ pub(crate) struct Web {
     address: SocketAddr,
     is_over: Arc<AtomicBool>,
     requests: Arc<AtomicUsize>,
+    /// How many files were sent.
+    sent: Arc<AtomicUsize>,
 }
 
 impl Web {
@@ -26,17 +28,20 @@ impl Web {
             address: listener.local_addr().expect("an address"),
             is_over: Arc::default(),
             requests: Arc::default(),
+            sent: Arc::default(),
         };
         let directory = directory.to_owned();
         let (is_over, requests) = (web.is_over.clone(), web.requests.clone());
+        let sent = web.sent.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if is_over.load(Ordering::SeqCst) {
                     return;
                 }
                 let (directory, requests) = (directory.clone(), requests.clone());
+                let sent = sent.clone();
                 if let Ok(stream) = stream {
-                    std::thread::spawn(move || answer(&stream, &directory, &requests));
+                    std::thread::spawn(move || answer(&stream, &directory, &requests, &sent));
                 }
             }
         });
@@ -52,6 +57,11 @@ impl Web {
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
+
+    /// How many files were sent, and not only said to be as they were.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Web {
@@ -63,25 +73,45 @@ impl Drop for Web {
 }
 
 /// Answers one request and hangs up.
-fn answer(mut stream: &TcpStream, directory: &Path, requests: &AtomicUsize) {
+fn answer(mut stream: &TcpStream, directory: &Path, requests: &AtomicUsize, sent: &AtomicUsize) {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let Some(request) = lines.next() else { return };
-    while lines.next().is_some_and(|line| !line.is_empty()) {}
+    let mut known = String::new();
+    for line in lines.by_ref().take_while(|line| !line.is_empty()) {
+        if let Some(tag) = line.to_ascii_lowercase().strip_prefix("if-none-match: ") {
+            tag.clone_into(&mut known);
+        }
+    }
     requests.fetch_add(1, Ordering::SeqCst);
     let path = request.split_whitespace().nth(1).unwrap_or("/");
     let path = path.split('?').next().unwrap_or(path);
     let file: PathBuf = directory.join(path.trim_start_matches('/'));
     let (status, body) = match fs::read(file) {
+        Ok(body) if tag_of(path, &body) == known => ("304 Not Modified", Vec::new()),
         Ok(body) => ("200 OK", body),
         Err(_) => ("404 Not Found", Vec::new()),
     };
+    let tag = match status {
+        "200 OK" => tag_of(path, &body),
+        _ => known,
+    };
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nLast-Modified: {MODIFIED_TEXT}\r\n\
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nLast-Modified: {MODIFIED_TEXT}\r\nETag: {tag}\r\n\
          Connection: close\r\n\r\n",
         body.len()
     );
     let _ = stream.write_all(head.as_bytes());
     if !request.starts_with("HEAD") {
+        sent.fetch_add(usize::from(status == "200 OK"), Ordering::SeqCst);
         let _ = stream.write_all(&body);
+    }
+}
+
+/// Which bytes a file is, in the server's words; files called `weak` have a weak one.
+fn tag_of(path: &str, body: &[u8]) -> String {
+    let digest = cairn_oci::Digest::sha256(body);
+    match path.ends_with("weak") {
+        true => format!("W/\"{}\"", digest.short()),
+        false => format!("\"{}\"", digest.short()),
     }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use cairn_oci::Digest;
 use cairn_store::Store;
 use reqwest::blocking::{Client, Response};
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, IF_NONE_MATCH};
 
 use super::client::{self, ClientOptions, Proxies, Redirects};
 use super::error::{FetchError, FetchProblem, fetch_error};
 use super::retry::RetryPolicy;
-use super::transfer::{Origin, Transfer};
+use super::transfer::{Origin, Transfer, strong_etag};
 
 /// How the fetcher meets the network.
 #[derive(Debug, Clone)]
@@ -70,6 +70,8 @@ pub struct Fetched {
     pub last_modified: Option<i64>,
     /// Where the bytes came from in the end, after redirects, without secrets.
     pub url: String,
+    /// The server's strong `ETag`: as long as it says this, the bytes are these.
+    pub etag: Option<String>,
 }
 
 /// Fetches files over HTTP. Cheap to clone; the client is made at the first request.
@@ -144,6 +146,22 @@ impl Fetcher {
         let fetched = self.download(download, &mut writer, watch)?;
         writer.finish(Some(&fetched.digest)).map_err(fail)?;
         Ok(fetched)
+    }
+
+    /// Whether a server says that a file is the one that it gave this strong `ETag`.
+    ///
+    /// It is asked once. Whatever it says else, and if it says nothing, the file is to be fetched.
+    #[must_use]
+    pub fn is_unchanged(&self, url: &str, etag: &str) -> bool {
+        let Ok(client) = self.client() else {
+            return false;
+        };
+        let asked = client.head(url).header(IF_NONE_MATCH, etag).send();
+        asked.is_ok_and(|answer| match answer.status().as_u16() {
+            304 => true,
+            200 => strong_etag(&answer).as_deref() == Some(etag),
+            _ => false,
+        })
     }
 
     /// Fetches a file into `out`, resuming after broken connections.

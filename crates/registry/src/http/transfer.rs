@@ -163,6 +163,7 @@ impl<'a> Transfer<'a> {
                 .and_then(|date| jiff::fmt::rfc2822::parse(&date).ok())
                 .map(|date| date.timestamp().as_second()),
             url: redact(response.url().as_str()),
+            etag: strong_etag(response),
         })
     }
 }
@@ -202,9 +203,12 @@ fn range_start(response: &Response) -> Option<u64> {
 
 /// What may stand in `If-Range`: a strong ETag, or else the modification date.
 fn validator(response: &Response) -> Option<String> {
-    header_text(response, &ETAG)
-        .filter(|tag| !tag.starts_with("W/"))
-        .or_else(|| header_text(response, &LAST_MODIFIED))
+    strong_etag(response).or_else(|| header_text(response, &LAST_MODIFIED))
+}
+
+/// The `ETag` of an answer, if it stands for the very bytes.
+pub(crate) fn strong_etag(response: &Response) -> Option<String> {
+    header_text(response, &ETAG).filter(|tag| !tag.starts_with("W/"))
 }
 
 pub(crate) fn header_text(response: &Response, name: &HeaderName) -> Option<String> {
