@@ -45,6 +45,14 @@ pub enum StepError {
     /// Files that it takes from elsewhere are not where a cache said.
     #[error(transparent)]
     Cache(#[from] crate::cache::BrokenPromise),
+    /// The files of an image from outside cannot be fetched.
+    #[error("the files of `{image}` cannot be fetched: {reason}")]
+    Base {
+        /// Its name.
+        image: String,
+        /// Why not.
+        reason: String,
+    },
     /// A file cannot be fetched.
     #[error(transparent)]
     Fetch(Box<cairn_registry::FetchError>),
@@ -104,7 +112,11 @@ impl StepError {
     /// Whether the environment is at fault rather than what was to be built.
     pub fn is_environment(&self) -> bool {
         match self {
-            Self::Store(_) | Self::Io { .. } | Self::Fetch(_) | Self::Device(_) => true,
+            Self::Store(_)
+            | Self::Io { .. }
+            | Self::Fetch(_)
+            | Self::Device(_)
+            | Self::Base { .. } => true,
             Self::Git(error) => error.is_environment(),
             Self::Debian(error) => error.is_environment(),
             Self::Process { disk_full, .. } => *disk_full,

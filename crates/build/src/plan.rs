@@ -21,6 +21,7 @@ use crate::filesystem::Filesystem;
 use crate::graph::{CopyOp, FileSource, Fs, Graph, Op, Vertex};
 use crate::image::record::RecordLayer;
 use crate::key::{Difference, KeyInputs};
+use crate::resolve::BaseImage;
 use crate::take::{ResultOf, Taker};
 
 /// The decisions for all vertices of a graph.
@@ -169,6 +170,9 @@ fn decide(
     plan: &GraphPlan,
 ) -> Decision {
     if let Op::Image(image) = &vertex.op {
+        if let Some(error) = missing_base(engine, image) {
+            return Decision::Broken(Arc::new(error));
+        }
         return Decision::Reuse(Arc::new(Filesystem::new(image.layers.clone())));
     }
     for input in vertex.inputs() {
@@ -233,6 +237,13 @@ fn known_ahead(
         taker.forget(id);
     }
     found
+}
+
+/// Why the files of a base are not to be had, if that turned out.
+pub(crate) fn missing_base(engine: &Engine<'_>, image: &BaseImage) -> Option<StepError> {
+    let reason = cache::missing_base(engine, &image.layers)?;
+    let image = image.name.clone();
+    Some(StepError::Base { image, reason })
 }
 
 /// What differs in the steps that a vertex builds on, although each was found: some are those of

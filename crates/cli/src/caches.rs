@@ -246,6 +246,7 @@ pub fn keep(
     steps: &[SolvedStep],
 ) -> Result<(), CommandError> {
     tell_brought(engine);
+    tell_fetched(means, engine.events);
     if options.cache_to.iter().all(|to| *to == CacheTo::Inline) || means.cancel.is_cancelled() {
         return Ok(());
     }
@@ -257,8 +258,8 @@ pub fn keep(
         match to {
             CacheTo::Inline => {}
             CacheTo::Local(place) => {
-                directory::save(place, engine.store, all.iter().copied())
-                    .map_err(|error| failed(&error))?;
+                let known = all.iter().copied().chain(means.bases.keys());
+                directory::save(place, engine.store, known).map_err(|error| failed(&error))?;
             }
             CacheTo::Registry { target, only_final } => {
                 let mut wanted: Vec<CacheKey> = match only_final {
@@ -270,6 +271,7 @@ pub fn keep(
                     }
                 };
                 wanted.extend(prepared.keys_of_files());
+                wanted.extend(means.bases.keys());
                 let known = if *only_final { &all[..] } else { &[] };
                 let broken = broken_at(engine, &target.reference);
                 let is_stopped = || means.cancel.is_cancelled();
@@ -311,6 +313,18 @@ fn tell_brought(engine: &Engine<'_>) {
                 format!("{layers} ({bytes}) came from the cache {name}"),
             );
         }
+    }
+}
+
+fn tell_fetched(means: &Means, events: &dyn EventSink) {
+    let (layers, bytes) = means.bases.fetched();
+    if layers > 0 {
+        let (layers, bytes) = (count(layers, "layer"), quantity::bytes(bytes));
+        tell(
+            events,
+            false,
+            format!("{layers} ({bytes}) fetched for bases"),
+        );
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use cairn_build::cache::CacheSource;
 use cairn_build::engine::Settings as EngineSettings;
 use cairn_build::event::EventSink;
+use cairn_build::image::bases::Bases;
 use cairn_build::image::external::{Externals, PullFailures, PullPolicy};
 use cairn_build::image::trust::Trust;
 use cairn_diagnostic::Diagnostic;
@@ -39,6 +41,10 @@ pub struct Means {
     pub pull_failures: PullFailures,
     /// Which images from outside must be signed.
     pub trust: Trust,
+    /// Images from outside whose files need not be here.
+    pub bases: Arc<Bases>,
+    /// Whether files of them are fetched to know what is in them: not where nothing will run.
+    pub fetches: bool,
     /// Made by Ctrl-C.
     pub cancel: Cancel,
 }
@@ -57,7 +63,7 @@ impl Means {
     ) -> Result<Self, CommandError> {
         let cancel = Cancel::new();
         interrupt::cancel_on_signals(&cancel)?;
-        let settings = EngineSettings {
+        let mut settings = EngineSettings {
             jobs: options.jobs.map_or_else(cpus, NonZeroUsize::get),
             fail_fast: options.fail_fast,
             no_cache: options.no_cache,
@@ -83,10 +89,15 @@ impl Means {
             run: run_name(),
         };
         let http = fetch_options(session);
+        let registry = registries::client(&session.settings.environment, http.clone())?;
+        let bases = Arc::new(Bases::new(registry.clone()));
+        settings
+            .cache_from
+            .push(CacheSource::Bases(Arc::clone(&bases)));
         Ok(Self {
             store,
             settings,
-            registry: registries::client(&session.settings.environment, http.clone())?,
+            registry,
             fetcher: Fetcher::new(http),
             pull: match (options.pull, options.offline) {
                 (true, _) => PullPolicy::Always,
@@ -95,6 +106,8 @@ impl Means {
             },
             pull_failures: PullFailures::default(),
             trust: Trust::default(),
+            bases,
+            fetches: true,
             cancel,
         })
     }
@@ -114,6 +127,9 @@ impl Means {
             events,
             failures: &self.pull_failures,
             trust: &self.trust,
+            bases: &self.bases,
+            caches: &self.settings.cache_from,
+            fetches: self.fetches,
         }
     }
 

@@ -220,7 +220,9 @@ impl StackRun {
     ) -> Result<Self, CommandError> {
         let open = || session.store_or_none_yet();
         let event = EventOption::default();
-        Self::over(open, session, stack, options, images, purpose, &event)
+        let mut run = Self::over(open, session, stack, options, images, purpose, &event)?;
+        run.means.fetches = false;
+        Ok(run)
     }
 
     fn over(

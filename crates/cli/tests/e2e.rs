@@ -26,6 +26,8 @@ mod disk;
 mod failing;
 #[path = "e2e/joining.rs"]
 mod joining;
+#[path = "e2e/lazy_bases.rs"]
+mod lazy_bases;
 #[path = "e2e/leaving.rs"]
 mod leaving;
 #[path = "e2e/linting.rs"]

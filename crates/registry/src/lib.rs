@@ -19,7 +19,7 @@ pub mod serve;
 pub mod signature;
 
 pub use distribution::{
-    CredentialSources, Document, Mirror, Places, Pulled, PulledLayer, Pushed, RegistryClient,
+    CredentialSources, Described, Document, Mirror, Places, Pulled, Pushed, RegistryClient,
     RegistryError, RegistryOptions, Sent, Watch,
 };
 pub use http::{

@@ -145,13 +145,23 @@ impl Store {
 
     /// Starts a blob that is written piece by piece.
     pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
+        self.start_blob(Some(Sha256::new()))
+    }
+
+    /// Starts a blob whose bytes are digested by whoever brings them: doing that twice takes as long
+    /// as writing them. It is finished by [`BlobWriter::finish_verified`].
+    pub fn verified_blob_writer(&self) -> Result<BlobWriter, StoreError> {
+        self.start_blob(None)
+    }
+
+    fn start_blob(&self, hasher: Option<Sha256>) -> Result<BlobWriter, StoreError> {
         let path = self.session()?.fresh_path();
         let file = File::create_new(&path).at("create", &path)?;
         Ok(BlobWriter {
             store: self.clone(),
             path,
             file,
-            hasher: Sha256::new(),
+            hasher,
             size: 0,
         })
     }
@@ -220,38 +230,52 @@ pub struct BlobWriter {
     store: Store,
     path: PathBuf,
     file: File,
-    hasher: Sha256,
+    /// None where the bytes were digested on their way here.
+    hasher: Option<Sha256>,
     size: u64,
 }
 
 impl BlobWriter {
     /// Verifies the bytes against the digest they must have, if there is one, and stores them.
     pub fn finish(self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
-        let hash = self.hasher.clone().finalize();
-        let mut digest = Digest::from_sha256(hash.into());
-        if let Some(expected) = expected {
-            if expected.algorithm() == Algorithm::Sha512 {
+        let algorithm = expected.map_or(Algorithm::Sha256, Digest::algorithm);
+        let digest = match (&self.hasher, algorithm) {
+            (Some(hasher), Algorithm::Sha256) => {
+                Digest::from_sha256(hasher.clone().finalize().into())
+            }
+            (_, algorithm) => {
                 let file = File::open(&self.path).at("open", &self.path)?;
-                digest = hash_reader(Algorithm::Sha512, file).at("read", &self.path)?;
+                hash_reader(algorithm, file).at("read", &self.path)?
             }
-            if &digest != expected {
-                return Err(StoreError::DigestMismatch {
-                    expected: expected.clone(),
-                    found: digest,
-                });
-            }
+        };
+        if let Some(expected) = expected
+            && &digest != expected
+        {
+            return Err(StoreError::DigestMismatch {
+                expected: expected.clone(),
+                found: digest,
+            });
         }
-        if !self.store.has_blob(&digest) {
-            self.store.finish_blob(&self.path, &digest, self.size)?;
-        }
+        self.finish_verified(&digest)?;
         Ok((digest, self.size))
+    }
+
+    /// Stores bytes that have this digest: the caller has made sure of that, byte by byte as it wrote
+    /// them.
+    pub fn finish_verified(&self, digest: &Digest) -> Result<(), StoreError> {
+        if !self.store.has_blob(digest) {
+            self.store.finish_blob(&self.path, digest, self.size)?;
+        }
+        Ok(())
     }
 }
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes[..count]);
+        }
         self.size += count as u64;
         Ok(count)
     }
@@ -319,6 +343,21 @@ mod tests {
             .put_blob(Some(&promised), &mut &b"promised"[..])
             .unwrap();
         assert_eq!((digest, size), (promised, 8));
+    }
+
+    #[test]
+    fn what_was_digested_on_its_way_is_not_digested_again() {
+        let (_home, store) = fixture();
+        let digest = Digest::sha256(b"digested");
+        let mut writer = store.verified_blob_writer().unwrap();
+        writer.write_all(b"digested").unwrap();
+        writer.finish_verified(&digest).unwrap();
+        drop(writer);
+        assert_eq!(store.read_blob(&digest).unwrap(), b"digested");
+        let mut other = store.verified_blob_writer().unwrap();
+        other.write_all(b"other").unwrap();
+        let error = other.finish(Some(&digest)).unwrap_err();
+        assert!(matches!(error, StoreError::DigestMismatch { .. }));
     }
 
     #[test]

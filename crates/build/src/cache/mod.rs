@@ -9,7 +9,7 @@
 //! What comes in is believed when its content digest is the one that was promised; anything else
 //! counts as absent, and the step runs.
 //!
-//! The content of a result in a registry is known before its files are here. So a plan is made of
+//! The content of a result in a registry, and of a base that was seen before, is known before its files are here. So a plan is made of
 //! *promises*: layers with a name that no snapshot has. What needs the files - a step that runs, an
 //! image of the run, a `COPY` that is looked up for the first time - has them brought; the others
 //! are never downloaded. Some promises nobody can keep: of a stage beside the images, `mode=min`
@@ -30,8 +30,10 @@ use cairn_store::{CacheKey, ContentDigest, SnapshotId, Store};
 
 use crate::engine::Engine;
 use crate::filesystem::Filesystem;
+use crate::image::bases::Bases;
 use crate::image::record::RecordLayer;
 use registry::RegistryCache;
+pub(crate) use registry::promise;
 
 const LAYERS_AT_ONCE: usize = 4;
 
@@ -42,6 +44,37 @@ pub enum CacheSource {
     Directory(PathBuf),
     /// In a registry.
     Registry(Arc<RegistryCache>),
+    /// In the registries of the bases: no results, but layers.
+    Bases(Arc<Bases>),
+}
+
+impl CacheSource {
+    /// How many bytes it takes to keep a promise, if it is one of this source.
+    fn promised(&self, snapshot: &SnapshotId) -> Option<u64> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Registry(cache) => cache.promised(snapshot),
+            Self::Bases(bases) => bases.promised(snapshot),
+        }
+    }
+
+    /// Brings the files of a promise into the store.
+    fn bring(&self, engine: &Engine<'_>, snapshot: &SnapshotId) -> Option<SnapshotId> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Registry(cache) => cache.bring(engine, snapshot),
+            Self::Bases(bases) => bases.bring(engine, snapshot),
+        }
+    }
+
+    /// How many promises were broken.
+    fn broken(&self) -> usize {
+        match self {
+            Self::Directory(_) => 0,
+            Self::Registry(cache) => cache.broken(),
+            Self::Bases(bases) => bases.broken(),
+        }
+    }
 }
 
 /// A promise that was not kept: its step runs.
@@ -51,16 +84,25 @@ pub struct BrokenPromise;
 
 /// Finds what a key stands for; `Some(None)` if it is known to make no layer.
 pub(crate) fn find(engine: &Engine<'_>, key: &CacheKey) -> Option<Option<RecordLayer>> {
-    let mut caches = engine.settings.cache_from.iter();
-    caches.find_map(|cache| match cache {
+    find_in(&engine.settings.cache_from, engine.store, key)
+}
+
+/// As [`find`], before there is an engine.
+pub(crate) fn find_in(
+    caches: &[CacheSource],
+    store: &Store,
+    key: &CacheKey,
+) -> Option<Option<RecordLayer>> {
+    caches.iter().find_map(|cache| match cache {
         CacheSource::Directory(place) => {
-            let record = directory::find(place, engine.store, key)?;
+            let record = directory::find(place, store, key)?;
             Some(record.snapshot.map(|snapshot| RecordLayer {
                 snapshot,
                 content: record.content,
             }))
         }
-        CacheSource::Registry(cache) => cache.find(engine.store, key),
+        CacheSource::Registry(cache) => cache.find(store, key),
+        CacheSource::Bases(_) => None,
     })
 }
 
@@ -97,10 +139,7 @@ pub(crate) fn promises<'a>(
     filesystems: impl IntoIterator<Item = &'a Filesystem>,
 ) -> BTreeMap<SnapshotId, u64> {
     let mut found = BTreeMap::new();
-    let caches: Vec<_> = registries(engine).collect();
-    if caches.is_empty() {
-        return found;
-    }
+    let caches = &engine.settings.cache_from;
     for layer in filesystems.into_iter().flat_map(|one| &one.layers) {
         let bytes = caches
             .iter()
@@ -122,7 +161,7 @@ pub(crate) fn bring(
         for _ in 0..LAYERS_AT_ONCE.min(promises.len()) {
             scope.spawn(|| {
                 while let Some(promise) = promises.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut caches = registries(engine);
+                    let mut caches = engine.settings.cache_from.iter();
                     let found = caches.find_map(|cache| cache.bring(engine, promise));
                     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                     kept.extend(found.map(|snapshot| (*promise, snapshot)));
@@ -144,8 +183,10 @@ pub(crate) fn give_up<'a>(
 ) -> bool {
     let mut any = false;
     for promise in promises {
-        for cache in registries(engine) {
-            any |= cache.give_up(promise);
+        for cache in &engine.settings.cache_from {
+            if let CacheSource::Registry(cache) = cache {
+                any |= cache.give_up(promise);
+            }
         }
     }
     any
@@ -153,14 +194,23 @@ pub(crate) fn give_up<'a>(
 
 /// How many promises were broken until now: each makes a plan worth making again.
 pub(crate) fn broken(engine: &Engine<'_>) -> usize {
-    registries(engine).map(RegistryCache::broken).sum()
+    engine
+        .settings
+        .cache_from
+        .iter()
+        .map(CacheSource::broken)
+        .sum()
 }
 
-pub(crate) fn registries<'a>(engine: &'a Engine<'_>) -> impl Iterator<Item = &'a RegistryCache> {
-    let caches = engine.settings.cache_from.iter();
-    caches.filter_map(|cache| match cache {
-        CacheSource::Registry(cache) => Some(cache.as_ref()),
-        CacheSource::Directory(_) => None,
+/// Why the files of a base cannot be had, once that was tried.
+pub(crate) fn missing_base(engine: &Engine<'_>, layers: &[RecordLayer]) -> Option<String> {
+    let mut sources = engine.settings.cache_from.iter();
+    sources.find_map(|source| match source {
+        CacheSource::Bases(bases) => {
+            let mut layers = layers.iter();
+            layers.find_map(|layer| bases.failure(&layer.snapshot))
+        }
+        _ => None,
     })
 }
 

@@ -275,7 +275,7 @@ fn read(
 }
 
 /// The name of a layer that is not here: made of its key, so that no snapshot has it.
-fn promise(key: &CacheKey) -> SnapshotId {
+pub(crate) fn promise(key: &CacheKey) -> SnapshotId {
     let mut name = [0; 16];
     name.copy_from_slice(&key.as_bytes()[..16]);
     SnapshotId::from_bytes(name)

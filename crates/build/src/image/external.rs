@@ -4,21 +4,24 @@
 //! image that the store has under that very name, what the registry says now. What was pulled is
 //! in the store under a name of its own, so that the next run finds it without asking anybody:
 //! under the name itself if a tag was pulled, under its manifest's digest if a digest was.
+//!
+//! Documents are enough where the content of all layers is known (see [`super::bases`]): then files
+//! are fetched by what needs them. Else the whole image is pulled, unless nothing will be run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
 
 use cairn_oci::{Digest, Platform, Reference};
 use cairn_registry::{RegistryClient, RegistryError, Watch};
 use cairn_sandbox::Cancel;
 use cairn_store::{Store, StoreError};
 
-use super::pull::pull;
+use super::bases::{Bases, KnownBase};
 use super::record::ImageRecord;
 use super::source::{StoreImages, base_image};
-use super::trust::{Trust, Untrusted};
+use super::trust::Trust;
+use crate::cache::CacheSource;
 use crate::event::{Event, EventSink};
 use crate::resolve::{BaseImage, ImageSource, ResolveError, whole};
 
@@ -53,6 +56,12 @@ pub struct Externals<'a> {
     pub failures: &'a PullFailures,
     /// Which of them must be signed.
     pub trust: &'a Trust,
+    /// Those whose files need not be here.
+    pub bases: &'a Bases,
+    /// Where the content of layers may be known.
+    pub caches: &'a [CacheSource],
+    /// Whether files are fetched to know their content: not for what only looks.
+    pub fetches: bool,
 }
 
 /// What could not be pulled in a run, and why.
@@ -70,12 +79,12 @@ impl PullFailures {
         self.lock().values().any(is_trouble)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Wanted, Arc<RegistryError>>> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Wanted, Arc<RegistryError>>> {
         self.known.lock().expect("no panics while held")
     }
 }
 
-type Wanted = (String, Platform);
+pub(super) type Wanted = (String, Platform);
 
 /// What the name of an image from outside has come to.
 #[derive(Debug, Clone)]
@@ -119,7 +128,7 @@ impl Externals<'_> {
         Ok(settled)
     }
 
-    /// Decides what a name means, and has the image in the store afterwards if it can be had.
+    /// Decides what a name means, and knows the image afterwards if it can be had.
     ///
     /// `renews` asks the registry anew for what came from one; what was loaded by hand stays.
     pub fn settle(
@@ -146,7 +155,7 @@ impl Externals<'_> {
         }
         if let Some(locked) = locked {
             let pinned = reference.with_digest(locked.clone());
-            if self.have(&pinned, false)? {
+            if self.have(&pinned, false)?.is_some() {
                 return Ok(Settled::At(locked.clone()));
             }
             // The failure is told where the image is used, unless the name has another image.
@@ -158,10 +167,7 @@ impl Externals<'_> {
         if let Some(record) = known {
             return Ok(digest_of(&record).map_or(Settled::Open, Settled::At));
         }
-        if !self.have(&reference, true)? {
-            return Ok(Settled::Open);
-        }
-        let found = self.in_store(&reference, self.platform)?;
+        let found = self.have(&reference, true)?;
         let digest = found.as_ref().and_then(digest_of);
         Ok(digest.map_or(Settled::Open, Settled::At))
     }
@@ -180,101 +186,32 @@ impl Externals<'_> {
                 return Ok(Settled::At(now.digest));
             }
         }
-        match self.pull(reference, self.platform, &[reference.to_string()]) {
+        match self.obtain(reference, self.platform, &[reference.to_string()]) {
             Ok(record) => Ok(digest_of(&record).map_or(Settled::Open, Settled::At)),
             Err(failure) => Ok(Settled::Failed(failure)),
         }
     }
 
-    /// Whether the store has an image, pulling it if it may.
-    fn have(&self, reference: &Reference, moves_name: bool) -> Result<bool, StoreError> {
-        if self.in_store(reference, self.platform)?.is_some() {
-            return Ok(true);
+    /// An image that the store has or that is known, asking its registry if that may be.
+    fn have(
+        &self,
+        reference: &Reference,
+        moves_name: bool,
+    ) -> Result<Option<ImageRecord>, StoreError> {
+        if let Some(record) = self.in_store(reference, self.platform)? {
+            return Ok(Some(record));
+        }
+        if let Some(base) = self.known(reference, self.platform)? {
+            return Ok(Some(base.record));
         }
         if self.policy == PullPolicy::Never {
-            return Ok(false);
+            return Ok(None);
         }
         let names: Vec<String> = match moves_name && reference.digest().is_none() {
             true => vec![reference.to_string()],
             false => Vec::new(),
         };
-        Ok(self.pull(reference, self.platform, &names).is_ok())
-    }
-
-    /// Pulls an image once a run, and names it.
-    fn pull(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-        names: &[String],
-    ) -> Result<ImageRecord, Arc<RegistryError>> {
-        let wanted = (reference.to_string(), platform.clone());
-        if let Some(failure) = self.failures.lock().get(&wanted) {
-            return Err(failure.clone());
-        }
-        let familiar = reference.familiar();
-        self.tell(format!("pulling {familiar}"));
-        let began = Instant::now();
-        let moved = Mutex::new(0_u64);
-        let watch = Watch {
-            is_stopped: &|| self.cancel.is_cancelled(),
-            moved: &|bytes| *moved.lock().expect("no panics while held") += bytes,
-        };
-        // An image for one platform only is taken, as BuildKit does; the checker warns of it.
-        let pulled = self.trusted(reference, watch).and_then(|reference| {
-            pull(self.store, self.client, &reference, platform, false, watch)
-        });
-        let named = pulled.and_then(|record| {
-            let names = match (names, &record.packed) {
-                ([], Some(packed)) => vec![pin(reference, &packed.digest)],
-                (names, _) => names.to_vec(),
-            };
-            record.save(self.store, &names)?;
-            Ok(record)
-        });
-        match named {
-            Ok(record) => {
-                let layers = record.layers.len();
-                let bytes = *moved.lock().expect("no panics while held");
-                let seconds = began.elapsed().as_secs_f64();
-                let megabytes = bytes as f64 / 1e6;
-                self.tell(format!(
-                    "pulled {familiar}: {layers} layer{}, {megabytes:.1} MB in {seconds:.1} s",
-                    if layers == 1 { "" } else { "s" }
-                ));
-                Ok(record)
-            }
-            Err(error) => {
-                let failure = Arc::new(error);
-                self.failures.lock().insert(wanted, failure.clone());
-                Err(failure)
-            }
-        }
-    }
-
-    /// What is to be pulled: where it must be signed, its digest, once that is sure. Nothing of an
-    /// image that is not is downloaded.
-    fn trusted(&self, reference: &Reference, watch: Watch<'_>) -> Result<Reference, RegistryError> {
-        if !self.trust.concerns(reference) {
-            return Ok(reference.clone());
-        }
-        let digest = match reference.digest() {
-            Some(digest) => digest.clone(),
-            None => self.client.document(reference, watch)?.descriptor.digest,
-        };
-        let client = Some(self.client);
-        let checked = self
-            .trust
-            .check(self.store, client, reference, Some(&digest), watch);
-        match checked {
-            Ok(()) => Ok(reference.with_digest(digest)),
-            Err(Untrusted::Unknown(error)) => Err(error),
-            Err(Untrusted::Store(error)) => Err(error.into()),
-            Err(error) => Err(RegistryError::Unusable {
-                reference: Box::new(reference.clone()),
-                reason: error.to_string(),
-            }),
-        }
+        Ok(self.obtain(reference, self.platform, &names).ok())
     }
 
     /// Refuses an image of the store that is not signed as it must be: the rules may be younger.
@@ -301,12 +238,43 @@ impl Externals<'_> {
         platform: &Platform,
     ) -> Result<Option<ImageRecord>, StoreError> {
         let images = StoreImages { store: self.store };
-        let found = images.find_for(&reference.to_string(), platform)?;
-        // One that was pulled for another platform is no reason not to pull it for this one.
-        Ok(found.filter(|record| record.pulled.is_none() || platform.matches(&record.platform)))
+        let found = match images.find_for(&reference.to_string(), platform) {
+            // Lost with the power, before it was synced.
+            Err(StoreError::BlobMissing { .. } | StoreError::BlobDamaged { .. }) => None,
+            found => found?,
+        };
+        // One that was pulled for another platform, or is not whole any more, is no reason not to
+        // pull it.
+        let is_whole = |record: &ImageRecord| {
+            let mut layers = record.layers.iter();
+            layers.all(|layer| self.store.snapshot_exists(&layer.snapshot))
+        };
+        Ok(found.filter(|record| {
+            record.pulled.is_none() || platform.matches(&record.platform) && is_whole(record)
+        }))
     }
 
-    fn tell(&self, text: String) {
+    /// A base with what is known of its layers.
+    fn promised(
+        &self,
+        name: &str,
+        reference: &Reference,
+        base: &KnownBase,
+    ) -> Result<Arc<BaseImage>, ResolveError> {
+        self.check(reference, &base.record)?;
+        let found = self.bases.layers(self.store, self.caches, base);
+        let found = found.map_err(|source| ResolveError::Store {
+            reference: name.to_owned(),
+            source,
+        })?;
+        let record = ImageRecord {
+            layers: found.layers,
+            ..base.record.clone()
+        };
+        Ok(Arc::new(base_image(name, record)))
+    }
+
+    pub(super) fn tell(&self, text: String) {
         self.events.emit(Event::Notice {
             warning: false,
             text,
@@ -324,9 +292,19 @@ impl ImageSource for Externals<'_> {
             reference: name.to_owned(),
             source,
         };
+        // What a registry said in this run counts for more than what the store has under the name.
+        if self.bases.met(&reference, platform).is_some()
+            && let Some(base) = self.known(&reference, platform).map_err(failed)?
+        {
+            return self.promised(name, &reference, &base);
+        }
         if let Some(record) = self.in_store(&reference, platform).map_err(failed)? {
             self.check(&reference, &record)?;
+            self.bases.remember(self.store, &record).map_err(failed)?;
             return Ok(Arc::new(base_image(name, record)));
+        }
+        if let Some(base) = self.known(&reference, platform).map_err(failed)? {
+            return self.promised(name, &reference, &base);
         }
         if self.policy == PullPolicy::Never {
             return Err(ResolveError::Offline {
@@ -339,7 +317,13 @@ impl ImageSource for Externals<'_> {
             true => &[reference.to_string()],
             false => &[],
         };
-        match self.pull(&reference, platform, names) {
+        let obtained = self.obtain(&reference, platform, names);
+        if obtained.is_ok()
+            && let Some(base) = self.known(&reference, platform).map_err(failed)?
+        {
+            return self.promised(name, &reference, &base);
+        }
+        match obtained {
             Ok(record) => Ok(Arc::new(base_image(name, record))),
             Err(source) => Err(ResolveError::Pull {
                 reference: name.to_owned(),
@@ -357,9 +341,4 @@ fn digest_of(record: &ImageRecord) -> Option<Digest> {
         .as_ref()
         .and_then(|from| from.digest().cloned());
     pulled.or_else(|| Some(record.packed.as_ref()?.digest.clone()))
-}
-
-/// The name of an image that was pulled by its digest, or for another platform.
-fn pin(reference: &Reference, manifest: &Digest) -> String {
-    format!("{}@{manifest}", reference.name())
 }

@@ -13,12 +13,14 @@
 //!   pushed to it.
 //! - `attested`: what is said of an image beside it, and how that is packed.
 //! - [`squash`]: what a build put on its base, as one layer.
-//! - `pull`, [`external`]: images from registries, and what names from outside a run mean.
+//! - `pull`, `obtain`, [`external`]: images from registries, and what names from outside a run mean.
+//! - [`bases`]: what is known of images from registries before their files are here.
 //! - [`dating`]: the times that an image leaves with.
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
 
 mod attested;
+pub mod bases;
 mod beside;
 mod bundle;
 pub mod dating;
@@ -30,6 +32,7 @@ mod format_tests;
 pub mod id;
 pub mod load;
 pub mod named;
+mod obtain;
 mod oci_layout;
 pub mod pack;
 pub mod pull;

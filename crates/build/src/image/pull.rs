@@ -1,7 +1,7 @@
 //! Images from registries into the store.
 
 use cairn_oci::{Platform, Reference, parse_rfc3339};
-use cairn_registry::{Pulled, RegistryClient, RegistryError, Watch};
+use cairn_registry::{Described, RegistryClient, RegistryError, Watch};
 use cairn_store::Store;
 
 use super::record::{ImageRecord, Inherited, RecordLayer};
@@ -18,23 +18,24 @@ pub fn pull(
     watch: Watch<'_>,
 ) -> Result<ImageRecord, RegistryError> {
     let pulled = client.pull(store, reference, platform, is_required, watch)?;
-    let layers = pulled.layers.iter().map(|layer| {
-        let content = store.snapshot_content(&layer.snapshot)?;
-        Ok(RecordLayer {
-            snapshot: layer.snapshot,
-            content,
-        })
+    let layers = pulled.layers.into_iter().map(|snapshot| {
+        let content = store.snapshot_content(&snapshot)?;
+        Ok(RecordLayer { snapshot, content })
     });
     let layers = layers.collect::<Result<_, RegistryError>>()?;
-    Ok(record(reference, pulled, layers))
+    Ok(record(reference, pulled.image, layers))
 }
 
 /// Its manifest and its digests stay as they came.
-fn record(reference: &Reference, pulled: Pulled, layers: Vec<RecordLayer>) -> ImageRecord {
-    let config = pulled.config;
+pub(super) fn record(
+    reference: &Reference,
+    described: Described,
+    layers: Vec<RecordLayer>,
+) -> ImageRecord {
+    let config = described.config;
     let platform = config.platform();
     let created = config.created.as_deref().and_then(parse_rfc3339);
-    let mut packed = pulled.manifest;
+    let mut packed = described.manifest;
     packed.platform = Some(platform.clone());
     ImageRecord {
         platform,
@@ -43,11 +44,11 @@ fn record(reference: &Reference, pulled: Pulled, layers: Vec<RecordLayer>) -> Im
         epoch: created.unwrap_or(0),
         layers,
         history: config.history,
-        annotations: pulled.document.annotations,
+        annotations: described.document.annotations,
         packed: Some(packed),
         results: Vec::new(),
         attested: None,
-        pulled: Some(reference.with_digest(pulled.top.digest)),
+        pulled: Some(reference.with_digest(described.top.digest)),
         inherited: Inherited::default(),
         marked: None,
     }

@@ -31,7 +31,7 @@ use crate::filesystem::Filesystem;
 use crate::graph::{Graph, Op, Vertex};
 use crate::image::record::RecordLayer;
 use crate::key::KeyInputs;
-use crate::plan::{Cause, Decision, GraphPlan, cause, is_forced, look_up, position};
+use crate::plan::{Cause, Decision, GraphPlan, cause, is_forced, look_up, missing_base, position};
 use crate::take::Taker;
 pub(crate) use caches::{move_children, own};
 use queue::Queue;
@@ -187,6 +187,11 @@ impl Run<'_> {
     }
 
     fn vertex(&self, id: VertexId, vertex: &Vertex) -> Result<Ran, StepError> {
+        if let Op::Image(image) = &vertex.op
+            && let Some(error) = missing_base(self.engine, image)
+        {
+            return Err(error);
+        }
         let known: HashMap<VertexId, Arc<Filesystem>> = {
             let state = self.lock();
             vertex
@@ -290,7 +295,7 @@ impl Run<'_> {
             Op::Copy(copy) => copy::run(&step, copy),
             Op::MakeDir(dir) => directory::run(&step, dir),
             Op::Debian(base) => debian::run(&step, base),
-            Op::Image(_) => unreachable!("an image is always there"),
+            Op::Image(_) => unreachable!("an image is there, or its files cannot be had"),
         }
     }
 

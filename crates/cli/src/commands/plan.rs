@@ -211,7 +211,7 @@ fn lines(plan: &PlanReport) -> Vec<Line> {
     if plan.bring > 0 {
         let size = quantity::bytes(plan.bring_bytes);
         let many = count(plan.bring, "layer");
-        sums.push(format!("{many} of them to come from caches ({size})"));
+        sums.push(format!("{many} of them to come from registries ({size})"));
     }
     lines.push(Line::new(Tone::Dim, sums.join(", ")));
     if !plan.open().is_empty() {

@@ -61,9 +61,10 @@ pub fn run(args: &PullArgs, session: &Session) -> Result<(), CommandError> {
             .printer
             .note(&format!("pulling {}", image.familiar()));
         let is_required = args.platform.is_some();
-        let record = pull(&store, &client, image, &platform, is_required, watch)?;
-        let descriptor = record.save(&store, &[])?;
-        store.publish(&[(image.to_string(), descriptor)])?;
+        let trusted = signed(&store, &client, image, &keys, watch)?;
+        let record = pull(&store, &client, &trusted, &platform, is_required, watch)?;
+        // Nothing is synced: what a power cut takes is known to be missing, and pulled again.
+        record.save(&store, &[image.to_string()])?;
         session.printer.note(&format!(
             "{} for {}, {:.1} MB in {:.1} s",
             count(record.layers.len(), "layer"),

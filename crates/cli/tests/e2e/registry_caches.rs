@@ -72,7 +72,7 @@ fn another_machine_builds_a_stack_of_what_a_registry_has() {
     fresh(&mut workshop, "second");
     let plan = ["plan", "--cache-from", &name];
     let plan = workshop.cairn(&plan).success().out;
-    assert!(plan.contains("of them to come from caches"), "{plan}");
+    assert!(plan.contains("of them to come from registries"), "{plan}");
     assert!(!plan.contains("run  "), "{plan}");
     assert!(
         workshop.find_in_store("made").is_none(),

@@ -35,9 +35,9 @@ impl RegistryClient {
             return Ok(());
         }
         self.over_sources(reference, |sources| {
-            let mut writer = store.blob_writer()?;
+            let mut writer = store.verified_blob_writer()?;
             stream(sources, blob, &mut writer, watch)?;
-            writer.finish(Some(&blob.digest))?;
+            writer.finish_verified(&blob.digest)?;
             Ok(())
         })
     }
@@ -95,7 +95,8 @@ fn is_wrong(error: &RegistryError) -> bool {
     ))
 }
 
-/// Streams a blob into a writer, from the first place that can, and on from the next.
+/// Streams a blob into a writer, from the first place that can, and on from the next. What was
+/// written has the digest and the size of the descriptor if this says that it went well.
 pub(crate) fn stream(
     sources: &[Endpoint],
     blob: &Descriptor,

@@ -39,6 +39,6 @@ pub use credentials::CredentialSources;
 pub use error::RegistryError;
 pub use manifest::Document;
 pub use options::{Mirror, RegistryOptions, Watch};
-pub use pull::{Pulled, PulledLayer};
+pub use pull::{Described, Pulled};
 pub use push::{Places, Pushed};
 pub use upload::Sent;

@@ -28,6 +28,15 @@ const ATTESTATION: &str = "vnd.docker.reference.type";
 /// An image that was pulled: all its blobs and layers are in the store.
 #[derive(Debug, Clone)]
 pub struct Pulled {
+    /// What it is.
+    pub image: Described,
+    /// The files of its layers, bottom first.
+    pub layers: Vec<SnapshotId>,
+}
+
+/// What an image is, without its files: its documents are in the store, its layers need not be.
+#[derive(Debug, Clone)]
+pub struct Described {
     /// What the reference names: an index, or the manifest itself.
     pub top: Descriptor,
     /// The manifest for the platform.
@@ -36,17 +45,8 @@ pub struct Pulled {
     pub document: Manifest,
     /// Its config.
     pub config: ImageConfig,
-    /// Its layers, bottom first.
-    pub layers: Vec<PulledLayer>,
-}
-
-/// One layer that was pulled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PulledLayer {
-    /// Its blob.
-    pub blob: Descriptor,
-    /// Its files.
-    pub snapshot: SnapshotId,
+    /// The blob and the DiffId of each layer, bottom first.
+    pub layers: Vec<(Descriptor, DiffId)>,
 }
 
 impl RegistryClient {
@@ -65,6 +65,51 @@ impl RegistryClient {
         is_required: bool,
         watch: Watch<'_>,
     ) -> Result<Pulled, RegistryError> {
+        let image = self.describe(store, reference, platform, is_required, watch)?;
+        let pull = Pull {
+            client: self,
+            store,
+            reference,
+            watch,
+        };
+        let layers = in_parallel(&image.layers, LAYERS_AT_ONCE, |(blob, diff_id)| {
+            pull.layer(blob, diff_id)
+        })?;
+        Ok(Pulled { image, layers })
+    }
+
+    /// Pulls one layer of an image that was described.
+    ///
+    /// # Errors
+    /// When it cannot be had or is damaged.
+    pub fn pull_layer(
+        &self,
+        store: &Store,
+        reference: &Reference,
+        (blob, diff_id): &(Descriptor, DiffId),
+        watch: Watch<'_>,
+    ) -> Result<SnapshotId, RegistryError> {
+        let pull = Pull {
+            client: self,
+            store,
+            reference,
+            watch,
+        };
+        pull.layer(blob, diff_id)
+    }
+
+    /// Pulls the documents of the image of a reference: no layer.
+    ///
+    /// # Errors
+    /// As [`RegistryClient::pull`].
+    pub fn describe(
+        &self,
+        store: &Store,
+        reference: &Reference,
+        platform: &Platform,
+        is_required: bool,
+        watch: Watch<'_>,
+    ) -> Result<Described, RegistryError> {
         let pull = Pull {
             client: self,
             store,
@@ -81,7 +126,7 @@ impl RegistryClient {
             return Err(pull.no_platform(platform, vec![offered.to_string()]));
         }
         let layers = pull.layers(&manifest, &config)?;
-        Ok(Pulled {
+        Ok(Described {
             top: top.descriptor,
             manifest: chosen.descriptor,
             document: manifest,
@@ -183,7 +228,7 @@ impl Pull<'_> {
         &self,
         manifest: &Manifest,
         config: &ImageConfig,
-    ) -> Result<Vec<PulledLayer>, RegistryError> {
+    ) -> Result<Vec<(Descriptor, DiffId)>, RegistryError> {
         let diff_ids = &config.rootfs.diff_ids;
         if diff_ids.len() != manifest.layers.len() {
             return Err(self.unusable(format!(
@@ -200,14 +245,8 @@ impl Pull<'_> {
                 return Err(self.unusable(format!("its layers are of the unknown kind `{kind}`")));
             }
         }
-        let waiting: Vec<(&Descriptor, &DiffId)> = manifest.layers.iter().zip(diff_ids).collect();
-        in_parallel(&waiting, LAYERS_AT_ONCE, |(blob, diff_id)| {
-            let snapshot = self.layer(blob, diff_id)?;
-            Ok(PulledLayer {
-                blob: bare(blob),
-                snapshot,
-            })
-        })
+        let blobs = manifest.layers.iter().map(bare);
+        Ok(blobs.zip(diff_ids.iter().cloned()).collect())
     }
 
     fn layer(&self, blob: &Descriptor, diff_id: &DiffId) -> Result<SnapshotId, RegistryError> {
@@ -220,9 +259,7 @@ impl Pull<'_> {
                 .fetch_blob(self.store, self.reference, blob, self.watch)?;
         }
         let bytes = self.store.open_blob(&blob.digest)?;
-        let (snapshot, _) = self
-            .store
-            .import_layer(bytes, Some(diff_id), Some(&bare(blob)))?;
+        let (snapshot, _) = self.store.import_layer(bytes, Some(diff_id), Some(blob))?;
         Ok(snapshot)
     }
 
@@ -235,13 +272,12 @@ impl Pull<'_> {
     ) -> Result<SnapshotId, RegistryError> {
         let (sender, pieces) = pieces();
         let mut both = Both {
-            blob: self.store.blob_writer()?,
+            blob: self.store.verified_blob_writer()?,
             unpacker: Some(sender),
         };
-        let kept = bare(blob);
         thread::scope(|scope| {
             let unpacker =
-                scope.spawn(|| self.store.import_layer(pieces, Some(diff_id), Some(&kept)));
+                scope.spawn(|| self.store.import_layer(pieces, Some(diff_id), Some(blob)));
             let streamed = stream(sources, blob, &mut both, self.watch);
             both.unpacker = None;
             let unpacked = unpacker
@@ -250,7 +286,7 @@ impl Pull<'_> {
             // A layer that ended early cannot be unpacked either: the first cause is told.
             streamed?;
             let (snapshot, _) = unpacked?;
-            both.blob.finish(Some(&blob.digest))?;
+            both.blob.finish_verified(&blob.digest)?;
             Ok(snapshot)
         })
     }

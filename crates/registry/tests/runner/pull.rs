@@ -39,7 +39,7 @@ fn pull(server: &Answering, rest: &str) -> Result<Pulled, RegistryError> {
 
 /// The text of the file that tells images apart.
 fn word(store: &TempStore, pulled: &Pulled) -> String {
-    let snapshot = &pulled.layers[0].snapshot;
+    let snapshot = &pulled.layers[0];
     std::fs::read_to_string(store.snapshot_dir(snapshot).join("word")).unwrap()
 }
 
@@ -59,11 +59,11 @@ fn an_image_is_unpacked_and_its_blobs_are_kept() {
     let name = reference(&server, "lab/app:1");
     let pulled = pull_with(&client(), &store, &name).unwrap();
     assert_eq!(word(&store, &pulled), "one");
-    assert_eq!(pulled.top, pulled.manifest);
+    assert_eq!(pulled.image.top, pulled.image.manifest);
     for digest in held.blobs.keys() {
         assert!(store.has_blob(&digest.parse().unwrap()), "{digest}");
     }
-    assert!(store.has_blob(&pulled.manifest.digest));
+    assert!(store.has_blob(&pulled.image.manifest.digest));
     let again = pull_with(&client(), &store, &name).unwrap();
     assert_eq!(again.layers, pulled.layers);
     let blobs = server
@@ -93,8 +93,8 @@ fn an_index_gives_the_image_of_the_platform_and_no_attestation() {
         let name = reference(&server, &format!("a:{tag}"));
         let pulled = pull_with(&client(), &store, &name).unwrap();
         assert_eq!(word(&store, &pulled), "amd");
-        assert_eq!(pulled.manifest.digest, amd.digest);
-        assert!(store.has_blob(&pulled.top.digest) && pulled.top.media_type.is_index());
+        assert_eq!(pulled.image.manifest.digest, amd.digest);
+        assert!(store.has_blob(&pulled.image.top.digest) && pulled.image.top.media_type.is_index());
     }
     let error = pull(&server, "a:arms").unwrap_err();
     assert!(

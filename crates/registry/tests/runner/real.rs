@@ -40,7 +40,7 @@ fn pulled_word(registry: &RegistryOptions, name: &str) -> String {
     let pulled = client
         .pull(&store, &name, &platform, true, Watch::NONE)
         .unwrap();
-    let snapshot = store.snapshot_dir(&pulled.layers[0].snapshot);
+    let snapshot = store.snapshot_dir(&pulled.layers[0]);
     std::fs::read_to_string(snapshot.join("word")).unwrap()
 }
 
