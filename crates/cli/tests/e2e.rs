@@ -16,6 +16,8 @@ mod attesting;
 mod building;
 #[path = "e2e/caching.rs"]
 mod caching;
+#[path = "e2e/conformance.rs"]
+mod conformance;
 #[path = "e2e/defining.rs"]
 mod defining;
 #[path = "e2e/devices.rs"]

@@ -184,10 +184,10 @@ impl Stock for StoreShelf {
     fn add_manifest(
         &self,
         repository: &str,
-        tag: Option<&str>,
+        tags: &[&str],
         manifest: Incoming,
     ) -> Result<(), ShelfError> {
-        Ok(self.pushed.add_manifest(repository, tag, manifest)?)
+        Ok(self.pushed.add_manifest(repository, tags, manifest)?)
     }
 
     fn keeps(&self, repository: &str, tag: &str) -> Result<bool, ShelfError> {

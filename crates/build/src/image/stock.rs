@@ -105,7 +105,7 @@ impl Repositories {
     pub(super) fn add_manifest(
         &self,
         name: &str,
-        tag: Option<&str>,
+        tags: &[&str],
         manifest: Incoming,
     ) -> Result<(), StoreError> {
         let Incoming {
@@ -118,8 +118,8 @@ impl Repositories {
         let blobs = self.lock().remove(name).unwrap_or_default();
         self.update(name, |repository| {
             repository.blobs.extend(blobs);
-            if let Some(tag) = tag {
-                repository.tags.insert(tag.to_owned(), digest.clone());
+            for tag in tags {
+                repository.tags.insert((*tag).to_owned(), digest.clone());
             }
             let entry = Entry {
                 descriptor,

@@ -11,8 +11,8 @@ use cairn_testkit::needs;
 use crate::registries::skopeo;
 use crate::workshop::Workshop;
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A server of a store, ended with the test.
 pub(crate) struct Serving {
@@ -23,7 +23,7 @@ pub(crate) struct Serving {
 /// What it answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    status: u16,
+    pub(crate) status: u16,
     headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
 }
@@ -70,14 +70,14 @@ impl Serving {
     }
 
     /// Begins an upload; gives its place.
-    fn begin(&self, repository: &str) -> String {
+    pub(crate) fn begin(&self, repository: &str) -> String {
         let path = format!("/v2/{repository}/blobs/uploads/");
         let begun = self.ask("POST", &path, &[], b"").is(202);
         begun.header("location").to_owned()
     }
 
     /// Uploads a blob in one piece.
-    fn put_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
+    pub(crate) fn put_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::sha256(bytes);
         let place = format!("{}?digest={digest}", self.begin(repository));
         let put = self.ask("PUT", &place, &[], bytes).is(201);
@@ -88,7 +88,7 @@ impl Serving {
         digest
     }
 
-    fn put_manifest(&self, path: &str, kind: &str, bytes: &[u8]) -> Answer {
+    pub(crate) fn put_manifest(&self, path: &str, kind: &str, bytes: &[u8]) -> Answer {
         let kind = format!("Content-Type: {kind}");
         self.ask("PUT", path, &[&kind], bytes)
     }
@@ -142,14 +142,14 @@ impl Answer {
 
     /// An error of the spec's form.
     #[track_caller]
-    fn says(self, status: u16, code: &str) {
+    pub(crate) fn says(self, status: u16, code: &str) {
         let answer = self.is(status);
         let value: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(value["errors"][0]["code"], code, "{value}");
     }
 
     #[track_caller]
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.unwrap_or_else(|| panic!("no {name}: {:?}", self.headers))
     }
@@ -159,7 +159,7 @@ impl Answer {
     }
 }
 
-fn pushable() -> (Workshop, Serving) {
+pub(crate) fn pushable() -> (Workshop, Serving) {
     let workshop = Workshop::empty();
     let serving = Serving::start(&workshop, &["--allow-push"]);
     (workshop, serving)

@@ -39,6 +39,12 @@ impl Request {
         let pair = self.query.iter().find(|(key, _)| key == name);
         pair.map(|(_, value)| value.as_str())
     }
+
+    /// All values of a field that may stand in the query more than once.
+    pub(crate) fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let pairs = self.query.iter().filter(move |(key, _)| key == name);
+        pairs.map(|(_, value)| value.as_str())
+    }
 }
 
 /// Reads a request; `None` where the connection ended or something else is spoken.

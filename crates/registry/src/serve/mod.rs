@@ -75,11 +75,11 @@ pub trait Stock: Sync {
     /// Makes a blob that is there a repository's.
     fn add_blob(&self, repository: &str, digest: &Digest) -> Result<(), ShelfError>;
 
-    /// Takes a manifest, under a tag if there is one.
+    /// Takes a manifest, under some tags or none.
     fn add_manifest(
         &self,
         repository: &str,
-        tag: Option<&str>,
+        tags: &[&str],
         manifest: Incoming,
     ) -> Result<(), ShelfError>;
 

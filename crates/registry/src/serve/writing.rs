@@ -178,25 +178,30 @@ impl Counter<'_> {
             Err(reason) if name.contains(':') => {
                 return Ok(error(Code::DigestInvalid, &reason.to_string()));
             }
-            Err(_) if !is_tag(name) => {
+            Err(_) => None,
+        };
+        // A manifest that is put by its digest may be given tags in the same request.
+        let tags: Vec<&str> = match &promised {
+            Some(_) => request.fields("tag").collect(),
+            None => vec![name],
+        };
+        for tag in &tags {
+            if !is_tag(tag) {
                 return Ok(error(
                     Code::ManifestInvalid,
                     "no tag that a manifest may have",
                 ));
             }
-            Err(_) => None,
-        };
-        let tag = promised.is_none().then_some(name);
-        if let Some(tag) = tag
-            && self.stock.keeps(repository, tag)?
-        {
-            let text = "the store has an image of this name; it is not overwritten by a push";
-            return Ok(error(Code::Denied, text));
+            if self.stock.keeps(repository, tag)? {
+                let text = "the store has an image of this name; it is not overwritten by a push";
+                return Ok(error(Code::Denied, text));
+            }
         }
         let Some(bytes) = whole(body)? else {
             return Ok(error(Code::SizeInvalid, "a manifest has at most 4 MiB"));
         };
         let digest = digest_like(promised.as_ref(), &bytes);
+        let is_by_digest = promised.is_some();
         if let Some(promised) = promised.filter(|promised| *promised != digest) {
             let text = format!("the manifest is {digest}, not {promised}");
             return Ok(error(Code::DigestInvalid, &text));
@@ -216,7 +221,10 @@ impl Counter<'_> {
         if let Some(subject) = &incoming.subject {
             headers.push(("OCI-Subject", subject.to_string()));
         }
-        self.stock.add_manifest(repository, tag, incoming)?;
+        if is_by_digest && !tags.is_empty() {
+            headers.push(("OCI-Tag", tags.join(", ")));
+        }
+        self.stock.add_manifest(repository, &tags, incoming)?;
         Ok(empty(201, headers))
     }
 
