@@ -1,13 +1,14 @@
 //! One generation out of what several machines bring: here stores stand for machines, and images
 //! that run nothing for those that each machine can build.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use cairn_testkit::{DockerRegistry, Guard, needs};
 use serde_json::Value;
 
 use crate::publishing::git;
-use crate::workshop::Workshop;
+use crate::workshop::{Workshop, said};
 
 const STRUCTURE: &str = "schemaVersion: 2.0.0\nfileExistenceTests:\n\
                          - {name: word, path: /word, shouldExist: true}\n";
@@ -136,6 +137,75 @@ fn tags_move_when_every_platform_is_there() {
         .cairn(&["publish", "--platform=linux/ppc64le"])
         .code(2)
         .err_has("nothing is published for linux/ppc64le");
+}
+
+fn commit(workshop: &Workshop, word: &str) {
+    workshop.write("a/word", word);
+    git(workshop, &["commit", "-q", "-a", "-m", word]);
+}
+
+#[test]
+fn machines_that_come_at_once_and_are_killed_leave_one_generation() {
+    let Some((mut workshop, registry)) = stack() else {
+        return;
+    };
+    let latest = format!("{}/x/ml:latest-gpu", registry.host());
+    let parts = [
+        ("one", "--platform=linux/s390x"),
+        ("other", "--platform=linux/arm64"),
+    ];
+    let is_all_there = |workshop: &mut Workshop| {
+        for (platform, is) in [("linux/s390x", "gpu-s390x"), ("linux/arm64", "gpu-arm64")] {
+            assert_eq!(pulled(workshop, &latest, platform), is);
+        }
+    };
+    let log = |workshop: &Workshop| {
+        let log = workshop.cairn(&["log", "latest", "--json"]).success().out;
+        let log: Vec<Value> = serde_json::from_str(&log).expect("JSON");
+        let of = |it: &Value| it["generation"].as_str().expect("a name").to_owned();
+        log.iter().map(of).collect::<BTreeSet<String>>()
+    };
+
+    // Both at once: at least one of them finds everything, and they agree.
+    let running: Vec<_> = parts
+        .iter()
+        .map(|(store, platform)| {
+            workshop.move_to_store(store);
+            let publish = ["publish", platform, "--json"];
+            workshop.command(&publish).spawn().expect("a process")
+        })
+        .collect();
+    for process in running {
+        let said = said(process.wait_with_output().expect("its end")).success();
+        assert!(!said.err.contains("another machine"), "{}", said.err);
+    }
+    is_all_there(&mut workshop);
+    let generations = log(&workshop);
+    assert_eq!(generations.len(), 1, "{generations:?}");
+
+    // The one that joins is killed, wherever it is: who comes next ends it, and it is the same.
+    for round in 0..2_u64 {
+        commit(&workshop, &format!("round {round}"));
+        workshop.move_to_store("one");
+        let noted = workshop.cairn(&["publish", parts[0].1]).success();
+        assert!(noted.err.contains("no tag is moved"), "{}", noted.err);
+        workshop.move_to_store("other");
+        let mut publish = workshop.command(&["publish", parts[1].1]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(400 * round + 150));
+        publish.kill().unwrap();
+        publish.wait().unwrap();
+        for (store, platform) in parts {
+            workshop.move_to_store(store);
+            workshop.cairn(&["publish", platform]).success();
+        }
+        is_all_there(&mut workshop);
+        let generations = log(&workshop);
+        let expected = usize::try_from(round).unwrap() + 2;
+        assert_eq!(generations.len(), expected, "{generations:?}");
+    }
+    workshop.move_to_store("one");
+    let again = workshop.cairn(&["publish", parts[0].1]).success();
+    assert!(again.err.contains("all tags mean it"), "{}", again.err);
 }
 
 #[test]

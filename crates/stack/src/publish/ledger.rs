@@ -213,9 +213,22 @@ impl Ledger {
 
     /// Whether another machine wrote an entry at the time of this one, or since.
     pub(crate) fn has_rival(&self, entry: &LogEntry) -> bool {
-        let (shown, id) = (shown(&entry.tag), entry.id());
-        let mut others = self.entries.iter();
-        others.any(|it| it.tag == shown && it.number >= entry.number && it.id != id)
+        self.rivals_of(entry).next().is_some()
+    }
+
+    /// Whether all that other machines wrote at the time of this entry, or since, says the same: two
+    /// that put the same parts together agree.
+    pub(crate) fn agrees(&self, means: Means<'_>, entry: &LogEntry) -> Result<bool, PublishError> {
+        let rivals: Vec<&EntryName> = self.rivals_of(entry).collect();
+        let read = self.read_entries(means, &rivals)?;
+        let mut read_entries = read.entries.iter();
+        Ok(read.entries.len() == rivals.len() && read_entries.all(|it| it.means_the_same(entry)))
+    }
+
+    fn rivals_of(&self, entry: &LogEntry) -> impl Iterator<Item = &EntryName> {
+        let (shown, id, number) = (shown(&entry.tag), entry.id(), entry.number);
+        let others = self.entries.iter();
+        others.filter(move |it| it.tag == shown && it.number >= number && it.id != id)
     }
 
     /// What an image of a generation was made of on a platform, if that was written down.

@@ -353,7 +353,7 @@ impl Switch {
         let mut rivals: Vec<(String, String)> = Vec::new();
         for &(at, number) in &self.news {
             let (ledger, entry) = (&ledgers[at], &self.entries[number]);
-            if !ledger.has_rival(entry) {
+            if !ledger.has_rival(entry) || ledger.agrees(means, entry)? {
                 continue;
             }
             let Some(last) = ledger.current(means, &entry.tag)? else {

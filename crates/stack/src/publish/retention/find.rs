@@ -85,13 +85,18 @@ pub(super) fn find(
     let announced = announced(valid);
     let tried = valid.iter().filter(|it| it.event == Event::Removed);
     let tried: BTreeSet<_> = tried.flat_map(|it| &it.things).map(key).collect();
+    let waiting = Waiting::new(&entries, &parts);
     for thing in things {
+        let delay = match waiting.has(&thing) {
+            true => rules.patience().min(RECORDS_KEPT / 2),
+            false => rules.delay(),
+        };
         if thing.only_tags && tried.contains(&key(&thing)) {
             found.stuck.extend(thing.names());
             continue;
         }
         let since = announced.get(&key(&thing)).copied();
-        let left = since.map_or(rules.delay(), |since| since + rules.delay() - means.now);
+        let left = since.map_or(delay, |since| since + delay - means.now);
         match since {
             _ if left <= 0 => found.due.push(thing),
             None => found.new.push(thing),
@@ -104,6 +109,37 @@ pub(super) fn find(
     let is_due = |it: &Thing| found.due.contains(it);
     (found.bytes, found.bytes_due) = (freed(&surveyed, |_| true), freed(&surveyed, is_due));
     Ok(found)
+}
+
+/// The parts that may still be joined: nothing was published of their commit, or they have none.
+fn open<'a>(
+    entries: &[&LogEntry],
+    parts: &'a [(String, Part)],
+) -> impl Iterator<Item = &'a (String, Part)> {
+    let published: BTreeSet<Option<String>> = entries.iter().map(|it| it.commit.clone()).collect();
+    let parts = parts.iter();
+    parts.filter(move |(_, part)| part.commit.is_none() || !published.contains(&part.commit))
+}
+
+/// What machines brought that nobody joined yet: it has more time.
+struct Waiting {
+    names: BTreeSet<String>,
+    digests: BTreeSet<Digest>,
+}
+
+impl Waiting {
+    fn new(entries: &[&LogEntry], parts: &[(String, Part)]) -> Self {
+        let images = open(entries, parts).flat_map(|(_, part)| &part.images);
+        Self {
+            digests: images.map(|it| it.manifest.digest.clone()).collect(),
+            names: open(entries, parts).map(|(name, _)| name.clone()).collect(),
+        }
+    }
+
+    fn has(&self, thing: &Thing) -> bool {
+        let mut tags = thing.tags.iter();
+        self.digests.contains(&thing.digest) || tags.any(|tag| self.names.contains(tag))
+    }
 }
 
 /// What may go from each repository.
@@ -126,16 +162,15 @@ fn candidates(
             };
         }
     }
-    // What one machine brought and another one is to join is needed before a generation names it.
-    let published: BTreeSet<_> = entries.iter().map(|it| &it.commit).collect();
-    let open = parts.iter().map(|(_, part)| part);
-    let open = open.filter(|part| part.commit.is_none() || !published.contains(&part.commit));
-    let brought: Vec<&PartImage> = open.flat_map(|part| &part.images).collect();
+    // What one machine brought and no other one joined is named by no generation.
+    let brought: Vec<&PartImage> = open(entries, parts)
+        .flat_map(|(_, part)| &part.images)
+        .collect();
     for image in generations.values().flat_map(|it| &it.images) {
         let of_it = brought.iter().filter(|it| it.name() == image.name());
         let digests = of_it.map(|it| it.manifest.digest.clone());
         let candidates = all.entry(place(&image.repository)).or_default();
-        candidates.needed.extend(digests);
+        candidates.manifests.extend(digests);
     }
     // With its suffix a tag may be that of another one, which stays.
     let mut staying: BTreeSet<(String, String)> = BTreeSet::new();
@@ -268,10 +303,12 @@ fn of_the_ledger(
         names.extend(ledger.names(&tests).map(str::to_owned));
     }
     names.extend(made_of(ledger, &told, &stays, generations));
-    // Parts go with the last entry of what was joined of them.
+    // Parts go with the last entry of what was joined of them, or after long waiting.
     let is_done = |part: &Part| part.commit.is_some() && commits.get(&part.commit) == Some(&true);
     let done = parts.iter().filter(|(_, part)| is_done(part));
     names.extend(done.map(|(name, _)| name.clone()));
+    let all: Vec<&LogEntry> = named.iter().map(|(_, entry)| entry).collect();
+    names.extend(open(&all, parts).map(|(name, _)| name.clone()));
     let is_old = |record: &&Record| record.time < means.now - RECORDS_KEPT;
     names.extend(records.iter().filter(is_old).map(Record::name));
     let found = few_at_a_time(&names, |name| {
@@ -408,7 +445,8 @@ mod tests {
         ("part".to_owned(), part)
     }
 
-    /// What may go where the generation `old` goes, of commit `1`, and `new` stays.
+    /// What may go as soon as it was announced, where the generation `old` goes, of commit `1`, and
+    /// `new` stays.
     fn may_go(parts: &[(String, Part)]) -> BTreeSet<Digest> {
         let (old, new) = (generation("old", "old"), generation("new", "new"));
         let generations = BTreeMap::from([("old", old), ("new", new)]);
@@ -419,11 +457,15 @@ mod tests {
         };
         let entries: Vec<&LogEntry> = entries.iter().collect();
         let mut all = candidates("host/lab", &entries, &kept, &generations, parts);
-        all.remove("host/lab/app").unwrap_or_default().manifests
+        let mut soon = all.remove("host/lab/app").unwrap_or_default().manifests;
+        let waiting = Waiting::new(&entries, parts).digests;
+        assert!(waiting.is_subset(&soon), "it goes in the end");
+        soon.retain(|digest| !waiting.contains(digest));
+        soon
     }
 
     #[test]
-    fn a_part_that_waits_to_be_joined_is_needed() {
+    fn a_part_that_waits_to_be_joined_has_more_time() {
         let old = BTreeSet::from([manifest("old").digest]);
         let nothing = BTreeSet::new();
         assert_eq!(may_go(&[]), old);

@@ -33,6 +33,11 @@ impl Rules {
     pub(super) fn delay(&self) -> i64 {
         i64::from(self.delay_days) * DAY
     }
+
+    /// How long removals of what somebody may still join are announced, in seconds.
+    pub(super) fn patience(&self) -> i64 {
+        self.delay().max(i64::from(self.days) * DAY)
+    }
 }
 
 /// What stays, by the ledger.
