@@ -1,15 +1,19 @@
 //! `cairn pull`: images from registries into the store.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use cairn_build::image::pull::pull;
 use cairn_oci::Reference;
-use cairn_registry::Watch;
+use cairn_registry::signature::PublicKey;
+use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
+use cairn_store::Store;
 use clap::Args;
 
 use super::load::reference;
+use super::signatures::{public_key, unsigned};
 use crate::error::CommandError;
 use crate::means::fetch_options;
 use crate::progress::count;
@@ -26,6 +30,7 @@ Examples:
   cairn pull busybox                        docker.io/library/busybox:latest
   cairn pull ghcr.io/lab/base:1
   cairn pull quay.io/lab/base@sha256:...    exactly this one
+  cairn pull ghcr.io/lab/base:1 --key lab.pub
 
 Logins are those of `podman login` and `docker login`, with their credential helpers.
 CAIRN_MIRRORS names other places to ask first, CAIRN_INSECURE_REGISTRIES registries without TLS.")]
@@ -36,6 +41,10 @@ pub struct PullArgs {
     /// Take the image for this platform [default: this machine's, or the only one]
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
+    /// Take only what the owner of this public key has signed: PEM, as for `cairn registry verify`
+    /// (can be repeated: one of them must have)
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
 }
 
 pub fn run(args: &PullArgs, session: &Session) -> Result<(), CommandError> {
@@ -45,6 +54,8 @@ pub fn run(args: &PullArgs, session: &Session) -> Result<(), CommandError> {
         .map(|image| reference(image))
         .collect::<Result<Vec<Reference>, _>>()?;
     let platform = session.platform(args.platform.as_deref())?;
+    let keys = args.key.iter().map(|path| public_key(path));
+    let keys: Vec<PublicKey> = keys.collect::<Result<_, _>>()?;
     let client = registries::client(&session.settings.environment, fetch_options(session))?;
     let store = session.open_store()?;
     let cancel = Cancel::new();
@@ -79,4 +90,28 @@ pub fn run(args: &PullArgs, session: &Session) -> Result<(), CommandError> {
         }
     }
     Ok(())
+}
+
+/// What is to be pulled: the digest that one of the keys has signed, if it must be signed. Nothing
+/// of an image that is not is downloaded.
+fn signed(
+    store: &Store,
+    client: &RegistryClient,
+    image: &Reference,
+    keys: &[PublicKey],
+    watch: Watch<'_>,
+) -> Result<Reference, CommandError> {
+    if keys.is_empty() {
+        return Ok(image.clone());
+    }
+    let digest = match image.digest() {
+        Some(digest) => digest.clone(),
+        None => client.document(image, watch)?.descriptor.digest,
+    };
+    let evidence = client.signatures(store, image, &digest, watch)?;
+    if evidence.signer(&digest, keys).is_none() {
+        return Err(unsigned(image, &digest, keys, &evidence, false));
+    }
+    evidence.keep(store, &digest)?;
+    Ok(image.with_digest(digest))
 }

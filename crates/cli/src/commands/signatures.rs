@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cairn_build::image::trust::{Trust, TrustRule};
-use cairn_oci::Reference;
-use cairn_registry::signature::{Evidence, PublicKey, SigningKey};
+use cairn_oci::{Digest, Reference};
+use cairn_registry::signature::{Evidence, Form, PublicKey, SigningKey};
 use cairn_registry::{RegistryClient, Watch};
 use cairn_spec::Stack;
 use cairn_store::Store;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::load::reference;
 use super::registry::ask;
@@ -24,7 +24,9 @@ Examples:
   openssl pkey -in lab.key -pubout -out lab.pub
   cairn registry sign ghcr.io/lab/model:1 --key lab.key
 
-The signature is kept as cosign, skopeo and podman look for it: under the tag `sha256-<hex>.sig`.")]
+The signature is kept as cosign 2, skopeo and podman look for it: under the tag `sha256-<hex>.sig`. With
+`--form bundle` it is a sigstore bundle that refers to the image, as cosign 3 makes it, without a
+certificate and without an entry in a transparency log.")]
 pub struct SignArgs {
     /// The image
     #[arg(value_name = "IMAGE")]
@@ -32,6 +34,28 @@ pub struct SignArgs {
     /// The private key: PEM, on P-256 or Ed25519, without a password
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    /// How the signature is kept beside the image
+    #[arg(long, value_enum, default_value = "tag")]
+    form: SignatureForm,
+}
+
+/// How signatures are kept beside images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum SignatureForm {
+    /// Under the tag `sha256-<hex>.sig`: cosign 2, skopeo, podman
+    #[default]
+    Tag,
+    /// As a sigstore bundle: cosign 3
+    Bundle,
+}
+
+impl From<SignatureForm> for Form {
+    fn from(form: SignatureForm) -> Self {
+        match form {
+            SignatureForm::Tag => Self::Tag,
+            SignatureForm::Bundle => Self::Bundle,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -73,7 +97,7 @@ fn sign_by(
     let Some(subject) = client.look_up(&image, watch)? else {
         return Err(no_image(&image));
     };
-    let is_new = client.sign(store, &image, &subject, key, watch)?;
+    let is_new = client.sign(store, &image, &subject, (key, args.form.into()), watch)?;
     let name = key.public().name();
     session.printer.note(&match is_new {
         true => format!("signed by the key {name}"),
@@ -122,18 +146,7 @@ fn verify_by(
         }
     };
     let Some(signer) = evidence.signer(&digest, keys) else {
-        let names: Vec<String> = keys.iter().map(PublicKey::name).collect();
-        let text = format!(
-            "{}@{digest} is not signed by the key {}: {}",
-            image.name(),
-            names.join(" or "),
-            match (evidence.len(), args.offline) {
-                (0, true) => "the store knows no signature of it".to_owned(),
-                (0, false) => "it has no signature".to_owned(),
-                (number, _) => format!("it has {} by others", count(number, "signature")),
-            }
-        );
-        return Err(CommandError::new(Kind::Work, text));
+        return Err(unsigned(&image, &digest, keys, &evidence, args.offline));
     };
     if !args.offline {
         evidence.keep(store, &digest)?;
@@ -144,6 +157,28 @@ fn verify_by(
     Ok(session
         .printer
         .data(&format!("{}@{digest}\n", image.name()))?)
+}
+
+/// Says that none of the keys has signed an image, as far as it is known.
+pub fn unsigned(
+    image: &Reference,
+    digest: &Digest,
+    keys: &[PublicKey],
+    evidence: &Evidence,
+    is_offline: bool,
+) -> CommandError {
+    let names: Vec<String> = keys.iter().map(PublicKey::name).collect();
+    let text = format!(
+        "{}@{digest} is not signed by the key {}: {}",
+        image.name(),
+        names.join(" or "),
+        match (evidence.len(), is_offline) {
+            (0, true) => "the store knows no signature of it".to_owned(),
+            (0, false) => "it has no signature".to_owned(),
+            (number, _) => format!("it has {} by others", count(number, "signature")),
+        }
+    );
+    CommandError::new(Kind::Work, text)
 }
 
 /// The rules of a stack in a folder, with their keys.
@@ -169,7 +204,8 @@ pub fn signing_key(path: &Path) -> Result<SigningKey, CommandError> {
     SigningKey::parse(&text(path)?).map_err(|error| wrong(path, &error.to_string()))
 }
 
-fn public_key(path: &Path) -> Result<PublicKey, CommandError> {
+/// Reads a public key.
+pub fn public_key(path: &Path) -> Result<PublicKey, CommandError> {
     PublicKey::parse(&text(path)?).map_err(|error| wrong(path, &error.to_string()))
 }
 

@@ -165,3 +165,90 @@ fn bases_are_used_if_they_are_signed_as_the_spec_asks() {
     spec("");
     workshop.cairn(&["build", "--offline"]).success();
 }
+
+/// As cosign 3 makes them: OpenSSL finds the signature over the envelope's text.
+#[test]
+fn an_image_is_signed_by_a_bundle() {
+    let workshop = Workshop::empty();
+    if !needs("openssl", openssl(&workshop, &["version"])) {
+        return;
+    }
+    make_key(&workshop, "lab", &P256);
+    make_key(&workshop, "other", &["-algorithm", "ed25519"]);
+    let registry = Workshop::empty();
+    let serving = Serving::start(&registry, &["--allow-push"]);
+    let image = format!("{}/lab/one:t", serving.host());
+    workshop.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    workshop.cairn(&["build", "-q", "-t", "one", "."]).success();
+    let pinned = workshop.cairn(&["push", "one", &image]).success().out;
+    let pinned = pinned.trim();
+    let (_, hex) = pinned.rsplit_once(':').unwrap();
+
+    let sign = |key: &str| {
+        let arguments = ["registry", "sign", &image, "--form", "bundle", "--key", key];
+        workshop.cairn(&arguments).success()
+    };
+    let verify = |key: &str| workshop.cairn(&["registry", "verify", &image, "--key", key]);
+    let pull = |key: &str| workshop.cairn(&["pull", &image, "--key", key]);
+    verify("lab.pub").code(1).err_has("it has no signature");
+    pull("lab.pub").code(1).err_has("it has no signature");
+    sign("lab.key").err_has("signed by the key");
+    sign("lab.key").err_has("has signed it before");
+    verify("lab.pub").success();
+    pull("lab.pub").success();
+    verify("other.pub").code(1).err_has("1 signature by others");
+    pull("other.pub").code(1).err_has("1 signature by others");
+    sign("other.key");
+    verify("other.pub").success();
+    let offline = [
+        "registry",
+        "verify",
+        pinned,
+        "--offline",
+        "--key",
+        "other.pub",
+    ];
+    workshop.cairn(&offline).success();
+
+    let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    let referrers = serving.get(&format!("/v2/lab/one/referrers/sha256:{hex}"));
+    let referrers = referrers.is(200).json();
+    let first = &referrers["manifests"][0];
+    assert_eq!(first["artifactType"], kind);
+    assert_eq!(
+        first["annotations"]["dev.sigstore.bundle.content"],
+        "dsse-envelope"
+    );
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let decoded = |value: &serde_json::Value| STANDARD.decode(text(value)).unwrap();
+    // Either may be listed first.
+    let checked = referrers["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|one| {
+            let manifest = format!("/v2/lab/one/manifests/{}", text(&one["digest"]));
+            let layer = &serving.get(&manifest).is(200).json()["layers"][0];
+            assert_eq!(layer["mediaType"], kind);
+            let blob = format!("/v2/lab/one/blobs/{}", text(&layer["digest"]));
+            let bundle = serving.get(&blob).is(200).json();
+            assert!(bundle["verificationMaterial"]["publicKey"]["hint"].is_string());
+            let envelope = &bundle["dsseEnvelope"];
+            let statement = String::from_utf8(decoded(&envelope["payload"])).unwrap();
+            assert!(statement.contains(hex), "{statement}");
+            let kind = text(&envelope["payloadType"]);
+            let signed = format!(
+                "DSSEv1 {} {kind} {} {statement}",
+                kind.len(),
+                statement.len()
+            );
+            let write = |name: &str, bytes: &[u8]| {
+                std::fs::write(workshop.path().join(name), bytes).unwrap();
+            };
+            write("signed", signed.as_bytes());
+            write("signature", &decoded(&envelope["signatures"][0]["sig"]));
+            let key = ["-verify", "lab.pub", "-signature", "signature", "signed"];
+            openssl(&workshop, &[&["dgst", "-sha256"][..], &key].concat())
+        });
+    assert!(checked);
+}

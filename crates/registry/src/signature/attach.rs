@@ -15,11 +15,20 @@ const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURES: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// A payload is not larger, and an image has not more signatures.
-const PAYLOAD_MAX: u64 = 1 << 20;
-const SIGNATURES_MAX: usize = 100;
+pub(super) const PAYLOAD_MAX: u64 = 1 << 20;
+pub(super) const SIGNATURES_MAX: usize = 100;
 const TAG_HEX_MAX: usize = 64;
 /// So often it is tried to add one that others overwrite.
 const TRIES_MAX: usize = 8;
+
+/// How a signature is kept beside an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Under the tag `sha256-<hex>.sig`, as cosign 2, skopeo and podman look for it.
+    Tag,
+    /// As a sigstore bundle that refers to the image, as cosign 3 does it.
+    Bundle,
+}
 
 impl RegistryClient {
     /// Signs a manifest or an index that a repository has, unless the key has done that already;
@@ -28,6 +37,20 @@ impl RegistryClient {
     /// # Errors
     /// When the registry does not take the signature.
     pub fn sign(
+        &self,
+        store: &Store,
+        repository: &Reference,
+        subject: &Descriptor,
+        (key, form): (&SigningKey, Form),
+        watch: Watch<'_>,
+    ) -> Result<bool, RegistryError> {
+        match form {
+            Form::Tag => self.sign_by_tag(store, repository, subject, key, watch),
+            Form::Bundle => self.sign_by_bundle(store, repository, subject, key, watch),
+        }
+    }
+
+    fn sign_by_tag(
         &self,
         store: &Store,
         repository: &Reference,
@@ -93,10 +116,13 @@ impl RegistryClient {
         watch: Watch<'_>,
     ) -> Result<Evidence, RegistryError> {
         let tag = tag(repository, subject);
-        match self.signature_manifest(&tag, watch)? {
-            Some((_, manifest)) => self.read_payloads(store, &tag, &manifest, watch),
-            None => Ok(Evidence::default()),
-        }
+        let mut evidence = match self.signature_manifest(&tag, watch)? {
+            Some((_, manifest)) => self.read_payloads(store, &tag, &manifest, watch)?,
+            None => Evidence::default(),
+        };
+        let bundles = self.bundles(store, repository, subject, watch)?;
+        evidence.signatures.extend(bundles.signatures);
+        Ok(evidence)
     }
 
     fn signature_manifest(

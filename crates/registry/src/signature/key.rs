@@ -137,12 +137,25 @@ impl PublicKey {
     /// The start of its digest, to tell it from others.
     #[must_use]
     pub fn name(&self) -> String {
+        self.digest().hex()[..NAME_DIGITS].to_owned()
+    }
+
+    /// The bytes of its digest: what tells readers of bundles which key to take.
+    pub(super) fn digest_bytes(&self) -> Vec<u8> {
+        let hex = self.digest();
+        let pairs = hex.hex().as_bytes().chunks_exact(2);
+        let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or_default() as u8;
+        pairs
+            .map(|two| digit(two[0]) << 4 | digit(two[1]))
+            .collect()
+    }
+
+    fn digest(&self) -> Digest {
         let head = match self.kind {
             Kind::P256 => P256_HEAD,
             Kind::Ed25519 => ED25519_HEAD,
         };
-        let digest = Digest::sha256(&[head, &self.point].concat());
-        digest.hex()[..NAME_DIGITS].to_owned()
+        Digest::sha256(&[head, &self.point].concat())
     }
 
     pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {

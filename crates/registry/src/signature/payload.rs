@@ -3,6 +3,8 @@
 use cairn_oci::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::bundle;
+
 const TYPE: &str = "cosign container image signature";
 const CREATOR: &str = concat!("cairn/", env!("CARGO_PKG_VERSION"));
 
@@ -59,10 +61,13 @@ pub(super) fn payload(repository: &str, digest: &Digest) -> Vec<u8> {
 }
 
 /// Whether a text is about an image; in which repository it was signed is no matter, its bytes are
-/// the same everywhere.
+/// the same everywhere. It is a payload, or the text of an envelope in a bundle.
 pub(super) fn is_about(payload: &[u8], digest: &Digest) -> bool {
     let read: Result<Payload, _> = serde_json::from_slice(payload);
-    read.is_ok_and(|it| it.critical.kind == TYPE && it.critical.image.digest == *digest)
+    read.map_or_else(
+        |_| bundle::is_about(payload, digest),
+        |it| it.critical.kind == TYPE && it.critical.image.digest == *digest,
+    )
 }
 
 #[cfg(test)]

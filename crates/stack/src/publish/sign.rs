@@ -1,7 +1,7 @@
 //! Signing a generation: every image at every registry, before its tags move.
 
 use cairn_oci::{Descriptor, Index};
-use cairn_registry::signature::SigningKey;
+use cairn_registry::signature::{Form, SigningKey};
 
 use super::Means;
 use super::error::PublishError;
@@ -10,7 +10,11 @@ use super::switch::few_at_a_time;
 
 /// Signs what was sent, the manifests in an index as well: a machine that pulls one of them checks
 /// that one. What the key has signed before stays as it is; says how many signatures are new.
-pub fn sign(means: Means<'_>, places: &[Place], key: &SigningKey) -> Result<usize, PublishError> {
+pub fn sign(
+    means: Means<'_>,
+    places: &[Place],
+    (key, form): (&SigningKey, Form),
+) -> Result<usize, PublishError> {
     let mut wanted = Vec::new();
     for place in places {
         for image in &place.generation.images {
@@ -22,7 +26,7 @@ pub fn sign(means: Means<'_>, places: &[Place], key: &SigningKey) -> Result<usiz
     }
     let signed = few_at_a_time(&wanted, |(repository, subject)| {
         let (client, watch) = (means.client, means.watch);
-        let signed = client.sign(means.store, repository, subject, key, watch);
+        let signed = client.sign(means.store, repository, subject, (key, form), watch);
         signed.map_err(|source| PublishError::Change {
             what: "sign an image".to_owned(),
             place: repository.name(),

@@ -25,7 +25,7 @@ use super::generations::{
     tell_plan, tell_rivals,
 };
 use super::options::{BuildOptions, EventOption, JsonOption, ProgressOption, StackOption};
-use super::signatures::signing_key;
+use super::signatures::{SignatureForm, signing_key};
 use super::tags::clashes;
 use super::up::{Done, RecordsOption, Tests};
 use crate::error::{CommandError, Kind};
@@ -72,6 +72,9 @@ pub struct PublishArgs {
     /// without a password
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
+    /// How the signatures are kept beside the images
+    #[arg(long, value_enum, default_value = "tag", requires = "sign_key")]
+    sign_form: SignatureForm,
     /// What the parts that several machines bring have in common [default: the commit]
     #[arg(long, value_name = "NAME")]
     part_of: Option<String>,
@@ -212,7 +215,7 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     made.fetch_carried(means, &carried)?;
     check_brought(means, &items, &made.places)?;
     if let Some(key) = &key {
-        let new = sign(means, &made.places, key)?;
+        let new = sign(means, &made.places, (key, args.sign_form.into()))?;
         let name = key.public().name();
         session.printer.note(&format!(
             "{} by the key {name}",
