@@ -15,7 +15,7 @@ use std::hash::BuildHasher;
 const DEPTH_MAX: usize = 100;
 /// All substitutions in one text together may make so many bytes, on the way too: each can
 /// multiply what those inside it made.
-const SUBSTITUTED_MAX: usize = 8 << 20;
+const SUBSTITUTED_MAX: usize = 1 << 20;
 
 /// Where the values of variables come from.
 pub trait Env {

@@ -137,7 +137,7 @@ fn substitutions_that_multiply_each_other_are_stopped() {
     }
     check_error(
         &word,
-        "the substitutions of one word make more than 8388608 bytes",
+        "the substitutions of one word make more than 1048576 bytes",
     );
     let pattern = "${FILE%".to_owned() + &"a".repeat(5000) + "}";
     let error = Expander::new('\\').word(&pattern, &env()).unwrap_err();
