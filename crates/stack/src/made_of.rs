@@ -145,7 +145,13 @@ impl MadeOf {
     }
 
     /// The first thing that is not as in `older`; `None` where nothing is known to be different.
+    ///
+    /// What both are comes before what they were made of: other inputs may well have made the same
+    /// image, and what was published of it twice has the inputs of the last time.
     pub fn first_difference(&self, older: &Self) -> Option<Unlike> {
+        if self.content.is_some() && self.content == older.content {
+            return None;
+        }
         let count = self.steps.len().max(older.steps.len());
         for at in 0..count {
             match (self.steps.get(at), older.steps.get(at)) {
@@ -169,7 +175,7 @@ impl MadeOf {
                 (None, None) => {}
             }
         }
-        if self.content.is_none() || self.content == older.content {
+        if self.content.is_none() || older.content.is_none() {
             return None;
         }
         let settings = match (&older.config, &self.config) {
@@ -262,7 +268,7 @@ mod tests {
     }
 
     fn told(new: &[StepMadeOf], old: &[StepMadeOf]) -> Option<String> {
-        let unlike = made("a", new).first_difference(&made("a", old))?;
+        let unlike = made("a", new).first_difference(&made("b", old))?;
         Some(format!("{}: {}", unlike.step?, unlike.because))
     }
 
@@ -343,6 +349,16 @@ mod tests {
             made("a", &[copy("1", 9_999)]).first_difference(&older),
             None
         );
+    }
+
+    /// Other files, another command, and what came of them is the same.
+    #[test]
+    fn the_same_content_is_no_difference_whatever_made_it() {
+        let step = |digest| [step("COPY d /", &[("files", digest)], &[])];
+        let difference =
+            |content| made("a", &step("1")).first_difference(&made(content, &step("2")));
+        assert_eq!(difference("a"), None);
+        assert!(difference("b").is_some());
     }
 
     #[test]
