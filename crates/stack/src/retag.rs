@@ -1,9 +1,10 @@
 //! Images that are there but for their name: what a plan says where no step runs, and yet the name
 //! means another image than the one that was built last.
 //!
-//! That is so when only settings changed (a label, a variable after the last step), and when the
-//! sources are what they were at an earlier build. A new commit alone, whose hash and time an image
-//! tells, is no other image.
+//! That is so when only settings changed (a label, a variable after the last step), when the
+//! sources are what they were at an earlier build, and when only the commit is another one, which
+//! every image of a repository tells by a label. Its content is the same then, so tests and what
+//! builds on it need nothing new; its digest is another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -21,6 +22,8 @@ use crate::plan::{ImageDecision, PlanReport};
 
 /// So many files are named.
 const NAMES_MAX: usize = 3;
+/// So much of a commit is told.
+const COMMIT_DIGITS: usize = 12;
 /// Larger files of equal size count as equal.
 const READ_MAX: u64 = 1 << 20;
 
@@ -40,12 +43,34 @@ pub fn compare(
         };
         let because = match last(&image.label) {
             None => "nothing is called so yet".to_owned(),
-            Some(old) if old.content() == record.content() => continue,
+            Some(old) if old.content() == record.content() => match revision(&old, record) {
+                Some(because) => because,
+                None => continue,
+            },
             Some(old) => difference(&old, record, store),
         };
         image.decision = ImageDecision::Retag;
         image.reasons.push(reason(ReasonKind::Name, because, None));
     }
+}
+
+/// That only the commit is another one, which the images tell.
+fn revision(old: &ImageRecord, new: &ImageRecord) -> Option<String> {
+    let commit = |it: &ImageRecord| it.config.labels.get(annotation::REVISION).cloned();
+    let (before, now) = (commit(old), commit(new));
+    let short = |it: Option<String>| {
+        it.map_or_else(
+            || "none".to_owned(),
+            |it| it.chars().take(COMMIT_DIGITS).collect(),
+        )
+    };
+    (before != now).then(|| {
+        format!(
+            "the commit in its labels changed from {} to {}",
+            short(before),
+            short(now)
+        )
+    })
 }
 
 /// The first thing that tells two images apart, in words.
@@ -164,6 +189,29 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn labelled(labels: &Value) -> ImageRecord {
+        let record = json!({
+            "platform": {"os": "linux", "architecture": "amd64"},
+            "config": {"Labels": labels}, "epoch": 0, "layers": [], "history": [],
+        });
+        serde_json::from_value(record).expect("a record")
+    }
+
+    /// The content is the same, and the digest is not.
+    #[test]
+    fn another_commit_is_said() {
+        let at = |commit: &str| labelled(&json!({annotation::REVISION: commit}));
+        let (one, other) = (at("0123456789abcdef"), at("fedc"));
+        assert_eq!(one.content(), other.content());
+        assert_eq!(
+            revision(&one, &other).as_deref(),
+            Some("the commit in its labels changed from 0123456789ab to fedc")
+        );
+        let bare = labelled(&json!({}));
+        assert!(revision(&bare, &one).is_some_and(|it| it.contains("from none to")));
+        assert_eq!(revision(&one, &one), None);
+    }
 
     #[test]
     fn the_first_setting_that_differs_is_named() {
