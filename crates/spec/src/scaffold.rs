@@ -87,10 +87,10 @@ fn home_of_images(stack: &Stack) -> Option<String> {
 }
 
 fn image_table(name: &str, folder: &str) -> String {
-    // A dot in a bare key would make two of it.
-    let key = match name.contains('.') {
-        true => quoted(name),
-        false => name.to_owned(),
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let key = match !name.is_empty() && name.chars().all(is_bare) {
+        true => name.to_owned(),
+        false => quoted(name),
     };
     let test = quoted(&format!("{folder}/structure.yaml"));
     format!(
@@ -179,6 +179,10 @@ mod tests {
         assert!(taken.is_err(), "the name is taken");
         let odd = image(&spec, &read(text), "B", "a", &Surroundings::none()).unwrap_err();
         assert_eq!(odd[0].message, "`B` cannot name an image");
+        for odd in ["Bad Name", "a]", ""] {
+            let all = image(&spec, &read(text), odd, "a", &Surroundings::none()).unwrap_err();
+            assert_eq!(all[0].message, format!("`{odd}` cannot name an image"));
+        }
     }
 
     #[test]

@@ -3,14 +3,17 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use cairn_diagnostic::Source;
-use cairn_spec::Surroundings;
+use cairn_diagnostic::{Diagnostic, Source};
 use cairn_spec::scaffold::{self, NewFile};
+use cairn_spec::{Image, Stack, Surroundings};
 use clap::{Args, Subcommand};
 
 use super::options::StackOption;
 use crate::error::{CommandError, Kind};
 use crate::session::{Session, host_platform};
+
+/// The base that is nothing.
+const SCRATCH: &str = "scratch";
 
 /// Write a new stack that builds, or a new image in a stack
 ///
@@ -84,6 +87,15 @@ fn folder_name(directory: &Path) -> Option<String> {
 
 fn image(args: &ImageArgs, session: &Session) -> Result<(), CommandError> {
     let loaded = args.stack.load(session, &host_platform())?;
+    let is_it = |it: &&Image| it.name.image == args.name;
+    if let Some(there) = loaded.stack.images.iter().find(is_it) {
+        return Err(
+            CommandError::usage(format!("`{}` is there already", args.name)).hint(format!(
+                "the stack has `{}`; choose another name",
+                there.name
+            )),
+        );
+    }
     let parents = loaded.stack.select(&args.parent);
     if let [_, _, ..] = parents.as_slice() {
         let names: Vec<String> = parents
@@ -118,7 +130,10 @@ fn image(args: &ImageArgs, session: &Session) -> Result<(), CommandError> {
     };
     let spec = loaded.stack.sources.root();
     let files = scaffold::image(spec, &loaded.stack, &args.name, &args.parent, &surroundings)
-        .map_err(|findings| CommandError::from_findings(Kind::Usage, findings))?;
+        .map_err(|findings| cannot_be(&args.name, &findings))?;
+    if parents.is_empty() {
+        tell_parent(&args.parent, &loaded.stack, session);
+    }
     write_new(directory, &files[1..], session)?;
     // Last: a spec that names files that could not be written would be worse than none.
     let path = directory.join(&files[0].path);
@@ -131,6 +146,39 @@ fn image(args: &ImageArgs, session: &Session) -> Result<(), CommandError> {
         .printer
         .note(&format!("`cairn up {}` builds and tests it", args.name));
     Ok(())
+}
+
+/// Why an image cannot be added. A finding points into a text that nobody has, so its words alone
+/// are told.
+fn cannot_be(name: &str, findings: &[Diagnostic]) -> CommandError {
+    let Some(first) = findings.first() else {
+        return CommandError::usage(format!("`{name}` cannot be added"));
+    };
+    let error = CommandError::usage(first.message.clone());
+    match first.hints.first() {
+        Some(hint) => error.hint(hint.clone()),
+        None => error,
+    }
+}
+
+/// Says where a parent comes from that is no image of the stack.
+fn tell_parent(parent: &str, stack: &Stack, session: &Session) {
+    if parent == SCRATCH {
+        return;
+    }
+    if parent.contains(['/', ':', '@']) {
+        let text = format!("`{parent}` is no image of the stack: a build pulls it");
+        return session.printer.note(&text);
+    }
+    let names: Vec<String> = stack
+        .images
+        .iter()
+        .map(|it| format!("`{}`", it.name))
+        .collect();
+    session.printer.warning(&format!(
+        "the stack has no image `{parent}`, so a build pulls `{parent}:latest` from Docker Hub; its images are {}",
+        names.join(", ")
+    ));
 }
 
 /// Writes files that are not there yet; standard output gets their names.
