@@ -70,7 +70,8 @@ pub fn run(args: &ImportArgs, session: &Session) -> Result<(), CommandError> {
             .while_doing(format!("cannot read {}", args.directory.display()))
     })?;
     let made = import(&tree, &name(args)).map_err(|error| refused(&error))?;
-    let source = Source::new(path.display().to_string(), made.spec.as_str());
+    let place = format!("{}, as it would be written", path.display());
+    let source = Source::new(place, made.spec.as_str());
     cairn_spec::read(&source, &Surroundings::none())
         .map_err(|findings| CommandError::from_findings(Kind::Usage, findings))?;
     if !args.dry_run {

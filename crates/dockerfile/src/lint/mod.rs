@@ -34,6 +34,7 @@ use facts::Facts;
 use filter::Filter;
 use finding::Findings;
 
+pub use buildkit::secrets::is_secret;
 pub use finding::{Edit, Finding, Fix, Level};
 pub use input::{BaseImage, Input, Reach};
 pub use options::{CheckOptions, OptionsError, Selection};

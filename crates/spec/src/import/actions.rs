@@ -2,6 +2,7 @@
 //! scripts, workflows that are called, and docker/metadata-action's tags.
 
 mod commands;
+mod inputs;
 mod matrix;
 mod scope;
 mod written_tags;
@@ -76,6 +77,7 @@ fn call(
             inputs: &BTreeMap::new(),
             workflow,
             job,
+            depth: 0,
         };
         let given = entries(job.get("with")).filter_map(|(name, value)| {
             let value = scope.text(&text(value)?, draft)?;
@@ -113,6 +115,7 @@ fn read_job(
         inputs,
         workflow,
         job,
+        depth: 0,
     });
     let scopes: Vec<Scope<'_>> = scopes.collect();
     for scope in &scopes {
@@ -274,54 +277,7 @@ fn build(
         .or(published)
         .or(of_folder)
         .unwrap_or_else(|| "image".to_owned());
-    for line in texts(step.pointer("/with/build-args")) {
-        let Some(line) = scope.text(&line, draft) else {
-            draft.note(
-                Verdict::Missing,
-                file,
-                format!("build-args: {line}"),
-                "its value is known to the runner only; give it as a variable of the spec",
-            );
-            continue;
-        };
-        // An entry of the matrix may hold several lines.
-        let pairs = line.lines().filter_map(|line| line.split_once('='));
-        made.args
-            .extend(pairs.map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned())));
-    }
-    caches(file, step, &made, draft);
+    made.values = scope.values_told();
+    inputs::read(file, scope, step, &mut made, draft);
     draft.builds.push(made);
-}
-
-/// Where steps' results were carried from one runner to the next.
-fn caches(file: &str, step: &Value, made: &Build, draft: &mut Draft) {
-    let written = |key: &str| texts(step.pointer(&format!("/with/{key}")));
-    let (from, to) = (written("cache-from"), written("cache-to"));
-    if from.is_empty() && to.is_empty() {
-        return;
-    }
-    for line in &from {
-        let reference = line.split(',').find_map(|it| it.strip_prefix("ref="));
-        if let (true, Some(reference)) = (line.starts_with("type=registry"), reference)
-            && !reference.contains('$')
-        {
-            draft.cache_from.push(reference.to_owned());
-        }
-    }
-    let home = made.names.first().map_or("REGISTRY/NAME", String::as_str);
-    let mut why = match draft.cache_from.is_empty() {
-        true => format!(
-            "a store that stays needs none. A runner that starts empty takes results from a registry: `--cache-from {home}:cache --cache-to type=registry,ref={home}:cache,mode=min`"
-        ),
-        false => {
-            "read from there by `build.cache-from`; `--cache-to` writes, on the command line of CI"
-                .to_owned()
-        }
-    };
-    if to.iter().any(|line| line.contains("mode=max")) {
-        why.push_str(
-            "; `mode=max` keeps stages that no image consists of, and often costs more than it saves",
-        );
-    }
-    draft.note(Verdict::Differs, file, "cache-from, cache-to", why);
 }

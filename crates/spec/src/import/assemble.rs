@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Build, Draft, DraftImage};
 use super::paths::{file_name, folder};
-use super::{Tree, Verdict};
+use super::{Tree, Verdict, metadata};
 use crate::scaffold::name_from;
 
 /// Makes images of the builds, in the order they were found.
@@ -128,7 +128,8 @@ fn with_targets(tree: &Tree, mut group: Vec<Build>) -> Vec<Build> {
     group
 }
 
-/// Names for variants: the track, the target, the tag, else what it is called.
+/// Names for variants: the track, the target, the tag, the values of a matrix, else what it is
+/// called.
 fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<String>, Build)> {
     let mut taken = BTreeSet::new();
     let distinct = |of: &dyn Fn(&Build) -> Option<String>| {
@@ -137,6 +138,15 @@ fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<Stri
     };
     let by_target = distinct(&|build| build.target.clone());
     let by_tag = distinct(&|build| build.fixed_tags.first().cloned());
+    let axes = axes(&group);
+    let of_axes = |build: &Build| -> Option<String> {
+        let values: Option<Vec<&str>> = axes
+            .iter()
+            .map(|axis| build.values.get(axis).map(String::as_str))
+            .collect();
+        Some(values?.join("-")).filter(|it| !it.is_empty())
+    };
+    let by_values = distinct(&of_axes);
     let mut made = Vec::new();
     for build in group {
         let name = match &build.track {
@@ -144,6 +154,7 @@ fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<Stri
             None if build.choice.is_some() => build.choice.clone().unwrap_or_default(),
             None if by_target => build.target.clone().unwrap_or_default(),
             None if by_tag => build.fixed_tags.first().cloned().unwrap_or_default(),
+            None if by_values => of_axes(&build).unwrap_or_default(),
             None => build.key.clone(),
         };
         let short = name.strip_prefix(&format!("{key}-")).unwrap_or(&name);
@@ -169,6 +180,50 @@ fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<Stri
         );
     }
     made
+}
+
+/// The axes of a matrix that tell builds apart: one alone, the shortest, if there is one, else all
+/// that differ.
+fn axes(group: &[Build]) -> Vec<String> {
+    let all: BTreeSet<&String> = group.iter().flat_map(|it| it.values.keys()).collect();
+    let values = |axis: &str| -> BTreeSet<Option<&String>> {
+        group.iter().map(|it| it.values.get(axis)).collect()
+    };
+    let length = |axis: &str| -> usize { values(axis).iter().flatten().map(|it| it.len()).sum() };
+    let alone = all.iter().filter(|axis| {
+        let values = values(axis);
+        values.len() == group.len() && !values.contains(&None)
+    });
+    match alone.min_by_key(|axis| length(axis)) {
+        Some(axis) => vec![(*axis).clone()],
+        None => {
+            let differing = all.into_iter().filter(|axis| values(axis).len() > 1);
+            differing.cloned().collect()
+        }
+    }
+}
+
+/// Combinations of a matrix that are one image here push the same tags there, and the last one
+/// has them. Here each variant has its own.
+pub(super) fn tell_tags(images: &[DraftImage], draft: &mut Draft) {
+    let goes_out = |image: &DraftImage| {
+        image
+            .members
+            .iter()
+            .filter(|(_, it)| !it.is_internal)
+            .count()
+            > 1
+    };
+    let several = images.iter().filter(|image| goes_out(image));
+    let files: BTreeSet<&String> = several
+        .flat_map(|image| image.members.iter().map(|(_, build)| &build.file))
+        .collect();
+    for note in &mut draft.notes {
+        if note.why == metadata::SAME_TAGS && files.contains(&note.file) {
+            note.verdict = Verdict::Differs;
+            note.why = metadata::TAGS_OF_VARIANTS.to_owned();
+        }
+    }
 }
 
 /// Where a stack is published, what nobody publishes stays home: it is internal. One that is the

@@ -17,7 +17,7 @@ use self::own_functions::Functions;
 use super::draft::{Build, Draft};
 use super::paths::{file_name, folder, join, name_and_tag};
 use super::yaml::{entries, pairs, text, text_at, texts};
-use super::{ImportError, Tree, Verdict};
+use super::{ImportError, TAGS_OF_EVENTS, Tree, Verdict, caches, secrets};
 
 /// A target as written: attributes that are still expressions.
 struct Target {
@@ -123,7 +123,7 @@ fn expression(value: &Value) -> hcl::Expression {
 fn variables(file: &str, body: &hcl::Body, own: &Functions, draft: &mut Draft) -> Context<'static> {
     let mut context = Context::new();
     functions::declare(&mut context);
-    let mut unknown = Vec::new();
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
     // A default may use a variable that stands further up.
     for block in body
         .blocks()
@@ -134,10 +134,20 @@ fn variables(file: &str, body: &hcl::Body, own: &Functions, draft: &mut Draft) -
         };
         let default = block.body().attributes().find(|it| it.key() == "default");
         let value = default.and_then(|it| own.put_in(it.expr()).evaluate(&context).ok());
-        if value.is_none() {
-            unknown.push(format!("`{}`", name.as_str()));
+        match value.as_ref().map(hcl::Value::as_str) {
+            None => unknown.push(format!("`{}`", name.as_str())),
+            Some(Some(default)) => known.push(format!("{} = `{default}`", name.as_str())),
+            Some(None) => {}
         }
         context.declare_var(name.as_str(), value.unwrap_or(hcl::Value::from("")));
+    }
+    if !known.is_empty() {
+        draft.note(
+            Verdict::Differs,
+            file,
+            format!("variable {}", known.join(", ")),
+            "the defaults stand wherever they are used; what is to come from outside is a variable of `[variables]` here",
+        );
     }
     if !unknown.is_empty() {
         draft.note(
@@ -479,24 +489,38 @@ fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), 
             ),
         }
     }
-    for (key, why) in [
-        (
-            "secret",
-            "secrets come from the file that `build.secrets` names, by the same ids",
-        ),
-        (
-            "cache-from",
-            "not needed: what was built is found in the store, by content",
-        ),
-        (
-            "cache-to",
-            "not needed: what was built is found in the store, by content",
-        ),
-        ("output", "`cairn export` writes images"),
-    ] {
-        if value.get(key).is_some() {
-            draft.note(Verdict::Differs, file, format!("target.{name}.{key}"), why);
-        }
+    if value.get("secret").is_some() {
+        secrets::by_id(file, format!("target.{name}.secret"), draft);
+    }
+    let caches = |key: &str| caches::lines(value.get(key));
+    let (from, to) = (caches("cache-from"), caches("cache-to"));
+    let what = format!("target.{name}: cache-from, cache-to");
+    caches::read(file, what, (&from, &to), made.names.first(), draft);
+    if value.get("output").is_some() {
+        let what = format!("target.{name}.output");
+        draft.note(Verdict::Differs, file, what, "`cairn export` writes images");
+    }
+    for key in ELSEWHERE.iter().filter(|key| value.get(**key).is_some()) {
+        let why = "no setting of a spec says so; `cairn build --help` lists the flags there are";
+        draft.note(Verdict::Missing, file, format!("target.{name}.{key}"), why);
+    }
+    if !made.fixed_tags.is_empty() {
+        let what = format!("target.{name}.tags: {}", made.fixed_tags.join(", "));
+        draft.note(Verdict::Differs, file, what, TAGS_OF_EVENTS);
     }
     draft.builds.push(made);
 }
+
+/// Attributes of a target that a spec has no setting for.
+const ELSEWHERE: [&str; 10] = [
+    "annotations",
+    "attest",
+    "entitlements",
+    "extra-hosts",
+    "network",
+    "no-cache",
+    "no-cache-filter",
+    "shm-size",
+    "ssh",
+    "ulimits",
+];

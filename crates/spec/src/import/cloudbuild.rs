@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::draft::{Build, Draft};
 use super::paths::{file_name, join, name_and_tag};
 use super::yaml::{pairs, parse, text_at};
-use super::{ImportError, Tree, Verdict};
+use super::{ImportError, Tree, Verdict, secrets};
 
 pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
     for (file, text) in tree.texts() {
@@ -230,12 +230,7 @@ fn build(
             continue;
         };
         if value.contains("$$") {
-            draft.note(
-                Verdict::Differs,
-                file,
-                format!("--build-arg {name}"),
-                format!("it is a secret and not given as an argument, where every image shows it: put it into the file that `build.secrets` names, and ask for it with `RUN --mount=type=secret,id={name}`"),
-            );
+            secrets::leave_out(file, format!("--build-arg {name}"), name, draft);
             continue;
         }
         let value = substituted(value, |substitution| {

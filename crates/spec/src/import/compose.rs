@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::draft::{Build, Draft};
 use super::paths::{file_name, folder, join, name_and_tag};
 use super::yaml::{entries, pairs, parse, text, text_at, texts};
-use super::{ImportError, Tree, Verdict};
+use super::{ImportError, TAGS_OF_EVENTS, Tree, Verdict, caches, secrets};
 
 pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
     for (file, text) in tree.texts() {
@@ -49,14 +49,7 @@ fn extended<'a>(document: &'a Value, settings: &Value) -> Option<&'a Value> {
 }
 
 /// What a `build` says that is no part of a spec, or another one.
-const ELSEWHERE: [(&str, Verdict, &str); 9] = [
-    ("cache_from", Verdict::Differs, CACHE),
-    ("cache_to", Verdict::Differs, CACHE),
-    (
-        "secrets",
-        Verdict::Differs,
-        "secrets come from the file that `build.secrets` names, by the same ids",
-    ),
+const ELSEWHERE: [(&str, Verdict, &str); 6] = [
     (
         "ssh",
         Verdict::Missing,
@@ -68,7 +61,6 @@ const ELSEWHERE: [(&str, Verdict, &str); 9] = [
     ("ulimits", Verdict::Missing, SURROUNDINGS),
     ("privileged", Verdict::Missing, SURROUNDINGS),
 ];
-const CACHE: &str = "not needed: what was built is found in the store, by content";
 const SURROUNDINGS: &str = "steps run in one and the same surrounding; there is no key for it";
 
 fn service_build(
@@ -118,15 +110,23 @@ fn service_build(
         ..Build::default()
     };
     for name in without_value(build.get("args")) {
+        let what = format!("services.{service}: argument {name}");
+        if secrets::is_secret_from_outside(&name, "") {
+            secrets::leave_out(file, what, &name, draft);
+            continue;
+        }
         draft.note(
             Verdict::Missing,
             file,
-            format!("services.{service}: argument {name}"),
+            what,
             "its value is that of the environment; give it as a variable of the spec",
         );
     }
     for (name, value) in pairs(build.get("args")) {
-        if !is_null(build.get("args"), &name) {
+        if value.contains('$') && secrets::is_secret_from_outside(&name, &plain(&value)) {
+            let what = format!("services.{service}: argument {name}");
+            secrets::leave_out(file, what, &name, draft);
+        } else if !is_null(build.get("args"), &name) {
             let value = with_variables(&value, draft);
             made.args.insert(name, value);
         }
@@ -154,6 +154,17 @@ fn service_build(
         made.names.push(repository.to_owned());
         made.fixed_tags.extend(tag.map(str::to_owned));
     }
+    if !made.fixed_tags.is_empty() {
+        let what = format!("tags of {service}: {}", made.fixed_tags.join(", "));
+        draft.note(Verdict::Differs, file, what, TAGS_OF_EVENTS);
+    }
+    if build.get("secrets").is_some() {
+        secrets::by_id(file, format!("services.{service}: secrets"), draft);
+    }
+    let caches = |key: &str| caches::lines(build.get(key));
+    let (from, to) = (caches("cache_from"), caches("cache_to"));
+    let what = format!("services.{service}: cache_from, cache_to");
+    caches::read(file, what, (&from, &to), made.names.first(), draft);
     let runs = [
         "command",
         "environment",

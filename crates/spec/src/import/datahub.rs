@@ -7,26 +7,58 @@ use serde_json::Value;
 
 use super::draft::{Build, Draft};
 use super::emit::quoted;
-use super::paths::{folder, join};
+use super::paths::{file_name, folder, join};
 use super::yaml::{entries, pairs, parse, text, text_at, texts};
 use super::{ImportError, Tree, Verdict};
 use crate::settings::EventKind;
 
 pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
-    let specs = tree
+    let texts = tree
         .texts()
-        .filter(|(path, _)| path.ends_with("spec.yml") || path.ends_with("spec.yaml"));
-    for (file, text) in specs {
-        if !text.contains("image_name") {
-            continue;
-        }
+        .filter(|(path, _)| matches!(file_name(path), "spec.yml" | "spec.yaml"));
+    let mut specs = Vec::new();
+    for (file, text) in texts.filter(|(_, text)| text.contains("image_name")) {
         let spec = parse(file, text)?;
         if spec.get("images").is_some_and(Value::is_object) {
-            images(tree, file, &spec, draft);
-            ignored(tree, folder(file), draft)?;
+            specs.push((file, spec));
         }
     }
-    Ok(())
+    // A stack has one such file: the one with the most images that are there, the uppermost of those.
+    specs.sort_by_key(|(file, spec)| {
+        let depth = file.matches('/').count();
+        (std::cmp::Reverse(images_there(tree, file, spec)), depth)
+    });
+    let mut specs = specs.into_iter();
+    let Some((chosen, spec)) = specs.next() else {
+        return Ok(());
+    };
+    for (file, _) in specs {
+        draft.note(
+            Verdict::Missing,
+            file,
+            "images",
+            format!("left out: {chosen} is read, which has at least as many images that are there, and a stack has one such file; `cairn import {}` reads this one", match folder(file) {
+                "" => ".",
+                folder => folder,
+            }),
+        );
+    }
+    images(tree, chosen, &spec, draft);
+    ignored(tree, folder(chosen), draft)
+}
+
+/// How many images of a file have their Dockerfiles beside it.
+fn images_there(tree: &Tree, file: &str, spec: &Value) -> usize {
+    let there = entries(spec.get("images")).filter(|(key, image)| {
+        tree.files
+            .contains_key(&dockerfile_of(&join(folder(file), key), image))
+    });
+    there.count()
+}
+
+fn dockerfile_of(context: &str, image: &Value) -> String {
+    let dockerfile = text_at(image, "dockerfile");
+    join(context, dockerfile.as_deref().unwrap_or("Dockerfile"))
 }
 
 fn images(tree: &Tree, file: &str, spec: &Value, draft: &mut Draft) {
@@ -50,11 +82,10 @@ fn images(tree: &Tree, file: &str, spec: &Value, draft: &mut Draft) {
     let plans: Vec<(&str, &Value)> = entries(spec.get("plans")).collect();
     for (key, image) in entries(spec.get("images")) {
         let context = join(home, key);
-        let dockerfile = text_at(image, "dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
         let build = Build {
             key: key.to_owned(),
             names: text_at(image, "image_name").into_iter().collect(),
-            dockerfile: join(&context, &dockerfile),
+            dockerfile: dockerfile_of(&context, image),
             context,
             args: pairs(image.get("build_args")),
             parent: text_at(image, "depend_on"),

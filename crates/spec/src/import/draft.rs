@@ -60,6 +60,8 @@ pub(super) struct Build {
     pub(super) track: Option<(String, Option<String>)>,
     /// Its suites of tests, as the spec has them, by their kind's key.
     pub(super) suites: BTreeMap<&'static str, Vec<String>>,
+    /// The values of the matrix it is a combination of, by their axes.
+    pub(super) values: BTreeMap<String, String>,
     /// The value of a substitution that names its Dockerfile: `latest` of `${_TAG}.Dockerfile`.
     pub(super) choice: Option<String>,
     /// Whether docker/metadata-action names it.

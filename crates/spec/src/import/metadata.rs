@@ -106,6 +106,11 @@ pub(super) fn read(file: &str, tags: &[String], flavor: &[String], draft: &mut D
     }
 }
 
+/// Why a rule is equal, where no image has variants.
+pub(super) const SAME_TAGS: &str = "the same tags by `[tags]`";
+/// The same where images have variants.
+pub(super) const TAGS_OF_VARIANTS: &str = "the same rule by `[tags]`; a variant's tags end in `-` and its name, where combinations of a matrix push one tag unless a suffix tells them apart: see `cairn tags`";
+
 /// How a rule that was understood compares.
 fn told(kind: &str, line: &str) -> (Verdict, &'static str) {
     if kind == "match" {
@@ -120,7 +125,7 @@ fn told(kind: &str, line: &str) -> (Verdict, &'static str) {
             "the same tags, but the date is the commit's: building it again gives no other tag",
         );
     }
-    (Verdict::Equal, "the same tags by `[tags]`")
+    (Verdict::Equal, SAME_TAGS)
 }
 
 /// What all rules of a step have in common.

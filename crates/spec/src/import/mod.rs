@@ -13,6 +13,7 @@ mod actions;
 mod assemble;
 mod bake;
 mod by_image;
+mod caches;
 mod cloudbuild;
 mod compose;
 mod datahub;
@@ -23,11 +24,15 @@ mod layout;
 mod metadata;
 mod parents;
 mod paths;
+mod secrets;
 mod yaml;
 
 use std::collections::BTreeMap;
 
 use draft::Draft;
+
+/// Why a tag that is written down where an image is described is not taken over.
+const TAGS_OF_EVENTS: &str = "a build is published under the tags of its event, see `cairn tags`; `cairn publish --tag` gives it others";
 
 /// The files of a directory: names from there, and the texts of those that may matter.
 #[derive(Debug, Clone, Default)]
@@ -136,6 +141,7 @@ pub fn import(tree: &Tree, name: &str) -> Result<Imported, ImportError> {
     parents::connect(tree, &mut stack, &mut draft);
     by_image::attach(tree, &mut stack, &mut draft);
     assemble::keep_home(&mut stack, &mut draft);
+    assemble::tell_tags(&stack, &mut draft);
     let spec = emit::emit(name, &stack, &draft);
     let mut notes = draft.notes;
     notes.sort_by(|one, other| (one.verdict, &one.file).cmp(&(other.verdict, &other.file)));

@@ -8,6 +8,7 @@ use crate::{ImageSource, Stack, Surroundings};
 
 mod actions;
 mod bake;
+mod lines;
 mod seeds;
 
 fn tree(files: &[(&str, &str)]) -> Tree {

@@ -56,7 +56,7 @@ static HARMLESS: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new("(?i)(?:_|^)(?:public|file|version)(?:_|$)").ok());
 
 /// Whether a variable's name says that it holds a secret.
-pub(in crate::lint) fn is_secret(name: &str) -> bool {
+pub fn is_secret(name: &str) -> bool {
     let matches = |regex: &Option<Regex>| regex.as_ref().is_some_and(|regex| regex.is_match(name));
     matches(&SECRET) && !matches(&HARMLESS)
 }

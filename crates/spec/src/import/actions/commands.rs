@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::scope::Scope;
-use crate::import::Tree;
 use crate::import::assemble::is_published;
 use crate::import::cloudbuild::{DockerBuild, words};
 use crate::import::draft::{Build, Draft};
 use crate::import::paths::{file_name, join, name_and_tag};
 use crate::import::yaml::text_at;
+use crate::import::{Tree, secrets};
 
 /// The builds of a step; what a developer tries under a local name is no image of the stack.
 pub(super) fn builds(
@@ -27,10 +27,20 @@ pub(super) fn builds(
         DockerBuild::read(&words(&line))
     });
     let commands: Vec<DockerBuild> = commands.collect();
-    let builds = commands
-        .iter()
-        .filter_map(|it| build(tree, file, &home, it));
-    builds.collect()
+    let mut builds = Vec::new();
+    for command in &commands {
+        if let Some(build) = build(tree, file, &home, command) {
+            for argument in &command.args {
+                if let Some((name, value)) = argument.split_once('=')
+                    && value.contains('$')
+                {
+                    secrets::unknown(file, format!("--build-arg {name}"), name, draft);
+                }
+            }
+            builds.push(build);
+        }
+    }
+    builds
 }
 
 /// A line with a variable of the shell in the place of each expression: one word, and not known.

@@ -6,15 +6,24 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::import::draft::Draft;
+use crate::import::secrets;
 use crate::import::yaml::{text, text_at, texts};
 
+/// So deep may one variable of a workflow name another one.
+const NESTED_MAX: usize = 8;
+/// Longer values of a matrix name nothing.
+const WORD_MAX: usize = 40;
+
 /// What expressions of one combination can name.
+#[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
     pub(super) values: &'a BTreeMap<String, Value>,
     /// What the calling workflow hands over.
     pub(super) inputs: &'a BTreeMap<String, String>,
     pub(super) workflow: &'a Value,
     pub(super) job: &'a Value,
+    /// How many variables stand around the text.
+    pub(super) depth: usize,
 }
 
 impl Scope<'_> {
@@ -79,12 +88,8 @@ impl Scope<'_> {
             return Some(text.to_owned());
         }
         if let Some(name) = expression.strip_prefix("env.") {
-            let homes = [self.job.get("env"), self.workflow.get("env")];
-            let value = homes
-                .into_iter()
-                .flatten()
-                .find_map(|env| text_at(env, name))?;
-            return self.text(&value, draft);
+            let (value, inside) = self.variable(name)?;
+            return inside.text(&value, draft);
         }
         if expression.starts_with("matrix.") {
             return self.joined(expression);
@@ -98,6 +103,40 @@ impl Scope<'_> {
             "github.repository_owner" => Some(draft.variable("GITHUB_REPOSITORY_OWNER", "owner")),
             _ => None,
         }
+    }
+
+    /// What `env` says a variable is, and where that is to be read.
+    fn variable(&self, name: &str) -> Option<(String, Self)> {
+        let homes = [self.job.get("env"), self.workflow.get("env")];
+        let value = homes
+            .into_iter()
+            .flatten()
+            .find_map(|env| text_at(env, name))?;
+        let depth = self.depth + 1;
+        (depth < NESTED_MAX).then_some((value, Self { depth, ..*self }))
+    }
+
+    /// Whether an expression in a text is filled from a secret, be it by way of a variable.
+    pub(super) fn names_secret(&self, written: &str) -> bool {
+        let is_in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        written.split("${{").skip(1).any(|behind| {
+            let expression = behind.split("}}").next().unwrap_or_default();
+            let mut words = expression.split(|c: char| !is_in_word(c));
+            words.any(|word| {
+                let variable = word.strip_prefix("env.").and_then(|it| self.variable(it));
+                secrets::is_secret_word(word)
+                    || variable.is_some_and(|(value, inside)| inside.names_secret(&value))
+            })
+        })
+    }
+
+    /// The values of the matrix that are short words, by their axes.
+    pub(super) fn values_told(&self) -> BTreeMap<String, String> {
+        let told = self.values.iter().filter_map(|(axis, value)| {
+            let value = text(value).filter(|it| it.len() <= WORD_MAX && !it.contains('\n'))?;
+            Some((axis.clone(), value))
+        });
+        told.collect()
     }
 
     /// An input, as it was handed over or by its default.

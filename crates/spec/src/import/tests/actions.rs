@@ -199,9 +199,9 @@ fn compose_files_say_more_than_a_folder() {
     assert_eq!(source(&stack, "list"), "list Dockerfile - ONE=1");
     for (what, wanted) in [
         ("argument HTTP_PROXY", "missing: its value"),
-        ("argument TOKEN", "missing: its value"),
+        ("argument TOKEN", "differs: it is a secret"),
         ("context shared", "missing: named contexts"),
-        ("services.web: cache_from", "differs: not needed"),
+        ("services.web: cache_from", "differs: read from there"),
         ("services.web: extra_hosts", "missing: steps run"),
         ("services.odd", "missing: left out: its context is https"),
         (
