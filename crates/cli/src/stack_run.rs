@@ -74,6 +74,7 @@ pub struct StackRun {
     started_ms: i64,
     /// Locks must not change.
     is_locked: bool,
+    is_offline: bool,
     caches: CacheOptions,
     options: RequestOptions,
     /// Where the store lies that a `plan` without one thinks about; removed with this value.
@@ -305,6 +306,7 @@ impl StackRun {
             event: event.clone(),
             started_ms: milliseconds_now(),
             is_locked: options.locked,
+            is_offline: options.offline,
             caches,
             options: RequestOptions {
                 build_platform: host_platform(),

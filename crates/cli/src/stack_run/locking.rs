@@ -42,6 +42,11 @@ impl StackRun {
     ) -> Result<LockOutcome, CommandError> {
         let tell = |image: &str, step| note(events, locking_step(image, &step));
         let mut locks = LockFile::read(&self.loaded.directory)?;
+        // Packages are chosen from a mirror's indexes.
+        let of_packages = match (mode, self.is_offline) {
+            (LockMode::AsNeeded, true) => LockMode::Locked,
+            _ => mode,
+        };
         let needed = self.needed();
         let (mut images, mut external) = (BTreeMap::new(), Vec::new());
         let mut settled = BTreeSet::new();
@@ -50,7 +55,8 @@ impl StackRun {
             let ids: Vec<ImageId> = of_it.map(|(_, id)| *id).collect();
             let platform = &run.loaded.platform;
             let locker = self.locker(platform, &tell);
-            images.extend(locks.ensure(&run.loaded, &ids, mode, &locker)?);
+            let locked = locks.ensure(&run.loaded, &ids, of_packages, &locker);
+            images.extend(locked.map_err(|error| self.offline_or(mode, error))?);
             let externals = self.means.externals(platform, events);
             let changes =
                 locks.ensure_external(&run.loaded, &ids, mode, &externals, &mut settled)?;
@@ -89,7 +95,7 @@ impl StackRun {
             images,
             external,
         } = self.lock(mode, events)?;
-        self.tell_moved(&images, events);
+        self.tell_moved(&images, keep, events);
         for change in &external {
             if let Some(old) = &change.old {
                 let (name, new) = (&change.name, &change.new);
@@ -103,18 +109,35 @@ impl StackRun {
         Ok(locks)
     }
 
-    fn tell_moved(&self, outcome: &BTreeMap<String, Locking>, events: &dyn EventSink) {
+    /// A base without a lock that fits, where no mirror may be asked.
+    fn offline_or(&self, mode: LockMode, error: LockFileError) -> CommandError {
+        match error {
+            LockFileError::Stale { .. } if self.is_offline && mode == LockMode::AsNeeded => {
+                CommandError::from_error(Kind::Usage, &error).hint(
+                    "`--offline` asks no mirror which packages there are: `cairn lock` does, once",
+                )
+            }
+            error => error.into(),
+        }
+    }
+
+    fn tell_moved(&self, outcome: &BTreeMap<String, Locking>, keep: Keep, events: &dyn EventSink) {
         for (image, locking) in outcome {
             match locking {
                 Locking::Kept => {}
                 Locking::New { packages } => {
-                    note(
-                        events,
-                        format!("{image}: {packages} packages locked in cairn.lock"),
-                    );
+                    let what = match keep {
+                        Keep::Write => "locked in cairn.lock",
+                        Keep::Forget => "would be locked in cairn.lock; nothing is written",
+                    };
+                    note(events, format!("{image}: {packages} packages {what}"));
                 }
                 Locking::Moved { reasons, changes } => {
-                    let mut text = format!("{image}: locked again because {}", reasons.join("; "));
+                    let what = match keep {
+                        Keep::Write => "locked again",
+                        Keep::Forget => "would be locked again",
+                    };
+                    let mut text = format!("{image}: {what} because {}", reasons.join("; "));
                     for change in changes {
                         text.push_str(&format!("\n  {change}"));
                     }
@@ -169,7 +192,7 @@ impl StackRun {
             }
             outcome.extend(locked);
         }
-        self.tell_moved(&outcome, events);
+        self.tell_moved(&outcome, Keep::Write, events);
         locks.write(&self.loaded.directory)?;
         Ok(Some(locks))
     }
