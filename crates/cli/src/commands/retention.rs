@@ -51,6 +51,8 @@ pub struct RegistryGcArgs {
 #[derive(Debug, Default, Serialize)]
 struct Report {
     registry: String,
+    /// Whether all of it is only what would be done.
+    dry_run: bool,
     removed: Vec<String>,
     announced: Vec<String>,
     waiting: Vec<String>,
@@ -61,16 +63,41 @@ struct Report {
 }
 
 impl Report {
-    fn of(registry: &str, found: &Found, removed: &[Thing], announced: &[Thing]) -> Self {
+    fn of(
+        registry: &str,
+        dry_run: bool,
+        found: &Found,
+        (removed, announced): (&[Thing], &[Thing]),
+    ) -> Self {
         let waiting = found.waiting.iter();
         Self {
             registry: registry.to_owned(),
+            dry_run,
             removed: removed.iter().flat_map(Thing::names).collect(),
             announced: announced.iter().flat_map(Thing::names).collect(),
             waiting: waiting.flat_map(|(thing, _)| thing.names()).collect(),
             bytes: found.bytes_due,
             bytes_later: found.bytes,
         }
+    }
+}
+
+impl Report {
+    /// A line for each name, with what happens to it.
+    fn lines(&self) -> String {
+        let (removed, announced) = match self.dry_run {
+            true => ("would remove", "would announce"),
+            false => ("removed", "announced"),
+        };
+        let removed = self
+            .removed
+            .iter()
+            .map(|name| format!("{removed} {name}\n"));
+        let announced = self
+            .announced
+            .iter()
+            .map(|name| format!("{announced} {name}\n"));
+        removed.chain(announced).collect()
     }
 }
 
@@ -115,15 +142,8 @@ pub fn run(args: &RegistryGcArgs, session: &Session) -> Result<(), CommandError>
     if args.json.json {
         return Ok(session.printer.json(&reports)?);
     }
-    let lines: Vec<String> = reports
-        .iter()
-        .flat_map(|report| {
-            let (removed, announced) = (report.removed.iter(), report.announced.iter());
-            let removed = removed.map(|name| format!("removed {name}\n"));
-            removed.chain(announced.map(|name| format!("announced {name}\n")))
-        })
-        .collect();
-    Ok(session.printer.data(&lines.concat())?)
+    let lines: String = reports.iter().map(Report::lines).collect();
+    Ok(session.printer.data(&lines)?)
 }
 
 /// The rules of the spec, with what git knows.
@@ -190,7 +210,7 @@ fn plan(
     registry: &str,
     delay_days: u32,
 ) -> Report {
-    let report = Report::of(registry, found, &found.due, &found.new);
+    let report = Report::of(registry, true, found, (&found.due, &found.new));
     let mut text = format!(
         "{registry}: would remove {} ({} at most)",
         count(report.removed.len(), "name"),
@@ -217,7 +237,7 @@ fn carry_out(
 ) -> Result<Report, CommandError> {
     let registry = &ledger.registry;
     let swept = sweep(means, ledger, found)?;
-    let report = Report::of(registry, found, &swept.removed, &swept.announced);
+    let report = Report::of(registry, false, found, (&swept.removed, &swept.announced));
     let mut text = match report.removed.len() {
         0 => format!("{registry}: nothing is removed"),
         number => format!(
@@ -308,4 +328,24 @@ fn take_back(args: &RegistryGcArgs, session: &Session) -> Result<(), CommandErro
     let back = reports.iter().flat_map(|report| &report.back);
     let lines: String = back.map(|name| format!("{name}\n")).collect();
     Ok(session.printer.data(&lines)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_says_what_would_be() {
+        let lines = |dry_run| {
+            let report = Report {
+                dry_run,
+                removed: vec!["a:1".to_owned()],
+                announced: vec!["a:2".to_owned()],
+                ..Report::default()
+            };
+            report.lines()
+        };
+        assert_eq!(lines(false), "removed a:1\nannounced a:2\n");
+        assert_eq!(lines(true), "would remove a:1\nwould announce a:2\n");
+    }
 }
