@@ -78,6 +78,15 @@ impl<'a> Filter<'a> {
     }
 }
 
+/// The rules that a comment of our own form silences by name.
+pub(super) fn silenced(comment: &str) -> Vec<String> {
+    let comment = comment.replacen(" global ", " ", 1);
+    match read(&comment).filter(|_| comment.starts_with("cairn")) {
+        Some(Selection::Named(names)) => names,
+        Some(Selection::All) | None => Vec::new(),
+    }
+}
+
 /// Reads `check=skip=A,B`, `cairn ignore=A` and `hadolint ignore=DL3008`.
 fn read(comment: &str) -> Option<Selection> {
     MARKERS.iter().find_map(|marker| {

@@ -4,7 +4,9 @@ use super::buildkit::{
     casing, commands, copy_ignored, definitions, deprecated, expose, from_args, from_platform,
     secrets, stage_names, variables, workdir,
 };
-use super::practice::{apt, apt_flags, caches, credentials, files, layers, order, pins};
+use super::practice::{
+    apt, apt_flags, caches, credentials, directives, files, layers, order, pins,
+};
 use super::rule::Rule;
 use super::science::{cuda, environment, failures, floating, musl, pipes};
 
@@ -55,6 +57,7 @@ pub static RULES: &[&Rule] = &[
     &layers::LAYER_ONLY_DELETES,
     &layers::LAYER_ONLY_CHANGES_MODES,
     &files::ADD_FOR_FILES,
+    &directives::UNKNOWN_RULE,
 ];
 
 /// Finds a rule by its name or one of its aliases, in any case.

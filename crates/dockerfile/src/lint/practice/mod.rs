@@ -4,6 +4,7 @@ pub(super) mod apt;
 pub(super) mod apt_flags;
 pub(super) mod caches;
 pub(super) mod credentials;
+pub(super) mod directives;
 pub(super) mod files;
 pub(super) mod layers;
 pub(super) mod order;
