@@ -24,7 +24,7 @@ pub fn client(
 ) -> Result<RegistryClient, CommandError> {
     Ok(RegistryClient::new(RegistryOptions {
         http,
-        insecure: listed(environment, "CAIRN_INSECURE_REGISTRIES").collect(),
+        insecure: insecure(environment)?,
         mirrors: mirrors(environment)?,
         certificate_directories: certificate_directories(environment),
         credentials: CredentialSources {
@@ -33,6 +33,18 @@ pub fn client(
             ..CredentialSources::default()
         },
     }))
+}
+
+fn insecure(environment: &Environment) -> Result<Vec<String>, CommandError> {
+    let hosts = listed(environment, "CAIRN_INSECURE_REGISTRIES");
+    let hosts = hosts.map(|host| match host.contains(['/', ' ', '@']) {
+        false => Ok(host),
+        true => Err(CommandError::usage(format!(
+            "`CAIRN_INSECURE_REGISTRIES` has `{host}`, which is no registry"
+        ))
+        .hint("a registry is HOST[:PORT], as in `localhost:5000`")),
+    });
+    hosts.collect()
 }
 
 fn mirrors(environment: &Environment) -> Result<Vec<Mirror>, CommandError> {
@@ -126,6 +138,19 @@ impl From<&RegistryError> for CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registry_without_tls_is_a_host() {
+        let read = |text: &str| insecure(&Environment::from([("CAIRN_INSECURE_REGISTRIES", text)]));
+        assert_eq!(
+            read("a:5000, [::1]:80").ok(),
+            Some(vec!["a:5000".to_owned(), "[::1]:80".to_owned()])
+        );
+        for wrong in ["http://x", "x/lab"] {
+            let error = read(&format!("a,{wrong}")).expect_err("no host");
+            assert!(error.messages[0].contains(&format!("`{wrong}`")));
+        }
+    }
 
     #[test]
     fn logins_are_sought_in_podmans_order_then_dockers() {

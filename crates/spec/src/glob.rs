@@ -3,6 +3,12 @@
 //! `*` and `?` stand for characters of one part, `**` for any number of parts. A glob that means
 //! a folder means all in it.
 
+/// The first character of a glob that means something to other programs, and nothing here.
+pub fn unknown(glob: &str) -> Option<char> {
+    glob.chars()
+        .find(|c| matches!(c, '[' | ']' | '{' | '}' | '!'))
+}
+
 /// Whether a glob means this path, or a folder above it.
 pub fn matches(glob: &str, path: &str) -> bool {
     let glob: Vec<&str> = parts(glob).collect();
@@ -101,6 +107,18 @@ mod tests {
         ] {
             assert!(!matches(glob, path), "{glob} {path}");
         }
+    }
+
+    #[test]
+    fn what_is_no_glob_here_is_found() {
+        for (glob, found) in [
+            ("[bad", Some('[')),
+            ("*.{a,b}", Some('{')),
+            ("!a", Some('!')),
+        ] {
+            assert_eq!(unknown(glob), found, "{glob}");
+        }
+        assert_eq!(unknown("**/a?b*/c-d.e"), None);
     }
 
     #[test]

@@ -78,6 +78,10 @@ impl Home {
                 found: found.trim_end().into(),
                 expected: FORMAT,
             }),
+            // Something that is no directory stands there, or above it: no store can be made.
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                Err(error).at("use as a store", &root)
+            }
             Err(error) if is_absent(&error) => Err(StoreError::NoStore { home: root }),
             Err(error) => Err(error).at("read", &version),
         }
@@ -264,6 +268,19 @@ mod tests {
         assert_eq!((mode(home.root()), mode(&given)), (0o700, 0o755));
         for directory in DIRECTORIES {
             assert_eq!(mode(&given.join(directory)), 0o700, "{directory}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_no_place_for_a_store() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        for home in [&file, &file.join("below")] {
+            for opened in [Home::open_existing(home), Home::open(home)] {
+                let error = opened.unwrap_err();
+                assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
+            }
         }
     }
 

@@ -116,7 +116,10 @@ fn tags(
     watch: Watch<'_>,
 ) -> Result<(), CommandError> {
     let repository = reference(&args.repository)?;
-    let tags = client.tags(&repository, watch)?;
+    let Some(tags) = client.tags_if_there(&repository, watch)? else {
+        let text = format!("there is no repository {}", repository.name());
+        return Err(CommandError::new(Kind::Work, text));
+    };
     if args.json.json {
         return Ok(session.printer.json(&tags)?);
     }

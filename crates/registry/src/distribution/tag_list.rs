@@ -32,6 +32,15 @@ impl RegistryClient {
         repository: &Reference,
         watch: Watch<'_>,
     ) -> Result<Vec<String>, RegistryError> {
+        Ok(self.tags_if_there(repository, watch)?.unwrap_or_default())
+    }
+
+    /// As [`RegistryClient::tags`]; nothing where there is no such repository.
+    pub fn tags_if_there(
+        &self,
+        repository: &Reference,
+        watch: Watch<'_>,
+    ) -> Result<Option<Vec<String>>, RegistryError> {
         let origin = self.origin(repository)?;
         let mut path = origin.path(&format!("tags/list?n={PAGE_TAGS}"));
         let mut tags = Vec::new();
@@ -39,7 +48,8 @@ impl RegistryClient {
             let read = |bytes: &[u8]| serde_json::from_slice::<Page>(bytes);
             let page = match list_page(&origin, &path, &HeaderMap::new(), &LINK, watch, read) {
                 Ok(found) => found,
-                Err(error) if error.is_missing() => return Ok(tags),
+                Err(error) if error.is_missing() && tags.is_empty() => return Ok(None),
+                Err(error) if error.is_missing() => return Ok(Some(tags)),
                 Err(error) => return Err(error),
             };
             tags.extend(page.content.tags.unwrap_or_default());
@@ -48,6 +58,6 @@ impl RegistryClient {
                 _ => break,
             }
         }
-        Ok(tags)
+        Ok(Some(tags))
     }
 }

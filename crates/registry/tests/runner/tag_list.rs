@@ -26,6 +26,12 @@ fn all_pages_are_read_and_no_repository_has_no_tags() {
     assert_eq!(tags("a").unwrap(), ["one", "two", "x"]);
     assert_eq!(tags("empty").unwrap(), [""; 0]);
     assert_eq!(tags("none").unwrap(), [""; 0]);
+    let there = |name: &str| {
+        let name: Reference = format!("{}/{name}", server.address).parse().unwrap();
+        client().tags_if_there(&name, Watch::NONE).unwrap()
+    };
+    assert_eq!(there("empty"), Some(Vec::new()));
+    assert_eq!(there("none"), None);
     let wrong = tags("wrong").unwrap_err();
     assert!(format!("{wrong:?}").contains("no such list"), "{wrong:?}");
 }

@@ -4,6 +4,7 @@ use cairn_diagnostic::{Diagnostic, Span};
 
 use super::Resolver;
 use super::merge::Merged;
+use crate::glob;
 use crate::stack::Image;
 use crate::suggest::{nearest, quoted};
 use crate::written::Spanned;
@@ -71,6 +72,19 @@ impl Resolver<'_> {
                 .hint(
                     "names are made of small letters and digits, with `.`, `_` or `-` between them",
                 );
+        }
+    }
+
+    /// What another program's globs mean would be a name here, which no file has.
+    pub(super) fn glob_is_known(&mut self, glob: &Spanned<String>) {
+        if let Some(unknown) = glob::unknown(&glob.value) {
+            let text = format!(
+                "`{}` has `{unknown}`, which means nothing in a glob",
+                glob.value
+            );
+            self.error(glob.span, text).hint(
+                "globs know `*`, `?` and `**`; a file that has such a letter in its name is meant by `?`",
+            );
         }
     }
 

@@ -198,6 +198,7 @@ impl Resolver<'_> {
         };
         for glob in changes.ignore.iter().chain(&changes.build_all) {
             self.not_empty(glob, "a glob");
+            self.glob_is_known(glob);
         }
         changes
     }

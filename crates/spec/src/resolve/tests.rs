@@ -228,6 +228,18 @@ fn what_an_image_says_wrongly_is_reported_once_for_all_variants() {
 }
 
 #[test]
+fn globs_of_other_programs_are_refused() {
+    let text = "[stack]\nname = \"lab\"\n[changes]\nignore = [\"[bad\"]\nbuild-all = [\"*.{a,b}\"]\n[image.a]\ncontext = \"a\"\n";
+    assert_eq!(
+        wrong(text),
+        [
+            "f:4:11: `[bad` has `[`, which means nothing in a glob",
+            "f:5:14: `*.{a,b}` has `{`, which means nothing in a glob"
+        ]
+    );
+}
+
+#[test]
 fn empty_stacks_are_refused() {
     assert_eq!(
         wrong("[stack]\nname = \"lab\"\n"),
