@@ -198,6 +198,14 @@ pub struct Workplace {
     _no_store_yet: Option<TempDir>,
 }
 
+/// A registry that failed before anything was done there, or elsewhere.
+fn unchanged(error: CommandError) -> CommandError {
+    match error.kind {
+        Kind::Environment => error.hint("nothing was changed"),
+        _ => error,
+    }
+}
+
 impl Workplace {
     /// To change what registries have, or only to read. Conditions as for [`Workplace::open`].
     pub fn open_unless(
@@ -320,7 +328,7 @@ impl Workplace {
                 return Ok(forget_done(means.store, name)?);
             }
             forget_done(means.store, name)?;
-            let promotion = plan(means)?;
+            let promotion = plan(means).map_err(unchanged)?;
             let switched = promotion.switch.run(means)?;
             let generation = &promotion.switch.generation;
             let before = match &promotion.before {

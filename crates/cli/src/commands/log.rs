@@ -1,12 +1,13 @@
 //! `cairn log`: what a tag meant, from the ledger beside the images.
 
-use cairn_stack::publish::{Action, Ledger};
+use cairn_build::resolve::whole;
+use cairn_stack::publish::{Action, Ledger, LogEntry};
 use clap::Args;
 use serde::Serialize;
 
 use super::generations::{RegistryOption, Workplace, time};
 use super::options::{JsonOption, StackOption};
-use crate::error::CommandError;
+use crate::error::{CommandError, Kind};
 use crate::session::Session;
 use crate::style::Tone;
 use crate::table::{Align, Cell, Table};
@@ -46,17 +47,31 @@ pub fn run(args: &LogArgs, session: &Session) -> Result<(), CommandError> {
     let place = Workplace::look(session, &args.stack, &args.registry)?;
     let lines = place.read(session, |means| {
         let mut lines = Vec::new();
-        for ledger in Ledger::open_all(means, &place.registries, &place.stack.name)? {
-            let entries = ledger.log(means, &args.tag)?.entries.into_iter();
-            lines.extend(entries.map(|entry| Line {
-                registry: ledger.registry.clone(),
-                yanked: ledger.is_yanked(&entry.generation),
-                generation: entry.generation,
-                action: entry.action,
-                time: time(entry.time),
-                from: entry.from,
-                commit: entry.commit,
-            }));
+        let mut failed = Vec::new();
+        for ledger in Ledger::open_each(means, &place.registries, &place.stack.name) {
+            let told = ledger.and_then(|ledger| Ok((ledger.log(means, &args.tag)?, ledger)));
+            match told {
+                Ok((log, ledger)) => {
+                    let entries = log.entries.into_iter();
+                    lines.extend(entries.map(|entry| line(entry, &ledger)));
+                }
+                Err(error) => {
+                    let text = whole(&error);
+                    let error = CommandError::from(error);
+                    if let Kind::Interrupted(_) = error.kind {
+                        return Err(error);
+                    }
+                    failed.push((text, error));
+                }
+            }
+        }
+        // What one registry knows is worth telling while another one is away.
+        let is_silent = failed.len() == place.registries.len();
+        for (text, error) in failed {
+            match is_silent {
+                true => return Err(error),
+                false => session.printer.warning(&text),
+            }
         }
         Ok(lines)
     })?;
@@ -95,6 +110,18 @@ pub fn run(args: &LogArgs, session: &Session) -> Result<(), CommandError> {
         ]);
     }
     Ok(session.printer.lines(&table.lines())?)
+}
+
+fn line(entry: LogEntry, ledger: &Ledger) -> Line {
+    Line {
+        registry: ledger.registry.clone(),
+        yanked: ledger.is_yanked(&entry.generation),
+        generation: entry.generation,
+        action: entry.action,
+        time: time(entry.time),
+        from: entry.from,
+        commit: entry.commit,
+    }
 }
 
 /// The start of the commit, with the word for one that has changes.

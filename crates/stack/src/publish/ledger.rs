@@ -121,8 +121,18 @@ impl Ledger {
         registries: &[String],
         stack: &str,
     ) -> Result<Vec<Self>, PublishError> {
-        let opened = few_at_a_time(registries, |registry| Self::open(means, registry, stack));
-        opened.into_iter().collect()
+        Self::open_each(means, registries, stack)
+            .into_iter()
+            .collect()
+    }
+
+    /// As [`Ledger::open_all`], with what each registry says for itself.
+    pub fn open_each(
+        means: Means<'_>,
+        registries: &[String],
+        stack: &str,
+    ) -> Vec<Result<Self, PublishError>> {
+        few_at_a_time(registries, |registry| Self::open(means, registry, stack))
     }
 
     /// All names in it that begin so.
