@@ -118,6 +118,20 @@ impl CommandError {
         }
     }
 
+    /// It in a line, for a report: what was told already is not told again.
+    pub fn in_words(&self) -> String {
+        let findings = self.findings.iter().map(|it| it.message.as_str());
+        let messages = self.messages.iter().map(String::as_str);
+        let first = match self.messages.is_empty() {
+            true => findings.take(1).collect::<Vec<_>>(),
+            false => messages.collect(),
+        };
+        match first.is_empty() {
+            true => "the work failed, as standard error tells".to_owned(),
+            false => first.join(": "),
+        }
+    }
+
     /// Says what was tried, in front of the message: `reading x: ...`.
     #[must_use]
     pub fn while_doing(mut self, what: impl Into<String>) -> Self {

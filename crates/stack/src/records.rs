@@ -228,6 +228,7 @@ fn artifact(image: &ImageResult, check: Option<&ImageCheck>) -> String {
             record,
             ran,
             cached,
+            ..
         } => {
             let _ = writeln!(out, "id: {}", text(&record.id().to_string()));
             let _ = writeln!(out, "content: {}", text(&record.content().to_string()));

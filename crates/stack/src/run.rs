@@ -44,6 +44,16 @@ pub struct StepResult {
     pub elapsed: Duration,
 }
 
+/// The steps of an image that are told of it and not of one it builds on: over all images of a run
+/// they are those of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnSteps {
+    /// How many of them ran.
+    pub ran: usize,
+    /// How many were there.
+    pub cached: usize,
+}
+
 /// How an image went.
 #[derive(Debug, Clone)]
 pub enum ImageState {
@@ -55,6 +65,8 @@ pub enum ImageState {
         ran: usize,
         /// How many of its steps were there.
         cached: usize,
+        /// Of both, those that no image before it needs.
+        own: OwnSteps,
     },
     /// It is not there.
     Failed {
@@ -282,9 +294,25 @@ fn finish_image(
     let graph = &prepared.lowered.graph;
     let steps = vertices.iter().filter(|id| graph.is_step(**id)).count();
     let cached = steps - ran;
+    // A step that several images need is told of the first one alone.
+    let is_own = |id: &VertexId| graph.vertex(*id).origin.image == image.name;
+    let own_steps = vertices
+        .iter()
+        .filter(|id| graph.is_step(**id) && is_own(id))
+        .count();
+    let own_ran = solved
+        .steps
+        .iter()
+        .filter(|step| vertices.contains(&step.vertex) && is_own(&step.vertex))
+        .filter(|step| matches!(step.outcome, Outcome::Done { .. }))
+        .count();
     Ok(ImageState::Ready {
         record: Box::new(record),
         ran,
         cached,
+        own: OwnSteps {
+            ran: own_ran,
+            cached: own_steps.saturating_sub(own_ran),
+        },
     })
 }

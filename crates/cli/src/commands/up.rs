@@ -109,11 +109,22 @@ pub struct TestArgs {
 
 /// What a run came to, as JSON.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+pub struct Report<'a> {
     images: Vec<ImageLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tests: Option<&'a [ImageCheck]>,
     seconds: f64,
+}
+
+impl<'a> Report<'a> {
+    /// A run without tests.
+    pub fn of(run: &'a RunReport) -> Self {
+        Self {
+            images: run.images.iter().map(image_line).collect(),
+            tests: None,
+            seconds: run.elapsed.as_secs_f64(),
+        }
+    }
 }
 
 /// One image of the report.
@@ -126,6 +137,11 @@ struct ImageLine<'a> {
     steps_ran: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     steps_cached: Option<usize>,
+    /// Of them, those that no image before it needs: over all images they are the run's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own_steps_ran: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own_steps_cached: Option<usize>,
     /// The image's id, as `cairn images` shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
@@ -430,11 +446,11 @@ impl Done {
         checks.flat_map(ImageCheck::tests).next().is_some()
     }
 
-    fn report(&self) -> Report<'_> {
+    /// What came of it, as JSON.
+    pub fn report(&self) -> Report<'_> {
         Report {
-            images: self.run.images.iter().map(image_line).collect(),
             tests: self.checks.as_deref(),
-            seconds: self.run.elapsed.as_secs_f64(),
+            ..Report::of(&self.run)
         }
     }
 
@@ -456,8 +472,8 @@ impl Done {
             table.row([
                 Cell::new(Tone::Strong, image.name.as_str()),
                 Cell::new(tone, line.state),
-                number(line.steps_ran).into(),
-                number(line.steps_cached).into(),
+                number(line.own_steps_ran).into(),
+                number(line.own_steps_cached).into(),
                 self.tests_of(&image.name).into(),
             ]);
         }
@@ -494,6 +510,8 @@ fn image_line(image: &cairn_stack::run::ImageResult) -> ImageLine<'_> {
         state: "failed",
         steps_ran: None,
         steps_cached: None,
+        own_steps_ran: None,
+        own_steps_cached: None,
         id: None,
         content: None,
         reason: None,
@@ -504,10 +522,13 @@ fn image_line(image: &cairn_stack::run::ImageResult) -> ImageLine<'_> {
             record,
             ran,
             cached,
+            own,
         } => {
             line.state = if *ran > 0 { "built" } else { "cached" };
             line.steps_ran = Some(*ran);
             line.steps_cached = Some(*cached);
+            line.own_steps_ran = Some(own.ran);
+            line.own_steps_cached = Some(own.cached);
             line.id = Some(record.id().to_string());
             line.content = Some(record.content().to_string());
         }

@@ -159,6 +159,15 @@ fn what_cannot_be_published_says_why() {
         .cairn(&["publish", "--registry", "lab"])
         .code(2)
         .err_has("`lab` names no registry");
+    workshop.write("a/Dockerfile", "FROM scratch\nCOPY nothing /\n");
+    let failed = workshop.cairn(&["publish", "--json"]).code(1);
+    let report: serde_json::Value = serde_json::from_str(&failed.out).expect("JSON");
+    assert_eq!(report["images"][0]["state"], "failed", "{report}");
+    assert!(report["failed"].is_string(), "{report}");
+    let lone = workshop.cairn(&["build", "--json", "./a"]).code(1);
+    let report: serde_json::Value = serde_json::from_str(&lone.out).expect("JSON");
+    assert!(report["images"][0]["reason"].is_string(), "{report}");
+    git(&workshop, &["checkout", "-q", "a"]);
     workshop.write("a/word", "changed");
     workshop
         .cairn(&["publish"])
@@ -229,6 +238,17 @@ fn reading_moves_nothing() {
     workshop.move_to_store("none");
     workshop.cairn(&["log", "good"]).success();
     assert!(!workshop.path().join("none").exists());
+    // What one registry knows is told while another is away, and nothing is changed then.
+    let here = format!("{}/lab", registry.host());
+    let both = ["--registry", &here, "--registry", "127.0.0.1:1/lab"];
+    let log = workshop.cairn(&[&["log", "good"][..], &both].concat());
+    log.success()
+        .out_has("promoted from latest")
+        .err_has("warning: cannot read the ledger at 127.0.0.1:1/lab");
+    workshop
+        .cairn(&[&["promote", "latest", "good"][..], &both].concat())
+        .code(3)
+        .err_has("nothing was changed");
     registry.stop();
     workshop
         .cairn(&["log", "good"])
@@ -393,6 +413,15 @@ fn what_is_published_can_be_asked_what_is_different() {
     let fresh = workshop.cairn(&["plan"]).success();
     fresh.out_has("build  ml:cpu");
     workshop.cairn(&["publish"]).success();
+    git(
+        &workshop,
+        &["commit", "-q", "--allow-empty", "-m", "nothing"],
+    );
+    workshop
+        .cairn(&["plan"])
+        .success()
+        .out_has("retag  ml:cpu  because the commit in its labels changed from");
+    git(&workshop, &["reset", "-q", "--hard", "HEAD~1"]);
     let known = workshop.cairn(&["plan"]).success();
     known
         .out_has("reuse  ml:cpu")

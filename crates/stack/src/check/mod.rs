@@ -251,6 +251,8 @@ impl Checker<'_> {
         let parsed = read_structure(&self.loaded.directory, name)?;
         for warning in &parsed.warnings {
             let text = cairn_diagnostic::render(warning);
+            // The notice says itself that it is one.
+            let text = text.strip_prefix("warning: ").unwrap_or(&text).to_owned();
             self.events.emit(Event::Notice {
                 warning: true,
                 text,

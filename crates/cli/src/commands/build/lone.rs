@@ -35,6 +35,7 @@ use crate::commands::devices;
 use crate::commands::lint::Subject;
 use crate::commands::load::reference;
 use crate::commands::output::truth;
+use crate::commands::up::Report;
 use crate::environment::Environment;
 use crate::error::{CommandError, Kind};
 use crate::failures;
@@ -260,6 +261,9 @@ fn solve(
     match report.is_success() {
         true => Ok((report, attested?)),
         false => {
+            if args.json.json {
+                session.printer.json(&Report::of(&report))?;
+            }
             let shown = session.settings.progress(choice);
             Err(failures::tell(&session.printer, &report.failures, shown))
         }

@@ -17,6 +17,7 @@ use cairn_stack::publish::{
     check_brought, keep_made_of, send, sign,
 };
 use clap::Args;
+use serde::Serialize;
 
 use self::joining::{Bringing, Brings};
 use self::parts::{Brought, content, evidence, needed, part_of};
@@ -27,7 +28,7 @@ use super::generations::{
 use super::options::{BuildOptions, EventOption, JsonOption, ProgressOption, StackOption};
 use super::signatures::{SignatureForm, signing_key};
 use super::tags::clashes;
-use super::up::{Done, RecordsOption, Tests};
+use super::up::{Done, RecordsOption, Report, Tests};
 use crate::error::{CommandError, Kind};
 use crate::platforms::Purpose;
 use crate::progress::count;
@@ -103,6 +104,42 @@ pub struct PublishArgs {
 }
 
 pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError> {
+    let mut done = None;
+    let result = publish(args, session, &mut done);
+    match &result {
+        Err(error) if args.json.json => Unpublished::of(error, done.as_ref()).print(session)?,
+        _ => {}
+    }
+    result
+}
+
+/// What came of a publication that failed, as JSON.
+#[derive(Debug, Serialize)]
+struct Unpublished<'a> {
+    failed: String,
+    #[serde(flatten)]
+    run: Option<Report<'a>>,
+}
+
+impl<'a> Unpublished<'a> {
+    fn of(error: &CommandError, done: Option<&'a Done>) -> Self {
+        Self {
+            failed: error.in_words(),
+            run: done.map(Done::report),
+        }
+    }
+
+    fn print(&self, session: &Session) -> Result<(), CommandError> {
+        Ok(session.printer.json(self)?)
+    }
+}
+
+/// Builds, tests and publishes; what was built and tested stays with the caller.
+fn publish(
+    args: &PublishArgs,
+    session: &mut Session,
+    done: &mut Option<Done>,
+) -> Result<(), CommandError> {
     check_tags(&args.tag)?;
     let key = args.sign_key.as_deref().map(signing_key).transpose()?;
     let instead = Instead {
@@ -126,7 +163,7 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     let likely = publication(spec, &event.facts, &instead, &some).images;
     let needed = needed(&stack, &likely)?;
     let choice = args.progress.progress;
-    let done = Done::of(&stack, "publish", Tests::Run, choice, session)?;
+    let done = &*done.insert(Done::of(&stack, "publish", Tests::Run, choice, session)?);
     let references = likely.iter().map(|it| {
         let name = spec[it.image].name.to_string();
         (name, it.names().collect())
@@ -150,7 +187,7 @@ pub fn run(args: &PublishArgs, session: &mut Session) -> Result<(), CommandError
     });
     let of = part_of(args, event.facts.commit.as_deref(), changes);
     let named = (of.clone().unwrap_or_default(), commit.clone());
-    let brought = Brought::pack(&stack, &done, &needed, args.compression, named)?;
+    let brought = Brought::pack(&stack, done, &needed, args.compression, named)?;
     if !args.untested {
         brought.refuse_untested()?;
     }
