@@ -38,7 +38,7 @@ fn check(facts: &Facts<'_>, found: &mut Findings) {
             let known = RULES.iter().map(|rule| rule.name);
             let detail = match nearest(&name, known) {
                 Some(near) => format!("there is no rule `{name}`; did you mean `{near}`?"),
-                None => format!("there is no rule `{name}`; `cairn lint --list` names all"),
+                None => format!("there is no rule `{name}`; `cairn lint --explain` lists all"),
             };
             found.at(comment.span, detail);
         }
