@@ -133,7 +133,7 @@ fn variables(file: &str, body: &hcl::Body, own: &Functions, draft: &mut Draft) -
             continue;
         };
         let default = block.body().attributes().find(|it| it.key() == "default");
-        let value = default.and_then(|it| own.put_in(it.expr()).evaluate(&context).ok());
+        let value = default.and_then(|it| value_of(it.expr(), own, &context));
         match value.as_ref().map(hcl::Value::as_str) {
             None => unknown.push(format!("`{}`", name.as_str())),
             Some(Some(default)) => known.push(format!("{} = `{default}`", name.as_str())),
@@ -158,11 +158,22 @@ fn variables(file: &str, body: &hcl::Body, own: &Functions, draft: &mut Draft) -
         );
     }
     for attribute in body.attributes() {
-        if let Ok(value) = own.put_in(attribute.expr()).evaluate(&context) {
+        if let Some(value) = value_of(attribute.expr(), own, &context) {
             context.declare_var(attribute.key(), value);
         }
     }
     context
+}
+
+/// What a variable is to hold; nothing where it cannot be said, or would be a text without measure:
+/// a variable of two others that are so multiplies.
+fn value_of(
+    expression: &hcl::Expression,
+    own: &Functions,
+    context: &Context<'_>,
+) -> Option<hcl::Value> {
+    let value = own.put_in(expression).evaluate(context).ok()?;
+    (value.to_string().len() <= functions::TEXT_MAX).then_some(value)
 }
 
 /// The targets that can be built: inherited attributes put in, matrices multiplied out.
@@ -405,7 +416,7 @@ fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), 
             Verdict::Missing,
             file,
             format!("target.{name}"),
-            format!("left out: its context is {context}, not a folder"),
+            "left out: its context is an address, not a folder".to_owned(),
         );
         return;
     }

@@ -78,9 +78,9 @@ fn service_build(
             "left out: its Dockerfile is written in the Compose file; put it into a file of its own"
                 .to_owned(),
         ),
-        None if context.contains("://") || context.starts_with("git@") => Some(format!(
-            "left out: its context is {context}, not a folder"
-        )),
+        None if context.contains("://") || context.starts_with("git@") => {
+            Some("left out: its context is an address, not a folder".to_owned())
+        }
         None => None,
     };
     if let Some(why) = left_out {

@@ -88,8 +88,9 @@ const FUNCTIONS: &[(&str, Function)] = &[
     }),
     ("hasindex", |args| Ok(found(&args).is_some().into())),
     ("indent", |args| {
-        let blanks = " ".repeat(number(&args, 0)?);
-        Ok(text(&args, 1)?.replace('\n', &format!("\n{blanks}")).into())
+        let (blanks, text) = (number(&args, 0)?, text(&args, 1)?);
+        let blanks = " ".repeat(blanks.min(TEXT_MAX));
+        replaced(&text, "\n", &format!("\n{blanks}"))
     }),
     ("index", |args| {
         found(&args).ok_or_else(|| "there is no such element".to_owned())
@@ -97,7 +98,11 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("join", |args| {
         let list = list(&args, 1)?;
         let words: Vec<String> = list.iter().map(plain).collect();
-        Ok(words.join(&text(&args, 0)?).into())
+        let between = text(&args, 0)?;
+        let own: usize = words.iter().map(String::len).sum();
+        let length = between.len().checked_mul(words.len());
+        fits(length.and_then(|it| it.checked_add(own)))?;
+        Ok(words.join(&between).into())
     }),
     ("keys", |args| {
         let table = given(&args, 0)?.as_object().ok_or("it is no object")?;
@@ -150,12 +155,11 @@ const FUNCTIONS: &[(&str, Function)] = &[
             1 => (0, number(&args, 0)?),
             _ => (number(&args, 0)?, number(&args, 1)?),
         };
-        Ok((from..to.min(from + RANGE_MAX)).map(Value::from).collect())
+        let to = to.min(from.saturating_add(RANGE_MAX));
+        Ok((from..to).map(Value::from).collect())
     }),
     ("replace", |args| {
-        Ok(text(&args, 0)?
-            .replace(&text(&args, 1)?, &text(&args, 2)?)
-            .into())
+        replaced(&text(&args, 0)?, &text(&args, 1)?, &text(&args, 2)?)
     }),
     ("reverse", |args| {
         Ok(text(&args, 0)?.chars().rev().collect::<String>().into())
@@ -223,6 +227,8 @@ const FUNCTIONS: &[(&str, Function)] = &[
     }),
 ];
 
+/// What a function makes is not longer: functions of what functions made multiply.
+pub(super) const TEXT_MAX: usize = 1 << 16;
 /// A list of a range is not longer.
 const RANGE_MAX: usize = 1 << 12;
 
@@ -235,6 +241,20 @@ pub(super) fn declare(context: &mut Context<'_>) {
             definition.build(*function),
         );
     }
+}
+
+/// Refuses a text that would be too long; `None` stands for one that cannot even be counted.
+fn fits(length: Option<usize>) -> Result<(), String> {
+    match length {
+        Some(0..=TEXT_MAX) => Ok(()),
+        _ => Err(format!("the result is longer than {TEXT_MAX} bytes")),
+    }
+}
+
+fn replaced(text: &str, old: &str, new: &str) -> Result<Value, String> {
+    let more = text.matches(old).count().checked_mul(new.len());
+    fits(more.and_then(|it| it.checked_add(text.len())))?;
+    Ok(text.replace(old, new).into())
 }
 
 fn given(args: &[Value], at: usize) -> Result<&Value, String> {
@@ -324,6 +344,7 @@ fn formatted(format: &str, args: &[Value]) -> Result<String, String> {
             Some('q') => made.push_str(&format!("{:?}", plain(next()?))),
             _ => return Err(format!("`{format}` has a form that is not known")),
         }
+        fits(Some(made.len()))?;
     }
     Ok(made)
 }

@@ -1,6 +1,7 @@
 //! Functions that a bake file defines itself: a call stands for the result with the arguments put
 //! in. What cannot be evaluated then says so by itself.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use hcl::Expression;
@@ -9,6 +10,10 @@ use hcl::template::{Directive, Element, Template};
 
 /// A function calls others no deeper than this: bake refuses circles.
 const DEPTH_MAX: usize = 16;
+/// So many calls of one expression are put in: functions that call each other multiply.
+const CALLS_MAX: usize = 1000;
+/// An expression with calls put in is not longer, as text.
+const EXPRESSION_MAX: usize = 1 << 16;
 
 /// Functions by name.
 #[derive(Debug, Default)]
@@ -56,20 +61,28 @@ impl Functions {
     pub(super) fn put_in(&self, expression: &Expression) -> Expression {
         match self.functions.is_empty() {
             true => expression.clone(),
-            false => self.put_in_at(expression, 0),
+            false => self.put_in_at(expression, 0, &Cell::new(CALLS_MAX)),
         }
     }
 
-    fn put_in_at(&self, expression: &Expression, depth: usize) -> Expression {
+    /// What is too deep, too often or too long stays a call, which nobody can evaluate.
+    fn put_in_at(&self, expression: &Expression, depth: usize, left: &Cell<usize>) -> Expression {
         changed(expression, &|it| {
             let Expression::FuncCall(call) = &it else {
                 return it;
             };
             let function = self.functions.get(call.name.name.as_str());
-            match function.filter(|_| depth < DEPTH_MAX) {
-                Some(function) => self.put_in_at(&function.applied(&call.args), depth + 1),
-                None => it,
+            let (Some(function), Some(fewer), true) =
+                (function, left.get().checked_sub(1), depth < DEPTH_MAX)
+            else {
+                return it;
+            };
+            left.set(fewer);
+            let applied = function.applied(&call.args);
+            if applied.to_string().len() > EXPRESSION_MAX {
+                return it;
             }
+            self.put_in_at(&applied, depth + 1, left)
         })
     }
 }

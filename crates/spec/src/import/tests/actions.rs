@@ -203,7 +203,10 @@ fn compose_files_say_more_than_a_folder() {
         ("context shared", "missing: named contexts"),
         ("services.web: cache_from", "differs: read from there"),
         ("services.web: extra_hosts", "missing: steps run"),
-        ("services.odd", "missing: left out: its context is https"),
+        (
+            "services.odd",
+            "missing: left out: its context is an address",
+        ),
         (
             "services.inline",
             "missing: left out: its Dockerfile is written",

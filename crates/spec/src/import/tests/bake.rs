@@ -189,3 +189,27 @@ fn a_tag_that_names_the_dockerfile_is_a_variant() {
         ]
     );
 }
+
+#[test]
+fn functions_and_variables_that_multiply_each_other_come_to_an_end() {
+    let mut file = "variable \"a0\" { default = \"aaaaaaaa\" }\n".to_owned();
+    for at in 1..30 {
+        let before = at - 1;
+        file += &format!(
+            "variable \"a{at}\" {{ default = replace(a{before}, \"a\", a{before}) }}\n\
+             function \"f{at}\" {{\n params = [x]\n result = f{before}(x, f{before}(x, x))\n}}\n\
+             variable \"t{at}\" {{ default = \"${{t{before}}}${{t{before}}}\" }}\n"
+        );
+    }
+    file += "function \"f0\" {\n params = [x, y]\n result = \"${x}${y}${x}\"\n}\n\
+             variable \"t0\" { default = \"tttttttt\" }\n\
+             variable \"i\" { default = indent(9000000000000000000, \"a\\nb\") }\n\
+             variable \"r\" { default = range(18446744073709551615) }\n\
+             target \"app\" {\n tags = [\"lab/app:${f20(a20)}${t29}${i}\"]\n}\n";
+    let files = [
+        ("docker-bake.hcl", file.as_str()),
+        ("Dockerfile", DOCKERFILE),
+    ];
+    let made = import(&tree(&files), "lab").expect("something to import");
+    assert!(made.spec.len() < 1 << 20, "{} bytes", made.spec.len());
+}
