@@ -1,6 +1,6 @@
 //! A list of packages as an SPDX 2.3 document.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use cairn_oci::Digest;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ impl Spdx<'_> {
         let mut packages: Vec<&Package> = self.packages.iter().collect();
         packages.sort();
         packages.dedup();
-        let mut known = BTreeMap::new();
+        let mut known = BTreeSet::new();
         let described: Vec<(String, Value)> = packages
             .into_iter()
             .map(|package| {
@@ -116,7 +116,7 @@ impl Spdx<'_> {
 }
 
 /// A name within the document, made of letters that SPDX allows; each once.
-fn spdx_id(package: &Package, known: &mut BTreeMap<String, usize>) -> String {
+fn spdx_id(package: &Package, known: &mut BTreeSet<String>) -> String {
     let kind = match package.kind {
         Kind::Deb => "deb",
         Kind::Apk => "apk",
@@ -129,13 +129,14 @@ fn spdx_id(package: &Package, known: &mut BTreeMap<String, usize>) -> String {
         true => letter,
         false => '-',
     };
-    let id: String = text.chars().map(allowed).collect();
-    let count = known.entry(id.clone()).or_default();
-    *count += 1;
-    match *count {
-        1 => id,
-        number => format!("{id}-{number}"),
+    let own: String = text.chars().map(allowed).collect();
+    let mut id = own.clone();
+    let mut number = 1;
+    while !known.insert(id.clone()) {
+        number += 1;
+        id = format!("{own}-{number}");
     }
+    id
 }
 
 #[cfg(test)]

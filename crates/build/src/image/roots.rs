@@ -112,8 +112,9 @@ impl Roots<'_> {
             }
         });
         let named: Vec<_> = named.collect();
-        for (name, _) in &named {
-            if view.lookup(&Path::new("/").join(name))?.is_some() {
+        for (number, (name, _)) in named.iter().enumerate() {
+            let is_again = named[..number].iter().any(|(other, _)| other == name);
+            if is_again || view.lookup(&Path::new("/").join(name))?.is_some() {
                 return Err(ExportError::AttestationCollision(name.clone()));
             }
         }

@@ -121,7 +121,10 @@ impl FileLowering<'_, '_> {
             },
             user: String::new(),
             mounts,
-            network: ExecNetwork::Host,
+            network: match self.recipe.network_none {
+                true => ExecNetwork::None,
+                false => ExecNetwork::Host,
+            },
             insecure: false,
             ignore_cache: self.recipe.no_cache,
             proxies: Vec::new(),

@@ -18,7 +18,8 @@ pub(super) fn args(build: &SingleBuild) -> BTreeMap<String, String> {
     let mut args = BTreeMap::new();
     let mut add = |key: String, value: String| args.insert(key, value);
     for (name, value) in &build.args {
-        add(format!("build-arg:{name}"), value.clone());
+        // A proxy's address may have a login in it.
+        add(format!("build-arg:{name}"), without_login(value));
     }
     for (name, value) in &build.labels {
         add(format!("label:{name}"), value.clone());

@@ -151,7 +151,7 @@ fn provenance(fields: &[(String, String)]) -> Result<ProvenanceWish, String> {
             "builder-id" => wish.builder_id.clone_from(value),
             "reproducible" => wish.reproducible = boolean(key, value)?,
             "inline-only" => wish.inline_only = boolean(key, value)?,
-            "filename" if value.is_empty() || value.contains('/') => {
+            "filename" if ["", ".", ".."].contains(&&**value) || value.contains('/') => {
                 return Err(format!("`filename={value}` is no name of a file"));
             }
             "filename" => wish.file_name.clone_from(value),

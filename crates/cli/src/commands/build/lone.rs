@@ -188,7 +188,11 @@ fn solve(
         true => ProgressChoice::Quiet,
         false => args.progress.progress,
     };
-    let references: Vec<String> = own_names.iter().map(Reference::to_string).collect();
+    // An image that is to be attested gets its names with its attestations, or not at all.
+    let references: Vec<String> = match asked.wish.is_nothing() {
+        true => own_names.iter().map(Reference::to_string).collect(),
+        false => Vec::new(),
+    };
     let main = &request.images[main];
     let images = request.images.iter();
     let names = Names {
