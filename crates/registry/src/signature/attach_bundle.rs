@@ -70,7 +70,11 @@ impl RegistryClient {
         let found = self.referrers(repository, subject, Some(BUNDLE), watch)?;
         for referrer in found.into_iter().take(SIGNATURES_MAX) {
             let by_digest = repository.with_digest(referrer.digest);
-            let document = self.current_document(&by_digest, watch)?;
+            // A fallback tag may still list what somebody removed.
+            let document = match self.current_document(&by_digest, watch) {
+                Err(error) if error.is_missing() => continue,
+                document => document?,
+            };
             // Whatever others put there is no reason to fail: it is no signature.
             let Ok(manifest) = Manifest::from_json_bytes(&document.bytes) else {
                 continue;
@@ -78,7 +82,10 @@ impl RegistryClient {
             let layers = manifest.layers.iter();
             let bundles = layers.filter(|it| it.media_type.as_str() == BUNDLE);
             for layer in bundles.filter(|it| it.size <= PAYLOAD_MAX) {
-                self.fetch_blob(store, repository, layer, watch)?;
+                match self.fetch_blob(store, repository, layer, watch) {
+                    Err(error) if error.is_missing() => continue,
+                    fetched => fetched?,
+                };
                 let signed = read(&store.read_blob(&layer.digest)?).into_iter();
                 evidence
                     .signatures
