@@ -192,8 +192,12 @@ impl Devices {
             Allowed::None => false,
             Allowed::All => true,
             Allowed::Some(names) => {
-                let mut known_as = [Some(name), Some(kind), class].into_iter().flatten();
-                known_as.any(|name| names.contains(name))
+                let all_of_kind = format!("{kind}=*");
+                let known_as = [Some(name), Some(kind), Some(&*all_of_kind), class];
+                known_as
+                    .into_iter()
+                    .flatten()
+                    .any(|name| names.contains(name))
             }
         };
         is_granted || device.is_some_and(|device| device.auto_allow)

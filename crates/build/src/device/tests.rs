@@ -77,6 +77,7 @@ fn a_device_must_be_allowed_by_its_vendor_or_by_the_caller() {
         ("vendor1.com/multi=foo", true),
         ("vendor1.com/multi=bar", false),
         ("vendor1.com/multi", true),
+        ("vendor1.com/multi=*", true),
         ("vendor1.com/device", false),
     ] {
         let (_folder, devices) = machine(Allowed::Some([leave.to_owned()].into()));
