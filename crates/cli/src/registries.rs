@@ -40,7 +40,8 @@ fn insecure(environment: &Environment) -> Result<Vec<String>, CommandError> {
     let hosts = hosts.map(|host| match host.contains(['/', ' ', '@']) {
         false => Ok(host),
         true => Err(CommandError::usage(format!(
-            "`CAIRN_INSECURE_REGISTRIES` has `{host}`, which is no registry"
+            "`CAIRN_INSECURE_REGISTRIES` has `{}`, which is no registry",
+            cairn_registry::http::redact(&host)
         ))
         .hint("a registry is HOST[:PORT], as in `localhost:5000`")),
     });
@@ -148,8 +149,10 @@ mod tests {
         );
         for wrong in ["http://x", "x/lab"] {
             let error = read(&format!("a,{wrong}")).expect_err("no host");
-            assert!(error.messages[0].contains(&format!("`{wrong}`")));
+            assert!(error.messages[0].contains(wrong));
         }
+        let error = read("https://me:secret@x").expect_err("no host");
+        assert!(!error.messages[0].contains("secret"), "{error:?}");
     }
 
     #[test]
