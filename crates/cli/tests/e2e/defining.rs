@@ -406,6 +406,11 @@ fn commits_say_what_a_run_is_about_and_content_decides() {
     workshop.cairn(&["build"]).success();
     workshop.write("a/other", "no step takes it\n");
     commit(&workshop, "a file that no step takes");
+    for decision in decisions(&workshop, &["--since", "HEAD~1"]) {
+        let cause = "retag the commit in its labels changed from ";
+        assert!(decision[2..].starts_with(cause), "{decision}");
+    }
+    workshop.cairn(&["build"]).success();
     assert_eq!(
         decisions(&workshop, &["--since", "HEAD~1"]),
         [
