@@ -66,12 +66,7 @@ impl RegistryClient {
         watch: Watch<'_>,
     ) -> Result<Pulled, RegistryError> {
         let image = self.describe(store, reference, platform, is_required, watch)?;
-        let pull = Pull {
-            client: self,
-            store,
-            reference,
-            watch,
-        };
+        let pull = Pull::new(self, store, reference, watch);
         let layers = in_parallel(&image.layers, LAYERS_AT_ONCE, |(blob, diff_id)| {
             pull.layer(blob, diff_id)
         })?;
@@ -89,13 +84,7 @@ impl RegistryClient {
         (blob, diff_id): &(Descriptor, DiffId),
         watch: Watch<'_>,
     ) -> Result<SnapshotId, RegistryError> {
-        let pull = Pull {
-            client: self,
-            store,
-            reference,
-            watch,
-        };
-        pull.layer(blob, diff_id)
+        Pull::new(self, store, reference, watch).layer(blob, diff_id)
     }
 
     /// Pulls the documents of the image of a reference: no layer.
@@ -110,12 +99,7 @@ impl RegistryClient {
         is_required: bool,
         watch: Watch<'_>,
     ) -> Result<Described, RegistryError> {
-        let pull = Pull {
-            client: self,
-            store,
-            reference,
-            watch,
-        };
+        let pull = Pull::new(self, store, reference, watch);
         let top = pull.document(reference)?;
         let chosen = pull.choose(&top, platform, INDEX_DEPTH_MAX)?;
         let manifest = Manifest::from_json_bytes(&chosen.bytes)
@@ -143,7 +127,21 @@ struct Pull<'a> {
     watch: Watch<'a>,
 }
 
-impl Pull<'_> {
+impl<'a> Pull<'a> {
+    fn new(
+        client: &'a RegistryClient,
+        store: &'a Store,
+        reference: &'a Reference,
+        watch: Watch<'a>,
+    ) -> Self {
+        Self {
+            client,
+            store,
+            reference,
+            watch,
+        }
+    }
+
     /// A manifest or index; by digest it may be in the store.
     fn document(&self, reference: &Reference) -> Result<Document, RegistryError> {
         let document = self.client.document(reference, self.watch)?;

@@ -11,7 +11,6 @@ use super::evidence::{Evidence, Signature};
 use super::key::SigningKey;
 use crate::distribution::{Document, RegistryClient, RegistryError, Watch};
 
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// What a list of referrers says of a bundle.
 const CONTENT: (&str, &str) = ("dev.sigstore.bundle.content", "dsse-envelope");
 const KIND: (&str, &str) = ("dev.sigstore.bundle.predicateType", PREDICATE);
@@ -38,7 +37,7 @@ impl RegistryClient {
         })?;
         let made = bundle(&says, &signature, key.public());
         let layer = Descriptor::of(MediaType::from(BUNDLE.to_owned()), &made);
-        let config = Descriptor::of(MediaType::from(EMPTY.to_owned()), b"{}");
+        let config = Descriptor::of(MediaType::OciEmpty, b"{}");
         for (blob, bytes) in [(&layer, &made[..]), (&config, b"{}")] {
             store.put_blob_bytes(bytes)?;
             self.push_blob(store, repository, blob, &[], watch)?;
