@@ -1,21 +1,17 @@
 //! What apk has installed.
 
-use super::{Kind, Package, told};
+use super::{Kind, Package, Paragraph};
 
 /// Reads the database: paragraphs of lines with a letter, a colon and a value.
 pub fn read(text: &str, found_in: &str) -> Vec<Package> {
-    let paragraphs = text.split("\n\n");
+    let paragraphs = text.split("\n\n").map(Paragraph);
     paragraphs
-        .filter_map(|paragraph| package(paragraph, found_in))
+        .filter_map(|paragraph| package(&paragraph, found_in))
         .collect()
 }
 
-fn package(paragraph: &str, found_in: &str) -> Option<Package> {
-    let field = |letter: &str| {
-        let mut lines = paragraph.lines().filter_map(|line| line.split_once(':'));
-        let found = lines.find(|(key, _)| *key == letter);
-        found.and_then(|(_, value)| told(value))
-    };
+fn package(paragraph: &Paragraph<'_>, found_in: &str) -> Option<Package> {
+    let field = |name: &str| paragraph.field(name);
     let mut package = Package::new(Kind::Apk, field("P")?, field("V")?, found_in);
     package.architecture = field("A");
     package.license = field("L");

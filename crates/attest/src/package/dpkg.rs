@@ -1,21 +1,17 @@
 //! What dpkg has installed.
 
-use super::{Kind, Package, told};
+use super::{Kind, Package, Paragraph};
 
 /// Reads a status file: paragraphs, of which those count that say `installed` or nothing of it.
 pub fn read(text: &str, found_in: &str) -> Vec<Package> {
-    let paragraphs = text.split("\n\n");
+    let paragraphs = text.split("\n\n").map(Paragraph);
     paragraphs
-        .filter_map(|paragraph| package(paragraph, found_in))
+        .filter_map(|paragraph| package(&paragraph, found_in))
         .collect()
 }
 
-fn package(paragraph: &str, found_in: &str) -> Option<Package> {
-    let field = |wanted: &str| {
-        let mut lines = paragraph.lines().filter_map(|line| line.split_once(':'));
-        let found = lines.find(|(key, _)| key.eq_ignore_ascii_case(wanted));
-        found.and_then(|(_, value)| told(value))
-    };
+fn package(paragraph: &Paragraph<'_>, found_in: &str) -> Option<Package> {
+    let field = |name: &str| paragraph.field(name);
     let is_there = field("Status").is_none_or(|status| status.ends_with(" installed"));
     if !is_there {
         return None;

@@ -138,6 +138,18 @@ impl Package {
     }
 }
 
+/// A paragraph of lines with a name, a colon and a value, as dpkg and apk keep their databases.
+struct Paragraph<'a>(&'a str);
+
+impl Paragraph<'_> {
+    /// The first value of a name, in its own spelling: apk tells `P` from `p`.
+    fn field(&self, name: &str) -> Option<String> {
+        let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
+        let found = lines.find(|(key, _)| *key == name);
+        found.and_then(|(_, value)| told(value))
+    }
+}
+
 /// A value that says something.
 fn told(value: &str) -> Option<String> {
     let value = value.trim();
