@@ -25,6 +25,7 @@ pub mod engine;
 pub mod event;
 pub mod failure;
 pub mod filesystem;
+mod frontend;
 pub mod graph;
 pub mod image;
 pub mod key;

@@ -20,6 +20,7 @@ use crate::engine::Engine;
 use crate::event::{Event, Outcome, VertexId, VertexInfo};
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
+use crate::frontend;
 use crate::graph::{Fs, Graph, Op, RemoteFile, RepositorySource, Vertex};
 use crate::image::record::ImageRecord;
 use crate::image::squash::squash;
@@ -27,7 +28,7 @@ use crate::key::KeyInputs;
 use crate::lint::{self, Warnings};
 use crate::lower::{HistoryStep, Lowered, LoweredImage, lower};
 use crate::plan::{Decision, GraphPlan, plan, position};
-use crate::request::{ImageRequest, Recipe};
+use crate::request::ImageRequest;
 use crate::resolve::ImageSource;
 use crate::secrets::Secrets;
 use crate::solve::{Solved, SolvedStep, solve};
@@ -76,7 +77,7 @@ pub fn prepare<'a>(
         return Err(refused);
     }
     let warnings = lint::check(requests, images, engine.contexts)?;
-    tell_foreign_frontends(requests, engine);
+    frontend::tell_foreign(requests, engine);
     let taker = Taker::new(engine);
     let plan = plan(&lowered.graph, engine, &taker);
     let mut prepared = Prepared {
@@ -92,35 +93,6 @@ pub fn prepare<'a>(
 fn is_all_there(vertex: &Vertex, solved: &Solved) -> bool {
     let mut inputs = vertex.inputs().into_iter();
     inputs.all(|input| solved.results.contains_key(&input))
-}
-
-/// Says which files name a frontend of another language in `# syntax=`: nothing is fetched and run
-/// for it here.
-fn tell_foreign_frontends(requests: &[ImageRequest], engine: &Engine<'_>) {
-    let named = requests.iter().filter_map(|request| match &request.recipe {
-        Recipe::Dockerfile(recipe) => recipe.dockerfile.directives.syntax.as_ref(),
-        Recipe::Debian(_) => None,
-    });
-    let named = named.map(|name| name.value.as_str());
-    let foreign: BTreeSet<&str> = named.filter(|name| !is_dockerfile_frontend(name)).collect();
-    for name in foreign {
-        engine.events.emit(Event::Notice {
-            warning: true,
-            text: format!(
-                "`# syntax={name}` names another frontend, which is not run here: the file is \
-                 read as a Dockerfile"
-            ),
-        });
-    }
-}
-
-/// Whether a frontend reads Dockerfiles: `docker/dockerfile` and `docker/dockerfile-upstream` of any
-/// version, from any registry that mirrors them.
-fn is_dockerfile_frontend(name: &str) -> bool {
-    let (path, _) = name.split_once('@').unwrap_or((name, ""));
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let (last, _) = last.split_once(':').unwrap_or((last, ""));
-    ["dockerfile", "dockerfile-upstream"].contains(&last)
 }
 
 /// Steps that want more than they are allowed.
@@ -512,28 +484,4 @@ fn infos(graph: &Graph, engine: &Engine<'_>) -> Vec<VertexInfo> {
                 .collect(),
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_dockerfile_frontend;
-
-    #[test]
-    fn frontends_of_dockerfiles_are_known_whatever_their_version_and_registry() {
-        for name in [
-            "docker/dockerfile:1",
-            "docker.io/docker/dockerfile:1.4-labs",
-            "docker/dockerfile-upstream:master",
-            "mirror.lab:5000/docker/dockerfile:1@sha256:00",
-        ] {
-            assert!(is_dockerfile_frontend(name), "{name}");
-        }
-        for name in [
-            "evil/frontend",
-            "tonistiigi/dockerfile-x:1",
-            "docker/buildpacks:dockerfile",
-        ] {
-            assert!(!is_dockerfile_frontend(name), "{name}");
-        }
-    }
 }
