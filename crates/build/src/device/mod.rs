@@ -208,7 +208,14 @@ impl Known {
     fn read(folders: &[PathBuf]) -> Self {
         let mut known = Self::default();
         for folder in folders {
-            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let entries = match std::fs::read_dir(folder) {
+                Ok(entries) => entries.flatten(),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    known.broken.push(format!("{}: {error}", folder.display()));
+                    continue;
+                }
+            };
             let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
             paths.sort();
             for path in paths {

@@ -136,7 +136,8 @@ fn a_later_folder_wins_and_what_cannot_be_read_is_told_where_a_device_lacks() {
         "kind: vendor1.com/device\ndevices: [{name: foo, containerEdits: {env: [FOO=other]}}]";
     fs::write(second.path().join("a.yml"), other).unwrap();
     fs::write(second.path().join("b.yaml"), "devices: 7").unwrap();
-    let folders = vec![first.path().to_owned(), second.path().to_owned()];
+    let no_folder = second.path().join("a.yml");
+    let folders = vec![no_folder, first.path().to_owned(), second.path().to_owned()];
     let devices = Devices::of(folders, Allowed::All);
     let handed = devices.hand(&[], &["vendor1.com/device=foo".to_owned()]);
     assert_eq!(
@@ -151,6 +152,7 @@ fn a_later_folder_wins_and_what_cannot_be_read_is_told_where_a_device_lacks() {
         hint.contains("this machine has vendor1.com/device=foo, "),
         "{hint}"
     );
+    assert!(hint.contains("a.yml: Not a directory"), "{hint}");
     assert!(
         hint.contains("cannot read") && hint.contains("b.yaml"),
         "{hint}"
