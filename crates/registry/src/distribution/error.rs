@@ -78,6 +78,11 @@ impl RegistryError {
         matches!(self, Self::Request { failure, .. } if is_denied(&failure.problem))
     }
 
+    /// Whether the registry misses something that a manifest names, or cannot read it.
+    pub(crate) fn misses_parts(&self) -> bool {
+        matches!(self, Self::Request { failure, .. } if failure.problem.misses_parts())
+    }
+
     /// Whether the registry surely did nothing: it could not be reached, or said no.
     #[must_use]
     pub fn is_without_effect(&self) -> bool {

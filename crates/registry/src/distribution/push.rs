@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cairn_oci::{Descriptor, Digest, Reference};
 use cairn_store::Store;
@@ -20,9 +21,16 @@ use super::options::Watch;
 use super::pull::in_parallel;
 use super::upload::Sent;
 use crate::http::error::FetchProblem;
+use crate::http::retry::was_stopped_during;
 use crate::http::transfer::{accepted, header_text};
 
 const BLOBS_AT_ONCE: usize = 4;
+
+/// How often a registry that misses parts of a manifest is asked again.
+const DOUBTS_MAX: u32 = 3;
+
+/// How long to wait before it is asked again; each further wait is twice as long.
+const DOUBT_WAIT: Duration = Duration::from_millis(50);
 
 /// A registry with the referrers API says so, when something refers to something.
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -97,18 +105,28 @@ impl RegistryClient {
                 (watch.moved)(bytes);
             },
         };
-        let sent = in_parallel(&distinct, BLOBS_AT_ONCE, |blob| {
-            let known = places.get(&blob.digest).map_or(&[][..], Vec::as_slice);
-            self.push_blob(store, reference, blob, known, counted)
-        })?;
-        for one in sent {
+        let push_blobs = || {
+            in_parallel(&distinct, BLOBS_AT_ONCE, |blob| {
+                let known = places.get(&blob.digest).map_or(&[][..], Vec::as_slice);
+                self.push_blob(store, reference, blob, known, counted)
+            })
+        };
+        for one in push_blobs()? {
             match one {
                 Sent::There => pushed.there += 1,
                 Sent::Mounted => pushed.mounted += 1,
                 Sent::Uploaded => pushed.sent += 1,
             }
         }
-        self.put_manifest(&by_digest, manifest, counted)?;
+        match self.put_manifest(&by_digest, manifest, counted) {
+            // Its garbage collection took a blob between the question and the manifest.
+            Err(error) if error.misses_parts() => {
+                let again = push_blobs()?;
+                pushed.sent += again.iter().filter(|one| **one == Sent::Uploaded).count() as u64;
+                self.put_manifest(&by_digest, manifest, counted)?;
+            }
+            put => put?,
+        }
         pushed.sent += 1;
         pushed.bytes = moved.into_inner();
         Ok(pushed)
@@ -179,7 +197,32 @@ impl RegistryClient {
     }
 
     /// As [`RegistryClient::put_manifest`], with what the registry says of it.
+    ///
+    /// A registry that misses parts is asked again before it is believed: the usual one keeps the
+    /// place of a blob in a file that is empty for a moment whenever somebody sends that blob, and
+    /// several machines that publish one generation send the same ones.
     pub(super) fn put_and_ask(
+        &self,
+        reference: &Reference,
+        document: &Document,
+        watch: Watch<'_>,
+    ) -> Result<Put, RegistryError> {
+        let mut doubts = 0;
+        loop {
+            match self.put_once(reference, document, watch) {
+                Err(error) if error.misses_parts() && doubts < DOUBTS_MAX => {
+                    let wait = DOUBT_WAIT * (1 << doubts);
+                    if was_stopped_during(wait, watch.is_stopped) {
+                        return Err(error);
+                    }
+                    doubts += 1;
+                }
+                put => return put,
+            }
+        }
+    }
+
+    fn put_once(
         &self,
         reference: &Reference,
         document: &Document,

@@ -33,6 +33,8 @@ pub enum FetchProblem {
         status: u16,
         /// The beginning of the server's own words, cleaned of control characters.
         said: String,
+        /// The codes of a registry's errors, as the distribution spec names them.
+        codes: Vec<String>,
         /// How long the server asks to wait before the next request.
         retry_after: Option<Duration>,
     },
@@ -220,6 +222,18 @@ impl FetchProblem {
             FetchProblem::Damaged { .. } => true,
             _ => false,
         }
+    }
+
+    /// Says whether a registry misses something that a manifest names, or cannot read it.
+    pub(crate) fn misses_parts(&self) -> bool {
+        const CODES: [&str; 4] = [
+            "MANIFEST_BLOB_UNKNOWN",
+            "BLOB_UNKNOWN",
+            "MANIFEST_UNKNOWN",
+            "DIGEST_INVALID",
+        ];
+        matches!(self, FetchProblem::Status { status: 400 | 404, codes, .. }
+            if codes.iter().any(|code| CODES.contains(&code.as_str())))
     }
 
     /// Why a request got no answer, in as few words as there are for it.

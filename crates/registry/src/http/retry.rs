@@ -150,7 +150,8 @@ pub(crate) fn persist<T>(
     }
 }
 
-fn was_stopped_during(wait: Duration, is_stopped: &dyn Fn() -> bool) -> bool {
+/// Waits, and says whether the caller asked to stop meanwhile.
+pub(crate) fn was_stopped_during(wait: Duration, is_stopped: &dyn Fn() -> bool) -> bool {
     let end = Instant::now() + wait;
     loop {
         if is_stopped() {

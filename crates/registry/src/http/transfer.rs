@@ -17,7 +17,7 @@ use super::error::{FetchError, FetchProblem, fetch_error};
 use super::fetcher::{Download, Fetched};
 use super::redact::redact;
 use super::retry::{Failed, RetryPolicy, persist, retry_after};
-use super::words::words;
+use super::words::{Words, words};
 
 /// Who answers the requests of a download.
 pub(crate) trait Origin {
@@ -174,10 +174,13 @@ pub(crate) fn accepted(response: Response) -> Result<Response, FetchProblem> {
         return Ok(response);
     }
     let asked = header_text(&response, &RETRY_AFTER);
+    let status = response.status().as_u16();
+    let Words { said, codes } = words(response);
     Err(FetchProblem::Status {
-        status: response.status().as_u16(),
+        status,
         retry_after: asked.and_then(|value| retry_after(&value, seconds_now())),
-        said: words(response),
+        said,
+        codes,
     })
 }
 

@@ -22,24 +22,40 @@ struct OneError {
     message: String,
 }
 
-/// The server's words: a registry's errors, or the first line of a page that is no HTML.
-pub(crate) fn words(response: Response) -> String {
+/// What a server says in an answer that is no success.
+pub(crate) struct Words {
+    /// For people, cleaned of control characters: a registry's errors, or the first line of a page
+    /// that is no HTML.
+    pub(crate) said: String,
+    /// The codes of a registry's errors.
+    pub(crate) codes: Vec<String>,
+}
+
+/// Reads the server's words.
+pub(crate) fn words(response: Response) -> Words {
     let mut page = Vec::new();
     // An error page that cannot be read is no second error.
     let _ = response.take(READ_MAX).read_to_end(&mut page);
-    clean(&said(&page))
+    read(&page)
 }
 
-fn said(page: &[u8]) -> String {
+fn read(page: &[u8]) -> Words {
     if let Ok(told) = serde_json::from_slice::<Errors>(page) {
         let errors = told.errors.iter().map(one);
-        return errors.collect::<Vec<_>>().join("; ");
+        return Words {
+            said: clean(&errors.collect::<Vec<_>>().join("; ")),
+            codes: told.errors.into_iter().map(|error| error.code).collect(),
+        };
     }
     let page = String::from_utf8_lossy(page);
-    if page.trim_start().starts_with('<') {
-        return String::new();
+    let said = match page.trim_start().starts_with('<') {
+        true => String::new(),
+        false => clean(page.lines().next().unwrap_or_default()),
+    };
+    Words {
+        said,
+        codes: Vec::new(),
     }
-    page.lines().next().unwrap_or_default().to_owned()
 }
 
 fn one(error: &OneError) -> String {
@@ -66,9 +82,11 @@ mod tests {
     #[test]
     fn registries_lines_and_pages_are_told_apart() {
         let errors = br#"{"errors":[{"code":"DENIED","message":"no","detail":[1]},{"code":"X"}]}"#;
-        assert_eq!(said(errors), "no (DENIED); X");
-        assert_eq!(said(b"out of disk\nmore"), "out of disk");
-        assert_eq!(said(b" <html>no</html>"), "");
+        let told = read(errors);
+        assert_eq!(told.said, "no (DENIED); X");
+        assert_eq!(told.codes, ["DENIED", "X"]);
+        assert_eq!(read(b"out of disk\nmore").said, "out of disk");
+        assert_eq!(read(b" <html>no</html>").said, "");
         assert_eq!(clean("a\u{1b}[31mb "), "a[31mb");
     }
 }

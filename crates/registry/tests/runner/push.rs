@@ -357,6 +357,65 @@ fn an_image_is_mounted_where_it_can_be_and_sent_once() {
 }
 
 /// Some token services give no token at all where they would not give all of it.
+const MISSES: &str = r#"{"errors":[{"code":"DIGEST_INVALID"},{"code":"MANIFEST_BLOB_UNKNOWN"}]}"#;
+
+/// Pushes an image to a registry that misses parts of the manifest the first `times` times, and
+/// loses its blobs then where `forgets`: the result, and the numbers of blob uploads and of
+/// manifests sent.
+fn pushed_to_doubting(times: usize, forgets: bool) -> (Result<u64, RegistryError>, usize, usize) {
+    let taking = Taking::default();
+    let answering = taking.clone();
+    let puts = AtomicUsize::new(0);
+    let server = Answering::start(move |asked| {
+        let is_manifest = asked.method == "PUT" && asked.path.contains("/manifests/");
+        if is_manifest && puts.fetch_add(1, Ordering::SeqCst) < times {
+            if forgets {
+                answering.held.lock().unwrap().blobs.clear();
+            }
+            return Reply::status(400).body(MISSES);
+        }
+        answering.answer(asked)
+    });
+    let store = TempStore::new();
+    let (manifest, blobs) = image(&store);
+    let app: Reference = format!("{}/lab/app:1", server.address).parse().unwrap();
+    let places = Places::new();
+    let pushed = client().push_image(&store, &app, &manifest, &blobs, &places, Watch::NONE);
+    let lines = server.lines();
+    let count = |start: &str, part: &str| {
+        let is_one = |line: &&String| line.starts_with(start) && line.contains(part);
+        lines.iter().filter(is_one).count()
+    };
+    (
+        pushed.map(|pushed| pushed.sent),
+        count("POST", "/blobs/uploads/"),
+        count("PUT", "/manifests/"),
+    )
+}
+
+#[test]
+fn a_registry_that_misses_parts_for_a_moment_is_asked_again() {
+    let (sent, uploads, manifests) = pushed_to_doubting(2, false);
+    assert_eq!((sent.unwrap(), uploads, manifests), (4, 3, 3));
+}
+
+#[test]
+fn blobs_that_a_registry_lost_before_the_manifest_came_are_sent_again() {
+    let (sent, uploads, manifests) = pushed_to_doubting(4, true);
+    assert_eq!((sent.unwrap(), uploads, manifests), (7, 6, 5));
+}
+
+#[test]
+fn a_registry_that_goes_on_missing_parts_is_believed() {
+    let (sent, uploads, manifests) = pushed_to_doubting(usize::MAX, false);
+    let error = sent.unwrap_err().to_string();
+    assert!(
+        error.contains("400: DIGEST_INVALID; MANIFEST_BLOB_UNKNOWN"),
+        "{error}"
+    );
+    assert_eq!((uploads, manifests), (3, 8));
+}
+
 #[test]
 fn a_place_that_may_not_be_read_is_passed_over() {
     let taking = Taking::default();
