@@ -266,6 +266,7 @@ impl StackRun {
                 "`--platform` asks for one of them all the same, and says what is in the way",
             ));
         }
+        locking::refuse_stale(&platforms)?;
         let names: Vec<Platform> = platforms
             .iter()
             .map(|run| run.loaded.platform.clone())

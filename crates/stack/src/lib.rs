@@ -28,6 +28,7 @@ pub mod load;
 pub mod lockfile;
 pub mod made_of;
 mod named_contexts;
+pub mod pixi;
 pub mod plan;
 pub mod publish;
 pub mod records;

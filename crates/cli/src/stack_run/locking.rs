@@ -7,9 +7,13 @@ use cairn_build::graph::Op;
 use cairn_build::plan::Decision;
 use cairn_build::run::Prepared;
 use cairn_debian::{DebianError, ResolveProgress};
+use cairn_diagnostic::Diagnostic;
 use cairn_oci::Platform;
 use cairn_spec::{ImageId, LockPolicy};
+use cairn_stack::load::LoadedStack;
 use cairn_stack::lockfile::{ExternalChange, LockFile, LockFileError, LockMode, Locker, Locking};
+use cairn_stack::pixi;
+use cairn_stack::request::with_ancestors;
 
 use super::{PlatformRun, StackRun, note};
 use crate::error::{CommandError, Kind};
@@ -237,5 +241,27 @@ impl From<LockFileError> for CommandError {
             }
             LockFileError::Io { .. } => Self::from_error(Kind::Environment, &error),
         }
+    }
+}
+
+/// A lock that a step would refuse is refused before the first step.
+pub(super) fn refuse_stale(platforms: &[PlatformRun]) -> Result<(), CommandError> {
+    let loaded: Vec<&LoadedStack> = platforms.iter().map(|it| &it.loaded).collect();
+    let selected: Vec<&[ImageId]> = platforms.iter().map(|it| &*it.selected).collect();
+    let needed = with_ancestors(&loaded, &selected);
+    let mut findings: Vec<Diagnostic> = Vec::new();
+    for (part, loaded) in loaded.iter().enumerate() {
+        let of_it = needed.iter().filter(|(number, _)| *number == part);
+        let ids: Vec<ImageId> = of_it.map(|(_, id)| *id).collect();
+        let found = pixi::findings(loaded, &ids);
+        let new: Vec<_> = found
+            .into_iter()
+            .filter(|it| !findings.contains(it))
+            .collect();
+        findings.extend(new);
+    }
+    match findings.is_empty() {
+        true => Ok(()),
+        false => Err(CommandError::from_findings(Kind::Usage, findings)),
     }
 }

@@ -397,6 +397,55 @@ fn maniacs_platform_is_built_and_tagged_for_three_registries() {
     workshop.cairn(&["lint"]).code(0).out_has("CudaMismatch");
 }
 
+/// MAN-03, MAN-04, MAN-05: the manifest was changed without the lock, and a platform is not in it.
+#[test]
+fn a_lock_of_another_manifest_ends_a_build_before_it_begins() {
+    let workshop = Workshop::empty();
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"lab\"\n[image.ml]\ncontext = \".\"\n",
+    );
+    workshop.write(
+        "Dockerfile",
+        "ARG ENVIRONMENT=default\nFROM scratch AS build\nARG ENVIRONMENT\nCOPY pixi.toml pixi.lock ./\n\
+         RUN pixi install --locked --environment $ENVIRONMENT\nFROM scratch\nCOPY --from=build /pixi.lock /\n",
+    );
+    let manifest = "[workspace]\nplatforms = [\"linux-64\", \"linux-aarch64\"]\n[dependencies]\npython = \"3.12.*\"\n";
+    let packages = |platform: &str| {
+        format!(
+            "      {platform}:\n      - conda: https://conda.example/{platform}/python-3.12.1-h0_0.conda\n"
+        )
+    };
+    let lock = format!(
+        "version: 6\nenvironments:\n  default:\n    packages:\n{}{}packages: []\n",
+        packages("linux-64"),
+        packages("linux-aarch64")
+    );
+    workshop.write("pixi.toml", manifest);
+    workshop.write("pixi.lock", &lock);
+    workshop.cairn(&["plan"]).success();
+    workshop.write("pixi.toml", &format!("# a remark\n{manifest}"));
+    workshop.cairn(&["plan"]).success();
+    workshop.write("pixi.toml", &format!("{manifest}numpy = \"*\"\n"));
+    for command in ["plan", "build", "lint"] {
+        workshop
+            .cairn(&[command])
+            .code(2)
+            .err_has("pixi.lock has no `numpy` (environment `default`, linux-64)")
+            .err_has("commit both files")
+            .err_has("pixi.toml:5");
+    }
+    workshop.write("pixi.toml", &manifest.replace(", \"linux-aarch64\"", ""));
+    workshop.write("pixi.lock", &lock.replace(&packages("linux-aarch64"), ""));
+    workshop
+        .cairn(&["plan", "--platform", "linux/amd64"])
+        .success();
+    workshop
+        .cairn(&["plan", "--platform", "linux/arm64"])
+        .code(2)
+        .err_has("pixi.lock has nothing for linux-aarch64, and environment `default` is built for linux/arm64");
+}
+
 /// BOR-01, BOR-05, BOR-14, BOR-17 to BOR-20: a runtime and an application on it, and metadata that
 /// rebuilds nothing before it.
 #[test]

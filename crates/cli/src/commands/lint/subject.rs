@@ -14,6 +14,7 @@ use cairn_oci::Platform;
 use cairn_spec::{ImageSource, StackGraph};
 use cairn_stack::load::{LoadError, LoadedStack};
 use cairn_stack::lockfile::LockFile;
+use cairn_stack::pixi;
 use cairn_stack::single::{ContextSource, SingleBuild};
 
 use super::LintArgs;
@@ -412,7 +413,8 @@ fn of_stack(
             wants: |_| true,
         });
     }
-    Ok((subjects, Vec::new()))
+    let images: Vec<_> = loaded.dockerfiles.keys().copied().collect();
+    Ok((subjects, pixi::findings(&loaded, &images)))
 }
 
 fn siblings(
