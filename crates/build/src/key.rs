@@ -45,6 +45,8 @@ pub struct KeyInputs(pub Vec<(String, String)>);
 pub struct Taken {
     /// The base's content; `None` for nothing.
     pub base: Option<ContentDigest>,
+    /// Of an image from outside: its content as its files have it, where a cache said otherwise.
+    pub image: Option<ContentDigest>,
     /// The files of a `COPY` or `ADD`: selection first, then each download.
     pub files: Vec<ContentDigest>,
     /// The commit of each repository of an `ADD`.
@@ -67,7 +69,10 @@ impl KeyInputs {
             inputs.add("base", base);
         }
         match &vertex.op {
-            Op::Image(image) => inputs.add("image", image.content.to_string()),
+            Op::Image(image) => {
+                let content = taken.image.unwrap_or(image.content);
+                inputs.add("image", content.to_string());
+            }
             Op::Debian(base) => inputs.add("debian lock", base.identity.to_string()),
             Op::Exec(exec) => inputs.exec(exec, taken),
             Op::Copy(copy) => inputs.copy(copy, taken),

@@ -173,7 +173,8 @@ fn decide(
         if let Some(error) = missing_base(engine, image) {
             return Decision::Broken(Arc::new(error));
         }
-        return Decision::Reuse(Arc::new(Filesystem::new(image.layers.clone())));
+        let layers = cache::corrected(engine, &image.layers);
+        return Decision::Reuse(Arc::new(Filesystem::new(layers)));
     }
     for input in vertex.inputs() {
         if !matches!(plan.decision(input), Decision::Reuse(_)) {

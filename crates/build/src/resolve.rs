@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use cairn_oci::{Digest, History, Platform, RunConfig};
-use cairn_store::ContentDigest;
+use cairn_store::{ContentDigest, SnapshotId};
 
 use crate::image::record::RecordLayer;
 
@@ -25,6 +25,9 @@ pub struct BaseImage {
     pub layers: Vec<RecordLayer>,
     /// The digest of its filesystem's content.
     pub content: ContentDigest,
+    /// Those of its layers whose content is only said to be so: two bases of which the same is said
+    /// need not be the same.
+    pub promised: Vec<SnapshotId>,
     /// The digest that its registry or its layout knows it by; an image that was built here has
     /// none before it is packed.
     pub digest: Option<Digest>,
@@ -34,7 +37,7 @@ pub struct BaseImage {
 
 impl PartialEq for BaseImage {
     fn eq(&self, other: &Self) -> bool {
-        self.content == other.content
+        self.content == other.content && self.promised == other.promised
     }
 }
 
@@ -43,6 +46,7 @@ impl Eq for BaseImage {}
 impl Hash for BaseImage {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.content.hash(state);
+        self.promised.hash(state);
     }
 }
 

@@ -97,7 +97,11 @@ impl<'a> Taker<'a> {
                         .push(self.mount_digest(engine, mount, result_of)?);
                 }
             }
-            Op::Image(_) | Op::Debian(_) | Op::MakeDir(_) => {}
+            Op::Image(image) => {
+                let layers = cache::corrected(engine, &image.layers);
+                taken.image = Some(Filesystem::new(layers).content);
+            }
+            Op::Debian(_) | Op::MakeDir(_) => {}
         }
         Ok(KeyInputs::of(vertex, &taken))
     }

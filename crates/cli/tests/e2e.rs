@@ -7,6 +7,8 @@
 mod web;
 #[path = "e2e/workshop.rs"]
 mod workshop;
+#[path = "e2e/wrong_caches.rs"]
+mod wrong_caches;
 
 #[path = "e2e/agents.rs"]
 mod agents;

@@ -103,7 +103,7 @@ pub use layer::{Layer, Tree, write_tree, write_trees};
 pub use layer_dir::EntryKind;
 pub use snapshot::{ActiveSnapshot, DeviceKind};
 pub use store::{OpenOptions, Ownership, Store};
-pub use tree_digest::{Exclude, TreeOptions};
+pub use tree_digest::{CONTENT_FORMAT, Exclude, TreeOptions};
 pub use view::{Entry, HardlinkId, LayeredView};
 pub use whiteout::{make_opaque, make_whiteout};
 pub use work_lock::WorkLock;

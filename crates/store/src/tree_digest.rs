@@ -12,7 +12,8 @@ use crate::tree_hash::{ItemKind, TreeHasher, TreeItem};
 use crate::view::{Entry, LayeredView};
 use crate::{ContentDigest, KeyHasher, SnapshotId, cache, record_file};
 
-const CONTENT_KIND: &str = "content/1";
+/// The way in which content is digested: another one gives other digests of equal files.
+pub const CONTENT_FORMAT: &str = "content/1";
 const TREE_KIND: &str = "tree/1";
 
 /// What is known of a snapshot's content, beside the snapshot.
@@ -71,11 +72,11 @@ impl Store {
         let layer = self.layer_dir(snapshot)?;
         let path = self.content_path(snapshot);
         let bytes = read_if_there(&path)?.unwrap_or_default();
-        if let Some(record) = record_file::parse(CONTENT_KIND, &bytes) {
+        if let Some(record) = record_file::parse(CONTENT_FORMAT, &bytes) {
             return Ok(record);
         }
         let record = hash_layer(&layer)?;
-        let bytes = record_file::print(CONTENT_KIND, &record);
+        let bytes = record_file::print(CONTENT_FORMAT, &record);
         self.session()?.write(&path, &bytes)?;
         Ok(record)
     }
@@ -91,7 +92,7 @@ impl Store {
         snapshot: &SnapshotId,
     ) -> Result<Option<ContentRecord>, StoreError> {
         let bytes = read_if_there(&self.content_path(snapshot))?.unwrap_or_default();
-        Ok(record_file::parse(CONTENT_KIND, &bytes))
+        Ok(record_file::parse(CONTENT_FORMAT, &bytes))
     }
 
     fn content_path(&self, snapshot: &SnapshotId) -> PathBuf {

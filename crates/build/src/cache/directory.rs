@@ -16,7 +16,7 @@ use cairn_oci::{Compression, Digest};
 use cairn_store::{CacheKey, CacheRecord, ContentDigest, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::believed;
+use super::{believed, hearsay};
 
 /// After all times: those that say only when a step made a file stand at it, and are new again
 /// where the layer is unpacked; the others stay as they are.
@@ -51,7 +51,8 @@ pub enum LocalCacheError {
     Store(#[from] StoreError),
 }
 
-/// Writes what the store knows of some keys. Entries that are there already stay.
+/// Writes what the store knows of some keys. Entries that are there already stay, unless they say
+/// something that is known to be otherwise; what a cache said and nobody checked is not written.
 pub fn save(
     directory: &Path,
     store: &Store,
@@ -64,9 +65,16 @@ pub fn save(
     }
     for key in keys {
         let path = entries.join(key.hex());
-        let Some(record) = store.get_record(&key).filter(|_| !path.exists()) else {
+        let Some(record) = store.get_record(&key) else {
             continue;
         };
+        let is_kept = match said(directory, &key) {
+            Some(content) => !hearsay::knows_better(&record, &content),
+            None => path.exists(),
+        };
+        if is_kept || hearsay::said_by(&record).is_some() {
+            continue;
+        }
         let layer = match record.snapshot {
             Some(snapshot) => {
                 let zstd = Compression::Zstd;
@@ -94,10 +102,20 @@ pub fn save(
     Ok(())
 }
 
+/// The content that a key without a layer is said to have.
+pub(super) fn said(directory: &Path, key: &CacheKey) -> Option<ContentDigest> {
+    let entry = entry(directory, key)?;
+    entry.layer.is_none().then_some(entry.content)
+}
+
+fn entry(directory: &Path, key: &CacheKey) -> Option<Entry> {
+    let text = fs::read(directory.join("entries").join(key.hex())).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
 /// Finds a key in a cache and takes what it stands for into the store.
 pub(crate) fn find(directory: &Path, store: &Store, key: &CacheKey) -> Option<CacheRecord> {
-    let text = fs::read(directory.join("entries").join(key.hex())).ok()?;
-    let entry: Entry = serde_json::from_slice(&text).ok()?;
+    let entry = entry(directory, key)?;
     let snapshot = match &entry.layer {
         Some(layer) => {
             let blob = directory.join("blobs/sha256").join(layer.hex());

@@ -17,6 +17,7 @@ use cairn_store::{CacheKey, CacheRecord, Store};
 
 use super::directory::NO_EPOCH;
 use super::document::{CONFIG_TYPE, CacheDocument, CacheEntry};
+use super::hearsay;
 
 /// Bytes a second, until something else was seen: a line of 100 Mbit/s.
 const RATE_ASSUMED: u64 = 12_500_000;
@@ -178,13 +179,15 @@ impl Export<'_> {
         for key in keys {
             if let Some(entry) = document.entries.get_mut(key)
                 && !entry.only_known
+                && !self.is_wrong(key, entry)
             {
                 if now - entry.used > USE_GRANULARITY {
                     entry.used = now;
                 }
                 continue;
             }
-            let Some(record) = self.store.get_record(key) else {
+            let own = |record: &CacheRecord| hearsay::said_by(record).is_none();
+            let Some(record) = self.store.get_record(key).filter(own) else {
                 continue;
             };
             let layer = match self.layer(&record, sent)? {
@@ -198,6 +201,15 @@ impl Export<'_> {
             document.entries.insert(*key, entry(record, layer, now));
         }
         Ok(())
+    }
+
+    /// Whether an entry without a layer says what is known to be otherwise.
+    fn is_wrong(&self, key: &CacheKey, entry: &CacheEntry) -> bool {
+        if entry.layer.is_some() {
+            return false;
+        }
+        let known = self.store.get_record(key);
+        known.is_some_and(|known| hearsay::knows_better(&known, &entry.content))
     }
 
     /// Adds what is known of results whose layers stay here.

@@ -18,6 +18,7 @@
 pub mod directory;
 mod document;
 pub mod export;
+pub(crate) mod hearsay;
 pub mod inline;
 pub mod registry;
 
@@ -84,16 +85,9 @@ pub struct BrokenPromise;
 
 /// Finds what a key stands for; `Some(None)` if it is known to make no layer.
 pub(crate) fn find(engine: &Engine<'_>, key: &CacheKey) -> Option<Option<RecordLayer>> {
-    find_in(&engine.settings.cache_from, engine.store, key)
-}
-
-/// As [`find`], before there is an engine.
-pub(crate) fn find_in(
-    caches: &[CacheSource],
-    store: &Store,
-    key: &CacheKey,
-) -> Option<Option<RecordLayer>> {
-    caches.iter().find_map(|cache| match cache {
+    let store = engine.store;
+    let mut caches = engine.settings.cache_from.iter();
+    caches.find_map(|cache| match cache {
         CacheSource::Directory(place) => {
             let record = directory::find(place, store, key)?;
             Some(record.snapshot.map(|snapshot| RecordLayer {
@@ -104,6 +98,37 @@ pub(crate) fn find_in(
         CacheSource::Registry(cache) => cache.find(store, key),
         CacheSource::Bases(_) => None,
     })
+}
+
+/// The content that a cache says something has whose files no cache has, and which cache says so.
+pub(crate) fn said(caches: &[CacheSource], key: &CacheKey) -> Option<(ContentDigest, String)> {
+    caches.iter().find_map(|cache| match cache {
+        CacheSource::Directory(place) => {
+            let content = directory::said(place, key)?;
+            Some((content, format!("the cache {}", place.display())))
+        }
+        CacheSource::Registry(cache) => {
+            let content = cache.said(key)?;
+            let name = cache.reference().familiar();
+            Some((content, format!("the cache {name}")))
+        }
+        CacheSource::Bases(_) => None,
+    })
+}
+
+/// The layers of a base, by their files where these are not what a cache had said.
+pub(crate) fn corrected(engine: &Engine<'_>, layers: &[RecordLayer]) -> Vec<RecordLayer> {
+    let correct = |layer: &RecordLayer| {
+        let mut sources = engine.settings.cache_from.iter();
+        sources.find_map(|source| match source {
+            CacheSource::Bases(bases) => bases.corrected(&layer.snapshot),
+            _ => None,
+        })
+    };
+    let layers = layers.iter();
+    layers
+        .map(|layer| correct(layer).unwrap_or_else(|| layer.clone()))
+        .collect()
 }
 
 /// The same filesystem with all its files here.

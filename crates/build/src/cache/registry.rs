@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cairn_oci::{Index, Manifest, Platform, Reference};
 use cairn_registry::{Document, RegistryClient, RegistryError, Watch};
-use cairn_store::{CacheKey, CacheRecord, DOCUMENT_SIZE_MAX, SnapshotId, Store};
+use cairn_store::{CacheKey, CacheRecord, ContentDigest, DOCUMENT_SIZE_MAX, SnapshotId, Store};
 
 use super::document::{ARTIFACT_TYPE, CONFIG_TYPE, CacheDocument, CacheEntry};
 use super::{believed, inline};
@@ -149,6 +149,12 @@ impl RegistryCache {
             snapshot: snapshot.unwrap_or_else(|| promise(key)),
             content: entry.content,
         }))
+    }
+
+    /// The content that a key without a layer is said to have.
+    pub(super) fn said(&self, key: &CacheKey) -> Option<ContentDigest> {
+        let entry = self.entries.get(key)?;
+        (entry.layer.is_none() && !entry.only_known).then_some(entry.content)
     }
 
     /// How many bytes it takes to keep a promise, if it is one of this cache.

@@ -5,49 +5,44 @@
 //! run writes. With it, a base is a *promise* like the results of a cache: what needs the files has
 //! them fetched, and a run that needs none fetches none.
 //!
-//! What is known of a base is remembered as results of steps are: what is forgotten is asked for
-//! again. Once all its files are here it is an image of the store like any other.
+//! A layer that several bases have is one promise, and any of their registries may keep it. Where a
+//! cache said something else of a layer than its files do, the promise is broken once: the plan that
+//! is made again goes by the files.
+//!
+//! Once all files of a base are here it is an image of the store like any other.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cairn_oci::{Descriptor, DiffId, ImageConfig, Manifest, Platform, Reference};
-use cairn_registry::{Described, RegistryClient, Watch};
-use cairn_store::{CacheKey, CacheRecord, ContentDigest, KeyHasher, SnapshotId, Store, StoreError};
-use serde::{Deserialize, Serialize};
+use cairn_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Platform, Reference};
+use cairn_registry::{RegistryClient, Watch};
+use cairn_store::{CacheKey, ContentDigest, SnapshotId, Store, StoreError};
 
-use super::pull;
+use super::known_base::KnownBase;
+use super::layer_contents::{self as contents, Told, content_key};
 use super::record::{ImageRecord, RecordLayer};
 use crate::cache::{self, CacheSource};
 use crate::engine::Engine;
+use crate::event::Event;
 use crate::resolve::whole;
-
-/// The input of the remembered record that holds the digest of what is known.
-const RECORD: &str = "base";
-
-/// What is known of a base.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct KnownBase {
-    /// Where it is, by digest.
-    from: Reference,
-    /// The image, without layers.
-    pub(super) record: ImageRecord,
-    /// The blob and the DiffId of each layer, bottom first.
-    layers: Vec<(Descriptor, DiffId)>,
-    /// What it is called in the store when its files are here.
-    names: Vec<String>,
-}
 
 /// The layers of a base as far as they are known.
 pub(super) struct KnownLayers {
     pub(super) layers: Vec<RecordLayer>,
+    /// Those that are promises.
+    pub(super) promised: Vec<SnapshotId>,
     /// Whether the content of all of them is known; of the others it is a stand-in that nothing
     /// else has.
     pub(super) is_known: bool,
+}
+
+impl KnownLayers {
     /// Whether all files are here.
-    pub(super) is_here: bool,
+    pub(super) fn is_here(&self) -> bool {
+        self.promised.is_empty()
+    }
 }
 
 /// The bases of a run.
@@ -68,90 +63,48 @@ struct State {
     broken: usize,
 }
 
-#[derive(Debug, Clone)]
+/// A layer that is not here.
+#[derive(Debug, Clone, Default)]
 struct Promise {
-    base: Arc<KnownBase>,
-    layer: usize,
+    /// The bases that have it, and which of their layers it is.
+    homes: Vec<(Arc<KnownBase>, usize)>,
     /// None for a stand-in.
-    content: Option<ContentDigest>,
-    outcome: Option<Result<SnapshotId, String>>,
+    told: Option<Told>,
+    outcome: Option<Result<RecordLayer, String>>,
+}
+
+impl Promise {
+    fn add(&mut self, base: &Arc<KnownBase>, layer: usize) {
+        if self.homes.iter().any(|(home, _)| home.from == base.from) {
+            return;
+        }
+        self.homes.push((Arc::clone(base), layer));
+        // It may have what the others had not.
+        if matches!(self.outcome, Some(Err(_))) {
+            self.outcome = None;
+        }
+    }
+
+    /// Where it may be had: each repository once.
+    fn places(&self) -> Vec<(&Reference, &(Descriptor, DiffId))> {
+        let mut seen: BTreeSet<(String, &Digest)> = BTreeSet::new();
+        let homes = self.homes.iter();
+        let places = homes.map(|(base, layer)| (&base.from, &base.layers[*layer]));
+        places
+            .filter(|(from, (blob, _))| seen.insert((from.name(), &blob.digest)))
+            .collect()
+    }
+
+    /// Whether somebody said another content than this.
+    fn is_belied_by(&self, found: &RecordLayer) -> bool {
+        let mut told = self.told.iter();
+        told.any(|told| told.content != found.content)
+    }
 }
 
 impl fmt::Debug for Bases {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Bases").finish_non_exhaustive()
-    }
-}
-
-impl KnownBase {
-    /// What an image turned out to be that was asked for by this name.
-    pub(super) fn new(reference: &Reference, described: Described, names: &[String]) -> Self {
-        let layers = described.layers.clone();
-        let from = reference.with_digest(described.manifest.digest.clone());
-        Self {
-            from,
-            record: pull::record(reference, described, Vec::new()),
-            layers,
-            names: names.to_vec(),
-        }
-    }
-
-    /// Remembers it under its digests. What a tag means is asked anew by each run.
-    fn keep(
-        &self,
-        store: &Store,
-        asked: &Reference,
-        platform: &Platform,
-    ) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(self).map_err(StoreError::encode)?;
-        let digest = store.put_blob_bytes(&bytes)?;
-        let top = self.record.pulled.as_ref().and_then(Reference::digest);
-        let manifest = self.record.packed.as_ref().map(|packed| &packed.digest);
-        for of in [top, manifest].into_iter().flatten() {
-            let name = format!("{}@{of}", asked.name());
-            store.put_record(&CacheRecord {
-                key: base_key(&name, platform),
-                snapshot: None,
-                content: ContentDigest::of(&bytes),
-                created: 0,
-                cost_ms: 0,
-                description: format!("base {name}"),
-                inputs: vec![(RECORD.to_owned(), digest.to_string())],
-            })?;
-        }
-        Ok(())
-    }
-
-    /// What is remembered of a digest.
-    fn find(store: &Store, asked: &Reference, platform: &Platform) -> Option<Self> {
-        let name = format!("{}@{}", asked.name(), asked.digest()?);
-        let remembered = store.get_record(&base_key(&name, platform))?;
-        let (_, digest) = remembered.inputs.iter().find(|(name, _)| name == RECORD)?;
-        let bytes = store.read_blob(&digest.parse().ok()?).ok()?;
-        let mut known: Self = serde_json::from_slice(&bytes).ok()?;
-        let packed = known.record.packed.as_ref()?;
-        // The tag that it was found by may mean something else by now.
-        known.names = vec![format!("{}@{}", asked.name(), packed.digest)];
-        // Without its documents it could not go out as it came.
-        let manifest = store.read_blob(&packed.digest).ok()?;
-        let manifest = Manifest::from_json_bytes(&manifest).ok()?;
-        store.has_blob(&manifest.config.digest).then_some(known)
-    }
-
-    /// The image, if all its files are here.
-    pub(super) fn whole(&self, store: &Store) -> Result<Option<ImageRecord>, StoreError> {
-        let mut layers = Vec::new();
-        for (_, diff_id) in &self.layers {
-            let Some(snapshot) = store.imported_layer(diff_id) else {
-                return Ok(None);
-            };
-            let content = store.snapshot_content(&snapshot)?;
-            layers.push(RecordLayer { snapshot, content });
-        }
-        Ok(Some(ImageRecord {
-            layers,
-            ..self.record.clone()
-        }))
     }
 }
 
@@ -209,34 +162,28 @@ impl Bases {
         let base = Arc::new(base.clone());
         let mut found = KnownLayers {
             layers: Vec::new(),
+            promised: Vec::new(),
             is_known: true,
-            is_here: true,
         };
         for (number, (_, diff_id)) in base.layers.iter().enumerate() {
             let key = content_key(diff_id);
             self.lock().keys.insert(key);
             if let Some(snapshot) = store.imported_layer(diff_id) {
                 let content = store.snapshot_content(&snapshot)?;
-                remember_content(store, diff_id, content)?;
+                contents::remember(store, diff_id, content)?;
                 found.layers.push(RecordLayer { snapshot, content });
                 continue;
             }
-            found.is_here = false;
-            let known = store.get_record(&key).or_else(|| {
-                cache::find_in(caches, store, &key)?;
-                store.get_record(&key)
-            });
-            let content = known.map(|record| record.content);
-            found.is_known &= content.is_some();
+            let told = contents::told(store, caches, diff_id)?;
+            found.is_known &= told.is_some();
+            let stand_in = || ContentDigest::of(key.as_bytes());
+            let content = told.as_ref().map_or_else(stand_in, |told| told.content);
             let snapshot = cache::promise(&key);
-            let promise = Promise {
-                base: base.clone(),
-                layer: number,
-                content,
-                outcome: None,
-            };
-            self.lock().promises.entry(snapshot).or_insert(promise);
-            let content = content.unwrap_or_else(|| ContentDigest::of(key.as_bytes()));
+            let mut state = self.lock();
+            let promise = state.promises.entry(snapshot).or_default();
+            promise.told = promise.told.take().or(told);
+            promise.add(&base, number);
+            found.promised.push(snapshot);
             found.layers.push(RecordLayer { snapshot, content });
         }
         Ok(found)
@@ -248,7 +195,7 @@ impl Bases {
             return Ok(());
         };
         for (diff_id, layer) in diff_ids.iter().zip(&record.layers) {
-            remember_content(store, diff_id, layer.content)?;
+            contents::remember(store, diff_id, layer.content)?;
             self.lock().keys.insert(content_key(diff_id));
         }
         Ok(())
@@ -270,8 +217,8 @@ impl Bases {
     /// How many bytes it takes to keep a promise, if it is one of these.
     pub(crate) fn promised(&self, snapshot: &SnapshotId) -> Option<u64> {
         let state = self.lock();
-        let promise = state.promises.get(snapshot)?;
-        Some(promise.base.layers[promise.layer].0.size)
+        let (base, layer) = state.promises.get(snapshot)?.homes.first()?;
+        Some(base.layers[*layer].0.size)
     }
 
     /// Why a promise was not kept.
@@ -288,71 +235,101 @@ impl Bases {
         self.lock().broken
     }
 
+    /// What a layer of a base turned out to be that a cache had said something else of.
+    pub(crate) fn corrected(&self, snapshot: &SnapshotId) -> Option<RecordLayer> {
+        let state = self.lock();
+        let promise = state.promises.get(snapshot)?;
+        let found = promise.outcome.as_ref()?.as_ref().ok()?;
+        promise.is_belied_by(found).then(|| found.clone())
+    }
+
     /// Fetches the files of a promise.
     pub(crate) fn bring(&self, engine: &Engine<'_>, snapshot: &SnapshotId) -> Option<SnapshotId> {
         let promise = self.lock().promises.get(snapshot)?.clone();
-        let outcome = match promise.outcome {
-            Some(known) => return known.ok(),
-            None => self.fetch(engine, &promise),
+        let outcome = match promise.outcome.clone() {
+            Some(known) => known,
+            None => {
+                let outcome = self.fetch(engine, &promise);
+                self.conclude(engine, snapshot, &promise, &outcome);
+                outcome
+            }
         };
-        let mut state = self.lock();
-        state.broken += usize::from(outcome.is_err());
-        state.promises.get_mut(snapshot)?.outcome = Some(outcome.clone());
-        outcome.ok()
+        let found = outcome.ok()?;
+        (!promise.is_belied_by(&found)).then_some(found.snapshot)
     }
 
-    fn fetch(&self, engine: &Engine<'_>, promise: &Promise) -> Result<SnapshotId, String> {
-        let (store, base) = (engine.store, &promise.base);
-        let layer = &base.layers[promise.layer];
+    fn fetch(&self, engine: &Engine<'_>, promise: &Promise) -> Result<RecordLayer, String> {
+        let store = engine.store;
         let watch = Watch {
             is_stopped: &|| engine.cancel.is_cancelled(),
             moved: &|bytes| {
                 self.bytes.fetch_add(bytes, Ordering::Relaxed);
             },
         };
-        let pulled = self.client.pull_layer(store, &base.from, layer, watch);
-        let snapshot = pulled.map_err(|error| whole(&error))?;
-        self.fetched.fetch_add(1, Ordering::Relaxed);
         let told = |error: StoreError| whole(&error);
-        let content = store.snapshot_content(&snapshot).map_err(told)?;
-        remember_content(store, &layer.1, content).map_err(told)?;
-        if promise.content.is_some_and(|promised| promised != content) {
-            return Err(format!(
-                "a cache says something else of its layer {} than its files do; that is known \
-                 now, so the next run is right",
-                layer.0.digest
-            ));
+        let mut failures = Vec::new();
+        for (from, layer) in promise.places() {
+            let snapshot = match self.client.pull_layer(store, from, layer, watch) {
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    failures.push(whole(&error));
+                    match error.is_cancelled() {
+                        true => break,
+                        false => continue,
+                    }
+                }
+            };
+            self.fetched.fetch_add(1, Ordering::Relaxed);
+            let content = store.snapshot_content(&snapshot).map_err(told)?;
+            contents::remember(store, &layer.1, content).map_err(told)?;
+            for (base, _) in &promise.homes {
+                if let Some(record) = base.whole(store).map_err(told)? {
+                    record.save(store, &base.names).map_err(told)?;
+                }
+            }
+            return Ok(RecordLayer { snapshot, content });
         }
-        if let Some(record) = base.whole(store).map_err(told)? {
-            record.save(store, &base.names).map_err(told)?;
+        Err(failures.join("; "))
+    }
+
+    /// Notes what became of a promise, and tells of a cache that was wrong.
+    fn conclude(
+        &self,
+        engine: &Engine<'_>,
+        snapshot: &SnapshotId,
+        promise: &Promise,
+        outcome: &Result<RecordLayer, String>,
+    ) {
+        let mut state = self.lock();
+        let Some(noted) = state.promises.get_mut(snapshot) else {
+            return;
+        };
+        if noted.outcome.is_some() {
+            return;
         }
-        Ok(snapshot)
+        noted.outcome = Some(outcome.clone());
+        let is_wrong = outcome
+            .as_ref()
+            .is_ok_and(|found| promise.is_belied_by(found));
+        state.broken += usize::from(is_wrong || outcome.is_err());
+        drop(state);
+        if let (true, Some((base, layer))) = (is_wrong, promise.homes.first()) {
+            let who = promise.told.as_ref().and_then(|told| told.by.as_deref());
+            let text = format!(
+                "{} says something else of the layer {} of `{}` than its files do: that is \
+                 ignored, and put right where this run writes that cache",
+                who.unwrap_or("the store"),
+                base.layers[*layer].0.digest,
+                base.from.familiar(),
+            );
+            let warning = true;
+            engine.events.emit(Event::Notice { warning, text });
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn remember_content(
-    store: &Store,
-    diff_id: &DiffId,
-    content: ContentDigest,
-) -> Result<(), StoreError> {
-    let key = content_key(diff_id);
-    let known = store.get_record(&key);
-    if known.is_some_and(|known| known.content == content) {
-        return Ok(());
-    }
-    store.put_record(&CacheRecord {
-        key,
-        snapshot: None,
-        content,
-        created: 0,
-        cost_ms: 0,
-        description: format!("layer {}", diff_id.0),
-        inputs: Vec::new(),
-    })
 }
 
 /// The DiffIds of an image that came from a registry, as its config tells them.
@@ -364,17 +341,4 @@ fn diff_ids(store: &Store, record: &ImageRecord) -> Option<Vec<DiffId>> {
     let config = ImageConfig::from_json_bytes(&config).ok()?;
     let diff_ids = config.rootfs.diff_ids;
     (diff_ids.len() == record.layers.len()).then_some(diff_ids)
-}
-
-fn base_key(name: &str, platform: &Platform) -> CacheKey {
-    let mut hasher = KeyHasher::new("cairn known base");
-    hasher.field("name", name.as_bytes());
-    hasher.field("platform", platform.to_string().as_bytes());
-    hasher.finish_key()
-}
-
-fn content_key(diff_id: &DiffId) -> CacheKey {
-    let mut hasher = KeyHasher::new("cairn content of a layer");
-    hasher.field("diff id", diff_id.0.as_str());
-    hasher.finish_key()
 }

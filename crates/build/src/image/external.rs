@@ -17,7 +17,9 @@ use cairn_registry::{RegistryClient, RegistryError, Watch};
 use cairn_sandbox::Cancel;
 use cairn_store::{Store, StoreError};
 
-use super::bases::{Bases, KnownBase};
+use super::bases::Bases;
+use super::known_base::KnownBase;
+use super::obtain::Obtained;
 use super::record::ImageRecord;
 use super::source::{StoreImages, base_image};
 use super::trust::Trust;
@@ -151,7 +153,7 @@ impl Externals<'_> {
             return self.renewed(&reference);
         }
         if let (true, Some(record)) = (renews, &known) {
-            return Ok(digest_of(record).map_or(Settled::Open, Settled::At));
+            return Ok(settled(record));
         }
         if let Some(locked) = locked {
             let pinned = reference.with_digest(locked.clone());
@@ -165,11 +167,9 @@ impl Externals<'_> {
             });
         }
         if let Some(record) = known {
-            return Ok(digest_of(&record).map_or(Settled::Open, Settled::At));
+            return Ok(settled(&record));
         }
-        let found = self.have(&reference, true)?;
-        let digest = found.as_ref().and_then(digest_of);
-        Ok(digest.map_or(Settled::Open, Settled::At))
+        Ok(self.have(&reference, true)?.unwrap_or(Settled::Open))
     }
 
     /// What the registry has under a name now.
@@ -187,22 +187,18 @@ impl Externals<'_> {
             }
         }
         match self.obtain(reference, self.platform, &[reference.to_string()]) {
-            Ok(record) => Ok(digest_of(&record).map_or(Settled::Open, Settled::At)),
+            Ok(obtained) => Ok(settled(obtained.record())),
             Err(failure) => Ok(Settled::Failed(failure)),
         }
     }
 
-    /// An image that the store has or that is known, asking its registry if that may be.
-    fn have(
-        &self,
-        reference: &Reference,
-        moves_name: bool,
-    ) -> Result<Option<ImageRecord>, StoreError> {
+    /// What an image is that the store has or that is known, asking its registry if that may be.
+    fn have(&self, reference: &Reference, moves_name: bool) -> Result<Option<Settled>, StoreError> {
         if let Some(record) = self.in_store(reference, self.platform)? {
-            return Ok(Some(record));
+            return Ok(Some(settled(&record)));
         }
         if let Some(base) = self.known(reference, self.platform)? {
-            return Ok(Some(base.record));
+            return Ok(Some(settled(&base.record)));
         }
         if self.policy == PullPolicy::Never {
             return Ok(None);
@@ -211,7 +207,8 @@ impl Externals<'_> {
             true => vec![reference.to_string()],
             false => Vec::new(),
         };
-        Ok(self.obtain(reference, self.platform, &names).ok())
+        let obtained = self.obtain(reference, self.platform, &names).ok();
+        Ok(obtained.map(|obtained| settled(obtained.record())))
     }
 
     /// Refuses an image of the store that is not signed as it must be: the rules may be younger.
@@ -271,7 +268,10 @@ impl Externals<'_> {
             layers: found.layers,
             ..base.record.clone()
         };
-        Ok(Arc::new(base_image(name, record)))
+        Ok(Arc::new(BaseImage {
+            promised: found.promised,
+            ..base_image(name, record)
+        }))
     }
 
     pub(super) fn tell(&self, text: String) {
@@ -317,14 +317,9 @@ impl ImageSource for Externals<'_> {
             true => &[reference.to_string()],
             false => &[],
         };
-        let obtained = self.obtain(&reference, platform, names);
-        if obtained.is_ok()
-            && let Some(base) = self.known(&reference, platform).map_err(failed)?
-        {
-            return self.promised(name, &reference, &base);
-        }
-        match obtained {
-            Ok(record) => Ok(Arc::new(base_image(name, record))),
+        match self.obtain(&reference, platform, names) {
+            Ok(Obtained::Known(base)) => self.promised(name, &reference, &base),
+            Ok(Obtained::Here(record)) => Ok(Arc::new(base_image(name, *record))),
             Err(source) => Err(ResolveError::Pull {
                 reference: name.to_owned(),
                 near: images.near(name),
@@ -332,6 +327,10 @@ impl ImageSource for Externals<'_> {
             }),
         }
     }
+}
+
+fn settled(record: &ImageRecord) -> Settled {
+    digest_of(record).map_or(Settled::Open, Settled::At)
 }
 
 /// What an image is locked to: what its reference named, an index for most.

@@ -30,6 +30,8 @@ pub mod external;
 #[cfg(test)]
 mod format_tests;
 pub mod id;
+mod known_base;
+mod layer_contents;
 pub mod load;
 pub mod named;
 mod obtain;

@@ -8,11 +8,29 @@ use cairn_oci::{Digest, Platform, Reference};
 use cairn_registry::{RegistryError, Watch};
 use cairn_store::StoreError;
 
-use super::bases::KnownBase;
 use super::external::{Externals, PullPolicy};
+use super::known_base::KnownBase;
 use super::pull::pull;
 use super::record::ImageRecord;
 use super::trust::Untrusted;
+
+/// What came of asking a registry for an image.
+pub(super) enum Obtained {
+    /// Its documents, and that is enough: its layers are promises, or stand-ins where nothing runs.
+    Known(Box<KnownBase>),
+    /// All of it.
+    Here(Box<ImageRecord>),
+}
+
+impl Obtained {
+    /// The image; of one that is only known, without layers.
+    pub(super) fn record(&self) -> &ImageRecord {
+        match self {
+            Self::Known(base) => &base.record,
+            Self::Here(record) => record,
+        }
+    }
+}
 
 impl Externals<'_> {
     /// What is known of an image, if that is enough for a run.
@@ -26,7 +44,7 @@ impl Externals<'_> {
         };
         let found = self.bases.layers(self.store, self.caches, &base)?;
         let is_enough = match self.policy {
-            PullPolicy::Never => found.is_here,
+            PullPolicy::Never => found.is_here(),
             _ => found.is_known || !self.fetches,
         };
         Ok(is_enough.then_some(base))
@@ -39,7 +57,7 @@ impl Externals<'_> {
         reference: &Reference,
         platform: &Platform,
         names: &[String],
-    ) -> Result<ImageRecord, Arc<RegistryError>> {
+    ) -> Result<Obtained, Arc<RegistryError>> {
         let wanted = (reference.to_string(), platform.clone());
         if let Some(failure) = self.failures.lock().get(&wanted) {
             return Err(failure.clone());
@@ -60,18 +78,21 @@ impl Externals<'_> {
             let base = KnownBase::new(&trusted, described, &names);
             self.bases.meet(self.store, reference, platform, &base)?;
             let found = self.bases.layers(self.store, self.caches, &base)?;
-            if found.is_here
+            if found.is_here()
                 && let Some(record) = base.whole(self.store)?
             {
                 record.save(self.store, &names)?;
             }
-            Ok((base.record, found.is_known))
+            Ok((base, found.is_known))
         });
         match met {
-            Ok((record, is_known)) if is_known || !self.fetches => Ok(record),
-            Ok((record, _)) => {
-                let pinned = record.pulled.clone().unwrap_or_else(|| reference.clone());
-                self.pull(&pinned, reference, platform, names)
+            Ok((base, is_known)) if is_known || !self.fetches => {
+                Ok(Obtained::Known(Box::new(base)))
+            }
+            Ok((base, _)) => {
+                let pinned = base.record.pulled.as_ref().unwrap_or(reference);
+                let pulled = self.pull(pinned, reference, platform, names);
+                pulled.map(|record| Obtained::Here(Box::new(record)))
             }
             Err(error) => {
                 let failure = Arc::new(error);

@@ -136,6 +136,7 @@ pub fn base_image(name: &str, record: ImageRecord) -> BaseImage {
         history,
         layers: record.layers,
         content,
+        promised: Vec::new(),
         digest,
         layout_of: None,
     }

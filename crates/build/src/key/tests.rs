@@ -24,6 +24,7 @@ fn digest(byte: u8) -> ContentDigest {
 
 fn taken() -> Taken {
     Taken {
+        image: None,
         base: Some(digest(1)),
         files: vec![digest(2)],
         commits: Vec::new(),

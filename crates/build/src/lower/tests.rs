@@ -41,6 +41,7 @@ impl ImageSource for OneImage {
             history: Vec::new(),
             layers: Vec::new(),
             content: Filesystem::scratch().content,
+            promised: Vec::new(),
         }))
     }
 }

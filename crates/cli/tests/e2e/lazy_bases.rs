@@ -162,6 +162,58 @@ fn the_files_of_a_base_are_fetched_when_a_step_needs_them() {
 }
 
 #[test]
+fn a_layer_that_bases_share_comes_from_where_it_is() {
+    let Some(mut workshop) = Workshop::with_base() else {
+        return;
+    };
+    let serving = Serving::start(&workshop, &["--allow-push"]);
+    let place = |name: &str| format!("{}/lab/{name}:1", serving.host());
+    for name in ["one", "other"] {
+        workshop.write("Dockerfile", &format!("FROM base\nENV NAME={name}\n"));
+        workshop.cairn(&["build", "-q", "-t", name, "."]).success();
+        workshop.cairn(&["push", name, &place(name)]).success();
+    }
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"s\"\n[image.app]\ncontext = \"app\"\n",
+    );
+    let write = |workshop: &Workshop, text: &str| {
+        let (one, other) = (place("one"), place("other"));
+        let dockerfile = format!(
+            "FROM {one} AS one\nRUN echo one {text} > /one\n\
+             FROM {other} AS other\nRUN echo other {text} > /other\n\
+             FROM scratch\nCOPY --from=one /one /\nCOPY --from=other /other /\n"
+        );
+        workshop.write("app/Dockerfile", &dockerfile);
+    };
+    write(&workshop, "first");
+    let cache = format!("type=registry,ref={}", place("cache"));
+    workshop.move_to_store("first");
+    up(&workshop, &["--cache-to", &cache]).success();
+
+    // The repository that is asked first has lost it.
+    let manifest = serving.get("/v2/lab/one/manifests/1").is(200).json();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap();
+    let remove = |name: &str| {
+        let path = format!("/v2/lab/{name}/blobs/{layer}");
+        serving.ask("DELETE", &path, &[], b"").is(202);
+    };
+    remove("one");
+    write(&workshop, "second");
+    workshop.move_to_store("second");
+    up(&workshop, &["--cache-from", &cache])
+        .success()
+        .err_has("1 layer (");
+    remove("other");
+    workshop.move_to_store("third");
+    up(&workshop, &["--cache-from", &cache])
+        .code(3)
+        .err_has("/v2/lab/one/blobs/")
+        .err_has("; GET http")
+        .err_has("/v2/lab/other/blobs/");
+}
+
+#[test]
 fn what_a_power_cut_took_of_a_pulled_image_is_pulled_again() {
     let Some(mut workshop) = Workshop::with_base() else {
         return;
