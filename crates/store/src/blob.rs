@@ -143,25 +143,20 @@ impl Store {
         writer.finish(expected)
     }
 
-    /// Starts a blob that is written piece by piece.
+    /// Starts a blob that is written piece by piece and digested with SHA-256.
     pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
-        self.start_blob(Some(Sha256::new()))
+        self.blob_writer_with(Algorithm::Sha256)
     }
 
-    /// Starts a blob whose bytes are digested by whoever brings them: doing that twice takes as long
-    /// as writing them. It is finished by [`BlobWriter::finish_verified`].
-    pub fn verified_blob_writer(&self) -> Result<BlobWriter, StoreError> {
-        self.start_blob(None)
-    }
-
-    fn start_blob(&self, hasher: Option<Sha256>) -> Result<BlobWriter, StoreError> {
+    /// Starts a blob that is written piece by piece and digested with this algorithm.
+    pub fn blob_writer_with(&self, algorithm: Algorithm) -> Result<BlobWriter, StoreError> {
         let path = self.session()?.fresh_path();
         let file = File::create_new(&path).at("create", &path)?;
         Ok(BlobWriter {
             store: self.clone(),
             path,
             file,
-            hasher,
+            hasher: Hasher::new(algorithm),
             size: 0,
         })
     }
@@ -230,24 +225,55 @@ pub struct BlobWriter {
     store: Store,
     path: PathBuf,
     file: File,
-    /// None where the bytes were digested on their way here.
-    hasher: Option<Sha256>,
+    hasher: Hasher,
     size: u64,
 }
 
+#[derive(Debug, Clone)]
+enum Hasher {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        match self.clone() {
+            Self::Sha256(hasher) => Digest::from_sha256(hasher.finalize().into()),
+            Self::Sha512(hasher) => Digest::from_sha512(hasher.finalize().into()),
+        }
+    }
+}
+
 impl BlobWriter {
+    /// The digest of what was written until now: whoever must know it need not digest the bytes a
+    /// second time.
+    pub fn digest(&self) -> Digest {
+        self.hasher.digest()
+    }
+
     /// Verifies the bytes against the digest they must have, if there is one, and stores them.
     pub fn finish(self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
-        let algorithm = expected.map_or(Algorithm::Sha256, Digest::algorithm);
-        let digest = match (&self.hasher, algorithm) {
-            (Some(hasher), Algorithm::Sha256) => {
-                Digest::from_sha256(hasher.clone().finalize().into())
-            }
-            (_, algorithm) => {
-                let file = File::open(&self.path).at("open", &self.path)?;
-                hash_reader(algorithm, file).at("read", &self.path)?
-            }
-        };
+        let mut digest = self.digest();
+        if let Some(expected) = expected
+            && expected.algorithm() != digest.algorithm()
+        {
+            let file = File::open(&self.path).at("open", &self.path)?;
+            digest = hash_reader(expected.algorithm(), file).at("read", &self.path)?;
+        }
         if let Some(expected) = expected
             && &digest != expected
         {
@@ -256,26 +282,17 @@ impl BlobWriter {
                 found: digest,
             });
         }
-        self.finish_verified(&digest)?;
-        Ok((digest, self.size))
-    }
-
-    /// Stores bytes that have this digest: the caller has made sure of that, byte by byte as it wrote
-    /// them.
-    pub fn finish_verified(&self, digest: &Digest) -> Result<(), StoreError> {
-        if !self.store.has_blob(digest) {
-            self.store.finish_blob(&self.path, digest, self.size)?;
+        if !self.store.has_blob(&digest) {
+            self.store.finish_blob(&self.path, &digest, self.size)?;
         }
-        Ok(())
+        Ok((digest, self.size))
     }
 }
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.write(bytes)?;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&bytes[..count]);
-        }
+        self.hasher.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)
     }
@@ -294,20 +311,16 @@ impl Drop for BlobWriter {
 
 pub(crate) fn hash_reader(algorithm: Algorithm, mut reader: impl Read) -> io::Result<Digest> {
     let mut buffer = vec![0; 256 << 10];
-    let (mut sha256, mut sha512) = (Sha256::new(), Sha512::new());
+    let mut hasher = Hasher::new(algorithm);
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => break,
-            Ok(count) if algorithm == Algorithm::Sha256 => sha256.update(&buffer[..count]),
-            Ok(count) => sha512.update(&buffer[..count]),
+            Ok(count) => hasher.update(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(match algorithm {
-        Algorithm::Sha256 => Digest::from_sha256(sha256.finalize().into()),
-        Algorithm::Sha512 => Digest::from_sha512(sha512.finalize().into()),
-    })
+    Ok(hasher.digest())
 }
 
 #[cfg(test)]
@@ -346,18 +359,29 @@ mod tests {
     }
 
     #[test]
-    fn what_was_digested_on_its_way_is_not_digested_again() {
+    fn a_writer_tells_the_digest_of_what_it_was_given() {
         let (_home, store) = fixture();
-        let digest = Digest::sha256(b"digested");
-        let mut writer = store.verified_blob_writer().unwrap();
-        writer.write_all(b"digested").unwrap();
-        writer.finish_verified(&digest).unwrap();
-        drop(writer);
-        assert_eq!(store.read_blob(&digest).unwrap(), b"digested");
-        let mut other = store.verified_blob_writer().unwrap();
-        other.write_all(b"other").unwrap();
-        let error = other.finish(Some(&digest)).unwrap_err();
-        assert!(matches!(error, StoreError::DigestMismatch { .. }));
+        for (digest, wrong) in [
+            (Digest::sha256(b"digested"), Digest::sha256(b"other")),
+            (sha512(b"digested"), sha512(b"other")),
+        ] {
+            let written = || {
+                let mut writer = store.blob_writer_with(digest.algorithm()).unwrap();
+                writer.write_all(b"digest").unwrap();
+                writer.write_all(b"ed").unwrap();
+                writer
+            };
+            assert_eq!(written().digest(), digest);
+            let error = written().finish(Some(&wrong)).unwrap_err();
+            assert!(matches!(error, StoreError::DigestMismatch { .. }));
+            written().finish(Some(&digest)).unwrap();
+            assert_eq!(store.read_blob(&digest).unwrap(), b"digested");
+        }
+        // Of another algorithm than it was begun with.
+        let mut writer = store.blob_writer().unwrap();
+        writer.write_all(b"x").unwrap();
+        writer.finish(Some(&sha512(b"x"))).unwrap();
+        assert_eq!(store.read_blob(&sha512(b"x")).unwrap(), b"x");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Blobs out of registries: streamed, verified, continued elsewhere after a break.
 
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::thread;
 
@@ -16,6 +15,7 @@ use super::host::{NO_BODY, Request};
 use super::options::Watch;
 use super::pieces::{Feed, pieces};
 use crate::http::Download;
+use crate::http::body::{Bare, Sink};
 use crate::http::error::FetchProblem;
 use crate::http::transfer::{Origin, Transfer};
 
@@ -35,9 +35,9 @@ impl RegistryClient {
             return Ok(());
         }
         self.over_sources(reference, |sources| {
-            let mut writer = store.verified_blob_writer()?;
+            let mut writer = store.blob_writer_with(blob.digest.algorithm())?;
             stream(sources, blob, &mut writer, watch)?;
-            writer.finish_verified(&blob.digest)?;
+            writer.finish(Some(&blob.digest))?;
             Ok(())
         })
     }
@@ -57,7 +57,7 @@ impl RegistryClient {
             let (sender, pieces) = pieces();
             thread::scope(|scope| {
                 let unpacker = scope.spawn(|| store.unpack_layer(pieces));
-                let streamed = stream(sources, blob, &mut Feed(sender), watch);
+                let streamed = stream(sources, blob, &mut Bare(&mut Feed(sender)), watch);
                 let unpacked = unpacker
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -100,7 +100,7 @@ fn is_wrong(error: &RegistryError) -> bool {
 pub(crate) fn stream(
     sources: &[Endpoint],
     blob: &Descriptor,
-    out: &mut dyn Write,
+    out: &mut dyn Sink,
     watch: Watch<'_>,
 ) -> Result<(), RegistryError> {
     let download = Download {
@@ -109,7 +109,7 @@ pub(crate) fn stream(
         size: Some(blob.size),
         limit: blob.size,
     };
-    let mut transfer = Transfer::new(&download);
+    let mut transfer = Transfer::new(&download, out);
     let mut heard = 0;
     let mut follow = |received: u64| {
         (watch.moved)(received.saturating_sub(heard));

@@ -9,7 +9,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
-use cairn_oci::{Descriptor, DiffId, ImageConfig, Index, Manifest, MediaType, Platform, Reference};
+use cairn_oci::{
+    Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, MediaType, Platform, Reference,
+};
 use cairn_store::{BlobWriter, SnapshotId, Store};
 
 use super::blob::stream;
@@ -18,6 +20,7 @@ use super::error::RegistryError;
 use super::manifest::Document;
 use super::options::Watch;
 use super::pieces::pieces;
+use crate::http::body::Sink;
 
 const LAYERS_AT_ONCE: usize = 4;
 /// Indexes may point to indexes; this deep and no deeper.
@@ -270,7 +273,7 @@ impl<'a> Pull<'a> {
     ) -> Result<SnapshotId, RegistryError> {
         let (sender, pieces) = pieces();
         let mut both = Both {
-            blob: self.store.verified_blob_writer()?,
+            blob: self.store.blob_writer_with(blob.digest.algorithm())?,
             unpacker: Some(sender),
         };
         thread::scope(|scope| {
@@ -284,7 +287,7 @@ impl<'a> Pull<'a> {
             // A layer that ended early cannot be unpacked either: the first cause is told.
             streamed?;
             let (snapshot, _) = unpacked?;
-            both.blob.finish_verified(&blob.digest)?;
+            both.blob.finish(Some(&blob.digest))?;
             Ok(snapshot)
         })
     }
@@ -394,6 +397,12 @@ impl Write for Both {
 
     fn flush(&mut self) -> io::Result<()> {
         self.blob.flush()
+    }
+}
+
+impl Sink for Both {
+    fn digest(&self) -> Option<Digest> {
+        Some(self.blob.digest())
     }
 }
 

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cairn_oci::Digest;
+use cairn_oci::{Algorithm, Digest};
 use cairn_store::Store;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{HeaderMap, IF_NONE_MATCH};
 
+use super::body::{Bare, Sink};
 use super::client::{self, ClientOptions, Proxies, Redirects};
 use super::error::{FetchError, FetchProblem, fetch_error};
 use super::retry::RetryPolicy;
@@ -142,8 +143,9 @@ impl Fetcher {
                 FetchProblem::Store(Box::new(source)),
             )
         };
-        let mut writer = store.blob_writer().map_err(fail)?;
-        let fetched = self.download(download, &mut writer, watch)?;
+        let algorithm = download.digest.map_or(Algorithm::Sha256, Digest::algorithm);
+        let mut writer = store.blob_writer_with(algorithm).map_err(fail)?;
+        let fetched = self.transfer(download, &mut writer, watch)?;
         writer.finish(Some(&fetched.digest)).map_err(fail)?;
         Ok(fetched)
     }
@@ -176,6 +178,15 @@ impl Fetcher {
         out: &mut dyn Write,
         watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Fetched, FetchError> {
+        self.transfer(download, &mut Bare(out), watch)
+    }
+
+    fn transfer(
+        &self,
+        download: &Download<'_>,
+        out: &mut dyn Sink,
+        watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Fetched, FetchError> {
         let fail = |problem| fetch_error("GET", download.url, 0, problem);
         if !download.url.starts_with("http://") && !download.url.starts_with("https://") {
             return Err(fail(FetchProblem::NotHttp));
@@ -185,7 +196,7 @@ impl Fetcher {
             client,
             url: download.url,
         };
-        Transfer::new(download).run(&origin, &self.shared.options.retry, out, watch)
+        Transfer::new(download, out).run(&origin, &self.shared.options.retry, out, watch)
     }
 
     fn client(&self) -> Result<&Client, FetchProblem> {

@@ -1,6 +1,6 @@
 //! Plain HTTP downloads: one client, retried, resumed, bounded and verified.
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod error;
 mod fetcher;

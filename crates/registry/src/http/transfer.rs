@@ -2,7 +2,6 @@
 //!
 //! Who answers the requests is the caller's: a plain server, or a registry that wants tokens.
 
-use std::io::Write;
 use std::ops::ControlFlow;
 
 use cairn_oci::{Algorithm, Digest};
@@ -12,7 +11,7 @@ use reqwest::header::{
     RETRY_AFTER,
 };
 
-use super::body::{Bounds, Progress};
+use super::body::{Bounds, Progress, Sink};
 use super::error::{FetchError, FetchProblem, fetch_error};
 use super::fetcher::{Download, Fetched};
 use super::redact::redact;
@@ -37,11 +36,12 @@ pub(crate) struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    pub(crate) fn new(download: &'a Download<'a>) -> Transfer<'a> {
+    /// Begins one into a sink: the same for all its requests.
+    pub(crate) fn new(download: &'a Download<'a>, out: &dyn Sink) -> Transfer<'a> {
         let algorithm = download.digest.map(Digest::algorithm);
         Transfer {
             download,
-            progress: Progress::new(algorithm.unwrap_or(Algorithm::Sha256)),
+            progress: Progress::new(algorithm.unwrap_or(Algorithm::Sha256), out),
             validator: None,
         }
     }
@@ -56,7 +56,7 @@ impl<'a> Transfer<'a> {
         &mut self,
         origin: &dyn Origin,
         retry: &RetryPolicy,
-        out: &mut dyn Write,
+        out: &mut dyn Sink,
         watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Fetched, FetchError> {
         // A validator of another server says nothing about this one.
@@ -79,7 +79,7 @@ impl<'a> Transfer<'a> {
     fn attempt(
         &mut self,
         origin: &dyn Origin,
-        out: &mut dyn Write,
+        out: &mut dyn Sink,
         watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Fetched, FetchProblem> {
         let mut response = accepted(origin.get(self.range())?)?;
@@ -92,7 +92,7 @@ impl<'a> Transfer<'a> {
         };
         self.progress
             .read(&mut response, skip, &bounds, out, watch)?;
-        self.finish(&response, whole)
+        self.finish(&response, whole, out)
     }
 
     fn range(&self) -> HeaderMap {
@@ -140,14 +140,19 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    fn finish(&self, response: &Response, whole: Option<u64>) -> Result<Fetched, FetchProblem> {
+    fn finish(
+        &self,
+        response: &Response,
+        whole: Option<u64>,
+        out: &dyn Sink,
+    ) -> Result<Fetched, FetchProblem> {
         let received = self.progress.received;
         if let Some(expected) = self.download.size.or(whole)
             && received != expected
         {
             return Err(FetchProblem::Short { received, expected });
         }
-        let actual = self.progress.digest();
+        let actual = self.progress.digest(out);
         if let Some(expected) = self.download.digest
             && *expected != actual
         {
