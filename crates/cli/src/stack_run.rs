@@ -14,7 +14,7 @@ use cairn_build::engine::Engine;
 use cairn_build::event::{Event, EventSink, NoEvents};
 use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Externals;
-use cairn_build::image::named::Others;
+use cairn_build::image::named::{Others, open_of_stack};
 use cairn_build::image::record::canonical;
 use cairn_build::run::{Prepared, prepare};
 use cairn_oci::Platform;
@@ -35,7 +35,6 @@ pub use self::locking::{Keep, LockOutcome};
 pub use self::testing::Testing;
 use crate::bookkeeping::write_down;
 use crate::caches::{self, CacheFrom, CacheOptions};
-use crate::commands::images::open_image;
 use crate::commands::options::{BuildOptions, EventOption, StackOption};
 use crate::commands::signatures::trust;
 use crate::commands::up::SinceOption;
@@ -451,10 +450,14 @@ impl StackRun {
         Ok(report)
     }
 
-    /// What the name of an image means in the store, for the platform that it is called with.
+    /// What this stack built last under the name of an image, for the platform that it is called
+    /// with.
     pub fn last_built(&self, label: &str) -> Option<ImageRecord> {
         let (name, platform) = image_and_platform(label);
-        open_image(&self.means.store, name, Some(&platform)).ok()
+        let stack = &self.loaded.stack.name;
+        open_of_stack(&self.means.store, name, stack, &platform)
+            .ok()
+            .flatten()
     }
 
     /// The references of each image: its name in the stack, as `cairn run` takes it. The images for
@@ -464,7 +467,7 @@ impl StackRun {
         let of = images.map(|image| (image.name.clone(), vec![canonical(&image.called)]));
         Names {
             of: of.collect(),
-            others: Others::Stay,
+            others: Others::OfStackStay(self.loaded.stack.name.clone()),
         }
     }
 }

@@ -208,8 +208,8 @@ fn name_images(
         }
     }
     for (references, records) in meant {
-        if names.others == Others::Stay || !torn.contains(references) {
-            save(engine.store, references, &records, names.others)?;
+        if names.others != Others::Go || !torn.contains(references) {
+            save(engine.store, references, &records, &names.others)?;
         }
     }
     Ok(())

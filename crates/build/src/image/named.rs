@@ -3,6 +3,9 @@
 //! For one platform it is the image's record. For several it is a small document that lists the
 //! records, so that a name always changes whole. Who asks for no platform gets the image for this
 //! machine, else the first.
+//!
+//! Two stacks of one store may have images of the same name. What a name leads to says which stack
+//! made it, so that no image of one stack passes for the platform that another one lacks.
 
 use cairn_oci::{Descriptor, MediaType, Platform};
 use cairn_store::{KeyHasher, Store, StoreError};
@@ -19,11 +22,14 @@ struct Listing {
     images: Vec<Descriptor>,
 }
 
+/// The annotation that says which stack an image was built of.
+const STACK: &str = "cairn.stack";
+
 /// What becomes of the images for other platforms that a name leads to already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Others {
-    /// They stay: the name leads to what was built last for each platform.
-    Stay,
+    /// Those of this stack stay: the name leads to what it built last for each platform.
+    OfStackStay(String),
     /// They go: the name leads to what is given, and to nothing else.
     Go,
 }
@@ -49,6 +55,25 @@ pub fn open_all(store: &Store, name: &str) -> Result<Option<Vec<ImageRecord>>, S
     }
 }
 
+/// The image of that name which a stack built last for a platform. One of which nobody knows the
+/// stack, out of a store of before or built by itself, passes for its own.
+pub fn open_of_stack(
+    store: &Store,
+    name: &str,
+    stack: &str,
+    platform: &Platform,
+) -> Result<Option<ImageRecord>, StoreError> {
+    let Some(known) = store.get_ref(&canonical(name))?.filter(is_image) else {
+        return Ok(None);
+    };
+    let all = descriptors(store, &known)?;
+    let own = all.iter().find(|it| {
+        let is_for = it.platform.as_ref().is_some_and(|it| platform.matches(it));
+        is_for && stack_of(it).is_none_or(|it| it == stack)
+    });
+    own.map(|it| ImageRecord::read(store, it)).transpose()
+}
+
 /// The image among some that is for a platform, else the one for this machine, else the first.
 pub fn choose(mut records: Vec<ImageRecord>, wanted: Option<&Platform>) -> Option<ImageRecord> {
     let here = Platform::of_this_program();
@@ -62,20 +87,28 @@ pub fn save(
     store: &Store,
     names: &[String],
     records: &[ImageRecord],
-    others: Others,
+    others: &Others,
 ) -> Result<(), StoreError> {
     let mut fresh = Vec::new();
     for record in records {
-        fresh.push(record.save(store, &[])?);
+        let mut one = record.save(store, &[])?;
+        if let Others::OfStackStay(stack) = others {
+            one.annotations.insert(STACK.to_owned(), stack.clone());
+        }
+        fresh.push(one);
     }
     for name in names {
         // Two builds for two platforms may come to this at once.
         let _turn = match others {
-            Others::Stay => store.lock_work(&turn(name), &mut || true)?,
+            Others::OfStackStay(_) => store.lock_work(&turn(name), &mut || true)?,
             Others::Go => None,
         };
         let mut all = match (others, store.get_ref(name)?) {
-            (Others::Stay, Some(known)) if is_image(&known) => descriptors(store, &known)?,
+            (Others::OfStackStay(stack), Some(known)) if is_image(&known) => {
+                let mut known = descriptors(store, &known)?;
+                known.retain(|it| stack_of(it) == Some(stack));
+                known
+            }
             _ => Vec::new(),
         };
         for one in &fresh {
@@ -138,6 +171,10 @@ fn descriptors(store: &Store, descriptor: &Descriptor) -> Result<Vec<Descriptor>
     Ok(listing.images)
 }
 
+fn stack_of(descriptor: &Descriptor) -> Option<&str> {
+    descriptor.annotations.get(STACK).map(String::as_str)
+}
+
 fn turn(name: &str) -> cairn_store::CacheKey {
     let mut hasher = KeyHasher::new("cairn image name");
     hasher.field("name", name);
@@ -184,11 +221,12 @@ mod tests {
     fn a_name_leads_to_the_last_image_for_each_platform() {
         let store = TempStore::new();
         let names = [canonical("a")];
-        let put = |records: &[ImageRecord], others| save(&store, &names, records, others).unwrap();
-        put(&[image("s390x", "1")], Others::Stay);
+        let stay = |stack: &str| Others::OfStackStay(stack.to_owned());
+        let put = |records: &[ImageRecord], others| save(&store, &names, records, &others).unwrap();
+        put(&[image("s390x", "1")], stay("lab"));
         assert_eq!(told(&store), ["linux/s390x WORD=1"]);
-        put(&[image("arm64", "1")], Others::Stay);
-        put(&[image("s390x", "2")], Others::Stay);
+        put(&[image("arm64", "1")], stay("lab"));
+        put(&[image("s390x", "2")], stay("lab"));
         assert_eq!(told(&store), ["linux/s390x WORD=2", "linux/arm64 WORD=1"]);
 
         let opened = ImageRecord::open(&store, "a").unwrap().unwrap();
@@ -214,5 +252,28 @@ mod tests {
             None,
             "nothing is left to name"
         );
+    }
+
+    #[test]
+    fn images_of_another_stack_leave_a_name() {
+        let store = TempStore::new();
+        let names = [canonical("a")];
+        let built = |stack: &str, architecture: &str, word: &str| {
+            let others = Others::OfStackStay(stack.to_owned());
+            save(&store, &names, &[image(architecture, word)], &others).unwrap();
+        };
+        built("one", "s390x", "1");
+        built("one", "arm64", "1");
+        built("two", "arm64", "2");
+        assert_eq!(told(&store), ["linux/arm64 WORD=2"]);
+        built("two", "s390x", "2");
+        assert_eq!(told(&store), ["linux/arm64 WORD=2", "linux/s390x WORD=2"]);
+
+        let arm = Platform::new("linux", "arm64");
+        let last = |stack: &str| open_of_stack(&store, "a", stack, &arm).unwrap();
+        assert!(last("two").is_some());
+        assert_eq!(last("one"), None);
+        save(&store, &names, &[image("arm64", "3")], &Others::Go).unwrap();
+        assert!(last("one").is_some(), "nobody knows whose it is");
     }
 }

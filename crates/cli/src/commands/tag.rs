@@ -36,6 +36,6 @@ pub fn run(args: &TagArgs, session: &Session) -> Result<(), CommandError> {
     let store = session.open_store()?;
     let images = open_images(&store, &args.image, platform.as_ref())?;
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    save(&store, &names, &images, Others::Go)?;
+    save(&store, &names, &images, &Others::Go)?;
     Ok(session.printer.data(&(names.join("\n") + "\n"))?)
 }

@@ -126,7 +126,7 @@ pub fn build(
     };
     if !attested.is_empty() {
         let names: Vec<String> = names.iter().map(Reference::to_string).collect();
-        save(&means.store, &names, &records, Others::Go)?;
+        save(&means.store, &names, &records, &Others::Go)?;
     }
     let is_index = request.images.len() > 1 || asks_for_index(&single);
     let built = Built {
