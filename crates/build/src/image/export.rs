@@ -16,6 +16,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use cairn_oci::{Compression, Descriptor, Index, Reference, annotation, layout};
+use cairn_sandbox::Cancel;
 use cairn_store::{Store, StoreError};
 use serde::Serialize;
 
@@ -24,6 +25,7 @@ use super::load::blob_name;
 use super::pack::{Image, PackedImage, pack_image};
 use super::record::ImageRecord;
 use super::roots::Roots;
+use super::stoppable::Stoppable;
 
 /// What an image is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub struct Export<'a> {
     pub keeps_times: bool,
     /// What the names of files about the image begin with, beside its own files.
     pub attestation_prefix: &'a str,
+    /// The request to stop: then the export fails, and what it wrote is removed.
+    pub cancel: &'a Cancel,
 }
 
 /// What was exported.
@@ -162,6 +166,8 @@ impl Export<'_> {
         store: &Store,
         out: &mut (dyn Write + Send),
     ) -> Result<Exported, ExportError> {
+        let cancel = self.cancel;
+        let out = &mut Stoppable { inner: out, cancel };
         let packed = match self.form {
             Form::OciDirectory | Form::Directory => return Err(ExportError::NoStream),
             Form::Tar => {
@@ -207,7 +213,7 @@ impl Export<'_> {
         }
         let packed = pack_image(store, self.image, self.compression)?;
         let beside = Beside::new(path)?;
-        write_layout(store, &self.documents(&packed), &packed, &beside.temporary)?;
+        self.write_layout(store, &packed, &beside.temporary)?;
         match exists {
             // The old directory takes the temporary name and goes with it.
             true => beside.exchange()?,
@@ -219,6 +225,40 @@ impl Export<'_> {
         })
     }
 
+    fn write_layout(
+        &self,
+        store: &Store,
+        packed: &PackedImage,
+        root: &Path,
+    ) -> Result<(), ExportError> {
+        let write_error = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| ExportError::Write {
+                doing,
+                path,
+                source,
+            }
+        };
+        fs::create_dir(root).map_err(write_error("create", root))?;
+        for (name, descriptor) in blobs(packed) {
+            let path = root.join(name);
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).map_err(write_error("create", folder))?;
+            }
+            let mut blob = Stoppable {
+                inner: store.open_blob(&descriptor.digest)?,
+                cancel: self.cancel,
+            };
+            let mut file = File::create_new(&path).map_err(write_error("create", &path))?;
+            io::copy(&mut blob, &mut file).map_err(write_error("write", &path))?;
+        }
+        for (name, bytes) in self.documents(packed) {
+            let path = root.join(name);
+            fs::write(&path, bytes).map_err(write_error("write", &path))?;
+        }
+        Ok(())
+    }
+
     fn roots(&self) -> Roots<'_> {
         Roots {
             images: self.image.records(),
@@ -226,6 +266,7 @@ impl Export<'_> {
             names_platform: self.split == Some(false),
             attestation_prefix: self.attestation_prefix,
             keeps_times: self.keeps_times,
+            cancel: self.cancel,
         }
     }
 
@@ -284,37 +325,6 @@ fn blobs(packed: &PackedImage) -> BTreeMap<String, &Descriptor> {
         .blobs()
         .map(|descriptor| (blob_name(&descriptor.digest), descriptor))
         .collect()
-}
-
-fn write_layout(
-    store: &Store,
-    documents: &BTreeMap<&'static str, Vec<u8>>,
-    packed: &PackedImage,
-    root: &Path,
-) -> Result<(), ExportError> {
-    let write_error = |doing, path: &Path| {
-        let path = path.to_owned();
-        move |source| ExportError::Write {
-            doing,
-            path,
-            source,
-        }
-    };
-    fs::create_dir(root).map_err(write_error("create", root))?;
-    for (name, descriptor) in blobs(packed) {
-        let path = root.join(name);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(write_error("create", folder))?;
-        }
-        let mut blob = store.open_blob(&descriptor.digest)?;
-        let mut file = File::create_new(&path).map_err(write_error("create", &path))?;
-        io::copy(&mut blob, &mut file).map_err(write_error("write", &path))?;
-    }
-    for (name, bytes) in documents {
-        let path = root.join(name);
-        fs::write(&path, bytes).map_err(write_error("write", &path))?;
-    }
-    Ok(())
 }
 
 /// Writes the tar form. Documents come first, so a reader of a stream meets the index early.

@@ -10,6 +10,7 @@ use cairn_oci::{
     Compression, Descriptor, Digest, History, ImageConfig, Index, Manifest, MediaType, Platform,
     Reference, RunConfig, layout,
 };
+use cairn_sandbox::Cancel;
 use cairn_store::Store;
 use cairn_testkit::{LayerTar, OciLayout, TempStore, gzip};
 
@@ -78,6 +79,7 @@ fn export(store: &Store, record: &ImageRecord, form: Form, path: &Path) -> Optio
         split: None,
         keeps_times: false,
         attestation_prefix: "",
+        cancel: &Cancel::new(),
     };
     let exported = export.to_path(store, path).unwrap();
     exported.packed.map(|packed| packed.root.digest)
@@ -534,6 +536,7 @@ fn a_destination_appears_whole_or_not_at_all() {
         split: None,
         keeps_times: false,
         attestation_prefix: "",
+        cancel: &Cancel::new(),
     };
     let error = occupied
         .to_path(&bench.store, &bench.path("full"))
@@ -551,6 +554,40 @@ fn a_destination_appears_whole_or_not_at_all() {
             .unwrap_err();
     }
     assert_eq!(names(&bench), ["full", "in", "out", "out.tar"]);
+}
+
+#[test]
+fn an_export_that_is_to_stop_leaves_nothing() {
+    let bench = Bench::new();
+    layout_with(&bench.path("in"), config(), &[layer()]);
+    let record = load_one(&bench.store, bench.path("in").to_str().unwrap()).record;
+    let cancel = Cancel::new();
+    cancel.cancel();
+    for form in [
+        Form::OciDirectory,
+        Form::OciArchive,
+        Form::DockerArchive,
+        Form::Tar,
+        Form::Directory,
+    ] {
+        let export = Export {
+            image: Image::One(&record),
+            names: &[],
+            form,
+            compression: Compression::Gzip,
+            split: None,
+            keeps_times: false,
+            attestation_prefix: "",
+            cancel: &cancel,
+        };
+        export
+            .to_path(&bench.store, &bench.path("out"))
+            .unwrap_err();
+        let left = fs::read_dir(bench.path(""))
+            .unwrap()
+            .map(|it| it.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["in"], "{form:?}");
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub mod shelf;
 pub mod source;
 pub mod squash;
 mod stock;
+mod stoppable;
 pub mod trust;
 
 pub use attested::PackedAttestations;

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use cairn_sandbox::Cancel;
 use cairn_store::{Entry, EntryKind, LayeredView};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat,
@@ -18,6 +19,7 @@ use rustix::fs::{
 
 use super::beside::Beside;
 use super::export::{ExportError, Exported};
+use super::stoppable::{Stoppable, go_on};
 
 /// Writes the files of an image into a directory.
 ///
@@ -27,6 +29,7 @@ pub(super) fn write_directory(
     view: &LayeredView,
     times: Times,
     destination: &Path,
+    cancel: &Cancel,
 ) -> Result<Exported, ExportError> {
     let is_vacant = match fs::read_dir(destination) {
         Ok(mut entries) => entries.next().is_none(),
@@ -36,7 +39,7 @@ pub(super) fn write_directory(
     if is_vacant && destination.file_name().is_some() {
         let beside = Beside::new(destination)?;
         fs::create_dir(&beside.temporary).map_err(beside.failed("create"))?;
-        let skipped = Tree::new(view, &beside.temporary, times).write(true)?;
+        let skipped = Tree::new(view, &beside.temporary, times, cancel).write(true)?;
         beside.rename()?;
         return Ok(Exported {
             skipped,
@@ -44,7 +47,7 @@ pub(super) fn write_directory(
         });
     }
     // The directory itself is the caller's: its owner and mode stay.
-    let skipped = Tree::new(view, destination, times).write(false)?;
+    let skipped = Tree::new(view, destination, times, cancel).write(false)?;
     Ok(Exported {
         skipped,
         is_merged: !is_vacant,
@@ -91,17 +94,19 @@ struct Tree<'a> {
     view: &'a LayeredView,
     root: &'a Path,
     times: Times,
+    cancel: &'a Cancel,
     /// The first name of files that have several.
     first_names: HashMap<cairn_store::HardlinkId, PathBuf>,
     skipped: Vec<PathBuf>,
 }
 
 impl<'a> Tree<'a> {
-    fn new(view: &'a LayeredView, root: &'a Path, times: Times) -> Self {
+    fn new(view: &'a LayeredView, root: &'a Path, times: Times, cancel: &'a Cancel) -> Self {
         Self {
             view,
             root,
             times,
+            cancel,
             first_names: HashMap::new(),
             skipped: Vec::new(),
         }
@@ -142,6 +147,7 @@ impl<'a> Tree<'a> {
     }
 
     fn file(&mut self, entry: &Entry, target: &Path) -> Result<(), ExportError> {
+        go_on(self.cancel).map_err(failed("write", target))?;
         self.make_room(target)?;
         if let Some(link) = entry.hardlink {
             if let Some(first) = self.first_names.get(&link) {
@@ -152,7 +158,10 @@ impl<'a> Tree<'a> {
         let is_made = match entry.kind {
             EntryKind::Directory => true,
             EntryKind::File => {
-                let mut source = self.view.open(entry)?;
+                let mut source = Stoppable {
+                    inner: self.view.open(entry)?,
+                    cancel: self.cancel,
+                };
                 let mut file = File::create_new(target).map_err(failed("create", target))?;
                 io::copy(&mut source, &mut file).map_err(failed("write", target))?;
                 true

@@ -9,7 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cairn_oci::Platform;
-use cairn_store::{EntryKind, LayeredView, Store, Tree, write_trees};
+use cairn_sandbox::Cancel;
+use cairn_store::{EntryKind, LayeredView, Store, StoreError, Tree, write_trees};
 
 use super::attested;
 use super::export::{ExportError, Exported};
@@ -28,6 +29,8 @@ pub(super) struct Roots<'a> {
     pub attestation_prefix: &'a str,
     /// Whether a directory keeps the times that files came with.
     pub keeps_times: bool,
+    /// The request to stop.
+    pub cancel: &'a Cancel,
 }
 
 impl Roots<'_> {
@@ -52,8 +55,11 @@ impl Roots<'_> {
                 beside,
             })
             .collect();
-        write_trees(&trees, out)?;
-        Ok(())
+        match write_trees(&trees, out) {
+            Err(StoreError::Output { source, .. }) => Err(ExportError::Stream(source)),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Writes them into a directory.
@@ -81,7 +87,7 @@ impl Roots<'_> {
                 false => path.join(folder),
             };
             let about = self.about(store, view, image)?;
-            let exported = root_fs::write_directory(view, times, &place)?;
+            let exported = root_fs::write_directory(view, times, &place, self.cancel)?;
             for (name, bytes) in about {
                 let path = place.join(name);
                 root_fs::write_private(&path, &bytes, image.epoch)?;

@@ -7,8 +7,9 @@ use std::path::Path;
 use cairn_build::image::ImageRecord;
 use cairn_build::image::dating::Dating;
 use cairn_build::image::export::{Export, ExportError, Exported, Form};
-use cairn_build::image::pack::Image;
+use cairn_build::image::pack::{Image, pack_image};
 use cairn_oci::{Compression, Reference};
+use cairn_sandbox::{Cancel, interrupt};
 use cairn_stack::request::DEFAULT_EPOCH;
 use cairn_store::Store;
 use clap::{Args, ValueEnum};
@@ -116,6 +117,7 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
     let store = session.open_existing_store()?;
     let records = open_images(&store, &args.image, platform.as_ref())?;
     let alone = open_image(&store, &args.image, platform.as_ref())?;
+    let cancel = Cancel::new();
     for output in &outputs {
         let dated = |record: &ImageRecord| output.dating.of(record, record.epoch != DEFAULT_EPOCH);
         let records: Vec<ImageRecord> = records.iter().map(dated).collect();
@@ -131,7 +133,15 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
                 alone.platform
             ));
         }
-        let exported = export(&store, image, &names, output)?;
+        if matches!(
+            output.form,
+            Form::OciDirectory | Form::OciArchive | Form::DockerArchive
+        ) {
+            // What is packed stays in the store, so this may be cut off anywhere.
+            pack_image(&store, image, output.compression)?;
+        }
+        interrupt::cancel_on_signals(&cancel)?;
+        let exported = export(&store, image, &names, output, &cancel)?;
         tell_exported(&session.printer, output, &exported);
         if output.destination == Destination::Stdout {
             continue;
@@ -150,6 +160,7 @@ pub fn export(
     image: Image<'_>,
     names: &[Reference],
     output: &Output,
+    cancel: &Cancel,
 ) -> Result<Exported, CommandError> {
     let given: Vec<Reference> = output
         .names
@@ -171,26 +182,33 @@ pub fn export(
             .records()
             .iter()
             .all(|record| record.epoch == DEFAULT_EPOCH),
+        cancel,
     };
-    match &output.destination {
-        Destination::Path(path) => Ok(export.to_path(store, path)?),
-        Destination::Stdout => {
-            let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
-            let exported = export.to_stream(store, &mut out);
-            let exported = match exported {
-                Ok(exported) => out.flush().map(|()| exported).map_err(ExportError::Stream),
-                failed => failed,
-            };
-            exported.map_err(|error| match error {
-                error if is_cut(&error) => CommandError::new(
-                    Kind::Environment,
-                    "whoever reads the archive stopped before its end",
-                ),
-                ExportError::Stream(error) => OutputError(error).into(),
-                error => error.into(),
-            })
-        }
+    let exported = match &output.destination {
+        Destination::Path(path) => export.to_path(store, path).map_err(CommandError::from),
+        Destination::Stdout => to_stdout(&export, store),
+    };
+    match exported {
+        // Whatever it says then is because of that.
+        Err(_) if cancel.is_cancelled() => Err(CommandError::interrupted()),
+        exported => exported,
     }
+}
+
+fn to_stdout(export: &Export<'_>, store: &Store) -> Result<Exported, CommandError> {
+    let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
+    let exported = match export.to_stream(store, &mut out) {
+        Ok(exported) => out.flush().map(|()| exported).map_err(ExportError::Stream),
+        failed => failed,
+    };
+    exported.map_err(|error| match error {
+        error if is_cut(&error) => CommandError::new(
+            Kind::Environment,
+            "whoever reads the archive stopped before its end",
+        ),
+        ExportError::Stream(error) => OutputError(error).into(),
+        error => error.into(),
+    })
 }
 
 /// Whether an archive's reader went away. It needs all of it: unlike text, an archive that was cut

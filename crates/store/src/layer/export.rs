@@ -8,11 +8,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::tar_write::{TarEntry, TarKind, TarWriter};
+use super::tar_write::{FileError, TarEntry, TarKind, TarWriter};
 use crate::error::{At, StoreError};
 use crate::layer_dir::{EntryKind, LayerDir, Node, open_plain, read_xattrs};
 use crate::tree_digest::{Descend, walk_layer};
@@ -149,7 +149,23 @@ impl<W: Write> TreeTar<W> {
             mtime: self.epoch.unwrap_or(0),
             attributes: &[],
         };
-        self.tar.file(&entry, bytes).map_err(output)
+        self.put(&entry, bytes, &path)
+    }
+
+    fn put(
+        &mut self,
+        entry: &TarEntry<'_>,
+        bytes: impl Read,
+        from: &Path,
+    ) -> Result<(), StoreError> {
+        self.tar.file(entry, bytes).map_err(|error| match error {
+            FileError::Read(source) => StoreError::Io {
+                action: "pack",
+                path: from.to_owned(),
+                source,
+            },
+            FileError::Write(source) => output(source),
+        })
     }
 }
 
@@ -262,7 +278,7 @@ impl<W: Write> TreeTar<W> {
         let bytes = open_plain(&item.host)?;
         let kind = TarKind::File { size: item.size };
         let entry = self.tar_entry(item, path, kind, &attributes);
-        self.tar.file(&entry, bytes).at("pack", &item.host)
+        self.put(&entry, bytes, &item.host)
     }
 
     fn plain(&mut self, item: &Item<'_>, path: &[u8], kind: TarKind<'_>) -> Result<(), StoreError> {

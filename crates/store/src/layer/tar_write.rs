@@ -22,6 +22,15 @@ pub(crate) struct TarEntry<'a> {
     pub(crate) attributes: &'a [(OsString, Vec<u8>)],
 }
 
+/// Why a file did not get into a tar: the two ends of the copy are different disks.
+#[derive(Debug)]
+pub(crate) enum FileError {
+    /// Its bytes could not be read, or were fewer than the entry says.
+    Read(io::Error),
+    /// The tar could not be written.
+    Write(io::Error),
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TarKind<'a> {
@@ -56,11 +65,15 @@ impl<W: Write> TarWriter<W> {
     }
 
     /// Writes a file. The reader must give as many bytes as the entry says.
-    pub(crate) fn file(&mut self, entry: &TarEntry<'_>, mut bytes: impl Read) -> io::Result<()> {
+    pub(crate) fn file(
+        &mut self,
+        entry: &TarEntry<'_>,
+        mut bytes: impl Read,
+    ) -> Result<(), FileError> {
+        self.header(entry).map_err(FileError::Write)?;
         let TarKind::File { size } = entry.kind else {
-            return self.header(entry);
+            return Ok(());
         };
-        self.header(entry)?;
         let mut left = size;
         while left > 0 {
             let room = self
@@ -68,15 +81,16 @@ impl<W: Write> TarWriter<W> {
                 .len()
                 .min(usize::try_from(left).unwrap_or(usize::MAX));
             let count = match bytes.read(&mut self.buffer[..room]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(FileError::Read(io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) => return Err(FileError::Read(error)),
             };
-            self.sink.write_all(&self.buffer[..count])?;
+            let written = self.sink.write_all(&self.buffer[..count]);
+            written.map_err(FileError::Write)?;
             left -= count as u64;
         }
-        self.pad(size)
+        self.pad(size).map_err(FileError::Write)
     }
 
     /// Ends the tar and gives the sink back.
@@ -303,7 +317,8 @@ mod tests {
         let error = writer
             .file(&plain(b"f", TarKind::File { size: 2 }), &b"x"[..])
             .unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(matches!(error, FileError::Read(error)
+            if error.kind() == io::ErrorKind::UnexpectedEof));
     }
 
     proptest! {

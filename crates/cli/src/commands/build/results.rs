@@ -129,7 +129,7 @@ pub fn write_outputs(
 ) -> Result<(), CommandError> {
     for output in files(args) {
         let built = built.dated(output.dating);
-        let exported = export(&means.store, built.image(), names, output)?;
+        let exported = export(&means.store, built.image(), names, output, &means.cancel)?;
         tell_exported(&session.printer, output, &exported);
     }
     Ok(())
