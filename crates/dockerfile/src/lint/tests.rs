@@ -254,3 +254,20 @@ fn fixes_keep_the_meaning() {
          gcc \\\n && rm -rf /var/lib/apt/lists/*\n"
     );
 }
+
+#[test]
+fn a_directory_of_windows_may_have_a_drive() {
+    let relative = |platform: &str, path: &str| {
+        let text = format!(
+            "# escape=`\nFROM --platform={platform} a:1 AS below\nFROM below\nWORKDIR {path}\n"
+        );
+        count("WorkdirRelativePath", &text) == 1
+    };
+    for path in ["/app", "C:\\app", "c:/app", "\\app"] {
+        assert!(!relative("windows(10.0.1)/amd64", path), "{path}");
+    }
+    for path in ["app", "D:\\app", "C:app"] {
+        assert!(relative("windows/amd64", path), "{path}");
+    }
+    assert!(relative("linux/amd64", "C:\\app"));
+}

@@ -1,4 +1,6 @@
 //! Relative working directories.
+//!
+//! On Windows a path may begin with its drive, which is `C:` in an image, and either slash.
 
 use crate::ast::InstructionKind;
 use crate::lint::facts::Facts;
@@ -35,7 +37,7 @@ fn relative(facts: &Facts<'_>, found: &mut Findings) {
         };
         for word in stage.words(step, &facts.expander) {
             let path = &word.text;
-            if !path.starts_with('/') {
+            if !is_absolute(path, facts.is_windows(stage)) {
                 let detail = format!(
                     "Relative workdir {path:?} can have unexpected results if the base image changes"
                 );
@@ -43,4 +45,13 @@ fn relative(facts: &Facts<'_>, found: &mut Findings) {
             }
         }
     }
+}
+
+fn is_absolute(path: &str, is_windows: bool) -> bool {
+    if !is_windows {
+        return path.starts_with('/');
+    }
+    let drive = path.get(..2).filter(|it| it.eq_ignore_ascii_case("c:"));
+    let path = drive.map_or(path, |drive| &path[drive.len()..]);
+    path.starts_with(['/', '\\'])
 }

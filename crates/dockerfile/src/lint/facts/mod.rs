@@ -134,6 +134,18 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether the steps of a stage are those of Windows: by its own platform, by that of what it
+    /// starts from, or by the one that is built for.
+    pub(super) fn is_windows(&self, stage: &StageFacts<'a>) -> bool {
+        if let Some(platform) = &stage.platform {
+            return is_windows(&platform.text);
+        }
+        match &stage.base {
+            Some(Base::Stage(index)) => self.is_windows(&self.stages[*index]),
+            _ => is_windows(self.input.target_platform.os),
+        }
+    }
+
     /// The instructions before an instruction in its stage and in those below, nearest stage
     /// last.
     pub(super) fn history(&self, stage: &StageFacts<'a>) -> Vec<(&StageFacts<'a>, &Step<'a>)> {
@@ -181,6 +193,11 @@ impl<'a> Facts<'a> {
         self.reached()
             .flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
     }
+}
+
+/// Whether a platform, or the name of a system, is Windows': `windows(10.0.1)/amd64`.
+fn is_windows(platform: &str) -> bool {
+    platform.split(['/', '(']).next() == Some("windows")
 }
 
 /// The predefined arguments and the `ARG`s before the first `FROM`.
