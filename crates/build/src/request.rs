@@ -80,8 +80,30 @@ pub struct DockerfileRecipe {
     pub network_none: bool,
     /// The platform that the building machine has.
     pub build_platform: Platform,
-    /// The image that makes lists of packages, if another one is to than this program.
-    pub generator: Option<Generator>,
+    /// Who makes lists of the image's packages.
+    pub lister: Lister,
+}
+
+/// Who makes lists of packages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Lister {
+    /// Nobody: none is wanted.
+    #[default]
+    Nobody,
+    /// This program, when the image is there.
+    Own,
+    /// An image, as a step of the build.
+    Image(Generator),
+}
+
+impl Lister {
+    /// The image, if it is one.
+    pub fn generator(&self) -> Option<&Generator> {
+        match self {
+            Self::Image(generator) => Some(generator),
+            Self::Nobody | Self::Own => None,
+        }
+    }
 }
 
 /// An image that makes lists of packages, by BuildKit's protocol for that.

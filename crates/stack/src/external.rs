@@ -17,7 +17,7 @@ pub fn external(request: &SingleRequest) -> Vec<String> {
 
 fn generator(image: &ImageRequest) -> Option<String> {
     match &image.recipe {
-        Recipe::Dockerfile(recipe) => Some(recipe.generator.as_ref()?.image.clone()),
+        Recipe::Dockerfile(recipe) => Some(recipe.lister.generator()?.image.clone()),
         Recipe::Debian(_) => None,
     }
 }

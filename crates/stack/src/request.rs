@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cairn_build::context::Context;
 use cairn_build::graph::{BuildArgs, ContextId};
-use cairn_build::request::{Changes, DockerfileRecipe, ImageRequest, Named, Recipe};
+use cairn_build::request::{Changes, DockerfileRecipe, ImageRequest, Lister, Named, Recipe};
 use cairn_build::resolve::DebianBase;
 use cairn_oci::{Platform, annotation, rfc3339};
 use cairn_spec::written::Spanned;
@@ -143,7 +143,7 @@ pub fn requests(
                     Some((name.clone(), Named::Image(format!("{name}@{digest}"))))
                 });
                 Recipe::Dockerfile(Box::new(DockerfileRecipe {
-                    generator: None,
+                    lister: Lister::Nobody,
                     dockerfile: file.dockerfile.clone(),
                     context,
                     names: siblings.chain(locked).collect(),

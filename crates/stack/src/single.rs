@@ -8,7 +8,7 @@ use cairn_build::attest::Origin;
 use cairn_build::context::{Context, ContextError};
 use cairn_build::graph::{BuildArgs, ContextId};
 use cairn_build::image::load::LoadError as ImageLoadError;
-use cairn_build::request::{Changes, DockerfileRecipe, Generator, ImageRequest, Named, Recipe};
+use cairn_build::request::{Changes, DockerfileRecipe, ImageRequest, Lister, Named, Recipe};
 use cairn_diagnostic::Diagnostic;
 use cairn_dockerfile::ast::Dockerfile;
 use cairn_oci::Platform;
@@ -61,8 +61,8 @@ pub struct SingleBuild {
     pub ignore_file: Option<PathBuf>,
     /// What is changed of the image beside what the Dockerfile says.
     pub changes: Changes,
-    /// The image that lists packages, if another one is to than this program.
-    pub generator: Option<Generator>,
+    /// Who lists packages.
+    pub lister: Lister,
 }
 
 /// Where the files of a build come from.
@@ -268,7 +268,7 @@ fn image_request(
             no_cache_stages: build.no_cache_stages.clone(),
             network_none: build.network_none,
             build_platform: build.build_platform.clone(),
-            generator: build.generator.clone(),
+            lister: build.lister.clone(),
         })),
         platform: platform.clone(),
         labels: build.labels.clone(),

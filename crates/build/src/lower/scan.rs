@@ -16,7 +16,7 @@ use crate::device::Handed;
 use crate::event::VertexId;
 use crate::graph::{ExecNetwork, ExecOp, FileSource, Fs, MakeDirOp, Op, Origin, Vertex};
 use crate::mount::{MountKind, MountRequest};
-use crate::request::Generator;
+use crate::request::{Generator, Lister};
 use crate::resolve::BaseImage;
 
 /// What a list of an image's own packages is called.
@@ -45,6 +45,9 @@ impl FileLowering<'_, '_> {
         state: &StageState,
         target: usize,
     ) -> Result<Scan, Box<Diagnostic>> {
+        if self.recipe.lister == Lister::Nobody {
+            return Ok(Scan::default());
+        }
         let mut extras = Vec::new();
         if self.asks(SCAN_CONTEXT, target, state) {
             let context = FileSource::Context(self.recipe.context);
@@ -55,7 +58,7 @@ impl FileLowering<'_, '_> {
                 extras.push((self.stage_name(index), FileSource::Fs(below.fs)));
             }
         }
-        let generator = match &self.recipe.generator {
+        let generator = match self.recipe.lister.generator() {
             Some(generator) => Some(self.generator(generator, state.fs, &extras)?),
             None => None,
         };

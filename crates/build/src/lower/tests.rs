@@ -10,7 +10,7 @@ use super::{HistoryStep, Lowered, LoweredImage, lower};
 use crate::device::Devices;
 use crate::filesystem::Filesystem;
 use crate::graph::{ContextId, FileSource, Fs, Op};
-use crate::request::{Changes, DockerfileRecipe, ImageRequest, Named, Recipe};
+use crate::request::{Changes, DockerfileRecipe, ImageRequest, Lister, Named, Recipe};
 use crate::resolve::{BaseImage, ImageSource, ResolveError};
 
 /// Knows `base` (with the given triggers), nothing else.
@@ -53,7 +53,7 @@ fn request(name: &str, text: &str) -> ImageRequest {
         name: name.into(),
         called: name.into(),
         recipe: Recipe::Dockerfile(Box::new(DockerfileRecipe {
-            generator: None,
+            lister: Lister::default(),
             dockerfile: Arc::new(dockerfile),
             context: ContextId(0),
             names: BTreeMap::new(),

@@ -4,12 +4,20 @@ use std::collections::BTreeSet;
 
 use super::Prepared;
 use crate::event::VertexId;
-use crate::graph::Fs;
+use crate::graph::{FileSource, Fs};
 use crate::lower::LoweredImage;
 
-/// What is wanted of an image: its files, and the list of packages that a generator makes of them.
+/// What is wanted of an image: its files, and the lists of packages. A generator makes those as a
+/// step; without one, this program looks at the files of the stages that ask for it.
 pub(super) fn results(image: &LoweredImage) -> impl Iterator<Item = VertexId> {
-    image.fs.vertex().into_iter().chain(image.scan.generator)
+    let extras = image.scan.extras.iter();
+    let extras = extras.filter(|_| image.scan.generator.is_none());
+    let looked_at = extras.filter_map(|(_, from)| match from {
+        FileSource::Fs(fs) => fs.vertex(),
+        FileSource::Context(_) => None,
+    });
+    let files = image.fs.vertex().into_iter().chain(image.scan.generator);
+    files.chain(looked_at)
 }
 
 impl Prepared<'_> {

@@ -191,3 +191,41 @@ fn an_image_carries_the_results_of_its_steps() {
     let third = up(&workshop, "--cache-from", &name);
     ran(&third, &[" compiling\n"]);
 }
+
+#[test]
+fn a_stage_whose_packages_are_listed_is_made_where_only_its_result_is_known() {
+    let Some(mut workshop) = Workshop::with_base() else {
+        return;
+    };
+    let serving = Serving::start(&workshop, &["--allow-push"]);
+    let name = format!("{}/lab/listed:1", serving.host());
+    workshop.write(
+        "app/Dockerfile",
+        "FROM base AS tools\nARG BUILDKIT_SBOM_SCAN_STAGE=true\n\
+         RUN mkdir -p /lib/apk/db; printf 'P:in-tools\\nV:1\\n\\n' > /lib/apk/db/installed; echo a > /a\n\
+         FROM scratch\nCOPY --from=tools /a /a\n",
+    );
+    let build = [
+        "build",
+        "-t",
+        &name,
+        "--cache-to=type=inline",
+        "--push",
+        "./app",
+    ];
+    workshop.cairn(&build).success();
+    fresh(&mut workshop, "second");
+    let output = "type=oci,tar=false,dest=out";
+    let from = format!("--cache-from={name}");
+    let again = ["build", "-o", output, &from, "./app"];
+    workshop
+        .cairn(&again)
+        .success()
+        .err_has("came from the cache");
+    let listed = ["build", "-o", output, &from, "--sbom=true", "./app"];
+    workshop.cairn(&listed).success();
+    let blobs = std::fs::read_dir(workshop.path().join("out/blobs/sha256")).unwrap();
+    let blobs = blobs.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let mut texts = blobs.filter_map(|bytes| String::from_utf8(bytes).ok());
+    assert!(texts.any(|text| text.contains("\"in-tools\"")));
+}

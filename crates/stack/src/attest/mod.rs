@@ -14,7 +14,7 @@ use cairn_build::attest::{Account, AttestError, Looked, Origin, sbom};
 use cairn_build::engine::Engine;
 use cairn_build::image::ImageRecord;
 use cairn_build::lower::LoweredImage;
-use cairn_build::request::{Generator, Recipe};
+use cairn_build::request::{Generator, Lister, Recipe};
 use cairn_build::run::Prepared;
 use cairn_oci::{Digest, Reference, rfc3339};
 
@@ -60,9 +60,15 @@ impl Wish {
         *self == Self::default()
     }
 
-    /// The image that lists packages, if another one is to than this program.
-    pub fn generator(&self) -> Option<&Generator> {
-        self.sbom.as_ref()?.generator.as_ref()
+    /// Who lists packages.
+    pub fn lister(&self) -> Lister {
+        match &self.sbom {
+            None => Lister::Nobody,
+            Some(SbomWish { generator: None }) => Lister::Own,
+            Some(SbomWish {
+                generator: Some(generator),
+            }) => Lister::Image(generator.clone()),
+        }
     }
 }
 

@@ -247,8 +247,8 @@ mod tests {
         let all = args(Some("true"), None, &[]).wish().unwrap();
         assert!(!all.provenance.unwrap().is_minimal, "as BuildKit: the most");
         let generated = args(None, Some("generator=g:1,extra=x"), &[]);
-        let generated = generated.wish().unwrap();
-        let generator = generated.generator().unwrap();
+        let lister = generated.wish().unwrap().lister();
+        let generator = lister.generator().unwrap();
         assert_eq!(generator.image, "g:1");
         assert_eq!(generator.parameters["EXTRA"], "x");
     }

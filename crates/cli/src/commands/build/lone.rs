@@ -430,7 +430,7 @@ fn single(
         base: args.borrowed.from.clone(),
         ignore_file: args.borrowed.ignorefile.clone(),
         changes: changes(args, environment)?,
-        generator: wish.generator().cloned(),
+        lister: wish.lister(),
     })
 }
 
