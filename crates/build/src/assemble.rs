@@ -11,6 +11,7 @@ use cairn_oci::{History, rfc3339};
 use crate::event::VertexId;
 use crate::filesystem::Filesystem;
 use crate::graph::{Fs, Graph};
+use crate::image::dialect::Dialect;
 use crate::image::record::{ImageRecord, Inherited};
 use crate::lower::{HistoryStep, LoweredImage};
 
@@ -62,12 +63,14 @@ pub fn assemble(
         layers: filesystem.layers,
         history,
         annotations: image.annotations.clone(),
+        outer: Vec::new(),
         packed: None,
         pulled: None,
         results: Vec::new(),
         attested: None,
         inherited,
         marked: None,
+        dialect: Dialect::default(),
     })
 }
 

@@ -36,6 +36,8 @@ mod lazy_bases;
 mod leaving;
 #[path = "e2e/linting.rs"]
 mod linting;
+#[path = "e2e/outputs.rs"]
+mod outputs;
 #[path = "e2e/platforms.rs"]
 mod platforms;
 #[path = "e2e/publishing.rs"]

@@ -8,6 +8,9 @@
 //!              layers   a statement each, annotated with its kind
 //! ```
 //!
+//! For registries that refuse artifacts an output may ask for the form of older builders: no
+//! subject, and a config that lists the statements as an image's layers.
+//!
 //! Statements name the image's manifest, so they are written when that is known. The record names a
 //! document with everything else: the same record gives the same bytes wherever it goes.
 
@@ -18,7 +21,7 @@ use std::path::PathBuf;
 
 use cairn_attest::statement::{self, Subject};
 use cairn_attest::{Attestation, Attestations};
-use cairn_oci::{Descriptor, Digest, Manifest, MediaType, Platform};
+use cairn_oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, MediaType, Platform, RootFs};
 use cairn_store::{EntryKind, LayeredView, Store, StoreError};
 use sha2::{Digest as _, Sha256};
 
@@ -161,18 +164,34 @@ pub(super) fn pack(
             .insert(statement::PREDICATE_ANNOTATION.to_owned(), kind);
         statements.push(layer);
     }
-    let config = put(store, MediaType::OciEmpty, b"{}")?;
-    let manifest = Manifest {
-        artifact_type: Some(ARTIFACT_TYPE.to_owned()),
-        subject: Some(Descriptor::new(
-            image.media_type.clone(),
-            image.digest.clone(),
-            image.size,
-        )),
-        ..Manifest::new(config.clone(), statements.clone())
+    let platform = Platform::new(NO_PLATFORM, NO_PLATFORM);
+    let (config, manifest) = match record.dialect.attests_as_image {
+        true => {
+            let digests = statements.iter().map(|it| it.digest.clone());
+            let config = ImageConfig {
+                rootfs: RootFs {
+                    diff_ids: digests.map(DiffId).collect(),
+                    ..RootFs::default()
+                },
+                ..ImageConfig::new(&platform)
+            };
+            let config = put(store, MediaType::OciConfig, &config.to_json_bytes())?;
+            let manifest = Manifest::new(config.clone(), statements.clone());
+            (config, manifest)
+        }
+        false => {
+            let config = put(store, MediaType::OciEmpty, b"{}")?;
+            let image = (image.media_type.clone(), image.digest.clone(), image.size);
+            let manifest = Manifest {
+                artifact_type: Some(ARTIFACT_TYPE.to_owned()),
+                subject: Some(Descriptor::new(image.0, image.1, image.2)),
+                ..Manifest::new(config.clone(), statements.clone())
+            };
+            (config, manifest)
+        }
     };
     let mut manifest = put(store, MediaType::OciManifest, &manifest.to_json_bytes())?;
-    manifest.platform = Some(Platform::new(NO_PLATFORM, NO_PLATFORM));
+    manifest.platform = Some(platform);
     manifest.annotations = BTreeMap::from([
         (REFERENCE_DIGEST.to_owned(), image.digest.to_string()),
         (REFERENCE_TYPE.to_owned(), "attestation-manifest".to_owned()),

@@ -76,6 +76,7 @@ mod tests {
             layers: Vec::new(),
             history: vec![entry.clone(), entry],
             annotations: std::collections::BTreeMap::new(),
+            outer: Vec::new(),
             packed: None,
             results: Vec::new(),
             attested: None,
@@ -85,6 +86,7 @@ mod tests {
                 history: 1,
             },
             marked: None,
+            dialect: crate::image::dialect::Dialect::default(),
         }
     }
 

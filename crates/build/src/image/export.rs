@@ -56,6 +56,8 @@ pub struct Export<'a> {
     /// Whether each root file system goes into the folder of its platform; usually those of
     /// several platforms do.
     pub split: Option<bool>,
+    /// Whether a directory loses what the image does not have.
+    pub deletes: bool,
     /// Whether a directory keeps the times that files came with, even those behind the epoch.
     pub keeps_times: bool,
     /// What the names of files about the image begin with, beside its own files.
@@ -265,6 +267,7 @@ impl Export<'_> {
             is_split: self.split.unwrap_or(matches!(self.image, Image::Index(_))),
             names_platform: self.split == Some(false),
             attestation_prefix: self.attestation_prefix,
+            deletes: self.deletes,
             keeps_times: self.keeps_times,
             cancel: self.cancel,
         }

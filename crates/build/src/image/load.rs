@@ -18,6 +18,7 @@ use cairn_oci::{
 use cairn_store::{Store, StoreError};
 
 use super::bundle::Bundle;
+use super::dialect::Dialect;
 use super::record::{ImageRecord, Inherited, RecordLayer};
 use super::{docker_archive, oci_layout};
 use crate::archive::decompress;
@@ -324,12 +325,14 @@ impl Loader<'_> {
             layers: record_layers,
             history: config.history,
             annotations,
+            outer: Vec::new(),
             packed: Some(packed),
             pulled: None,
             results: Vec::new(),
             attested: None,
             inherited: Inherited::default(),
             marked: None,
+            dialect: Dialect::default(),
         })
     }
 

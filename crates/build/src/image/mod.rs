@@ -15,15 +15,18 @@
 //! - [`squash`]: what a build put on its base, as one layer.
 //! - `pull`, `obtain`, [`external`]: images from registries, and what names from outside a run mean.
 //! - [`bases`]: what is known of images from registries before their files are here.
-//! - [`dating`]: the times that an image leaves with.
+//! - [`dating`], [`annotated`], [`dialect`]: the times that an image leaves with, what is said of it
+//!   there, and in which words.
 //! - `load`, `export`: archives and layouts in and out. `load` ends by writing an
 //!   [`ImageRecord`] whose `packed` manifest is the one that came in, so digests are kept.
 
+pub mod annotated;
 mod attested;
 pub mod bases;
 mod beside;
 mod bundle;
 pub mod dating;
+pub mod dialect;
 mod docker_archive;
 pub mod export;
 pub mod external;

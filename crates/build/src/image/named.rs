@@ -202,12 +202,14 @@ mod tests {
             layers: Vec::new(),
             history: Vec::new(),
             annotations: BTreeMap::new(),
+            outer: Vec::new(),
             packed: None,
             results: Vec::new(),
             attested: None,
             pulled: None,
             inherited: crate::image::record::Inherited::default(),
             marked: None,
+            dialect: crate::image::dialect::Dialect::default(),
         }
     }
 

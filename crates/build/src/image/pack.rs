@@ -5,7 +5,9 @@ use cairn_oci::{
 };
 use cairn_store::{Store, StoreError};
 
+use super::annotated::Level;
 use super::attested::{self, PackedAttestations};
+use super::dialect::Words;
 use super::record::ImageRecord;
 
 /// A packed image: everything it consists of is a blob of the store.
@@ -32,13 +34,19 @@ pub fn pack(
     if let Some(manifest) = &record.packed
         && store.has_blob(&manifest.digest)
     {
-        return reopen(store, manifest);
+        let mut packed = reopen(store, manifest)?;
+        let said = record.said(Level::ManifestDescriptor);
+        packed.manifest.annotations.extend(said);
+        return Ok(packed);
     }
+    let words = record.words(compression);
     let mut layers = Vec::new();
     let mut diff_ids = Vec::new();
     for layer in &record.layers {
         let exported = store.export_layer(&layer.snapshot, record.epoch, compression)?;
-        layers.push(exported.descriptor);
+        let mut layer = exported.descriptor;
+        layer.media_type = words.layer(layer.media_type);
+        layers.push(layer);
         diff_ids.push(exported.diff_id);
     }
     if let Some(epoch) = record.marked {
@@ -62,15 +70,18 @@ pub fn pack(
         },
         ..ImageConfig::new(&record.platform)
     };
-    let config = put(store, MediaType::OciConfig, &config.to_json_bytes())?;
+    let config = put(store, words.config(), &config.to_json_bytes())?;
     let mut manifest = Manifest::new(config.clone(), layers.clone());
-    manifest.annotations.clone_from(&record.annotations);
-    manifest
-        .annotations
-        .entry(annotation::CREATED.to_owned())
-        .or_insert(rfc3339(record.epoch));
-    let mut manifest = put(store, MediaType::OciManifest, &manifest.to_json_bytes())?;
+    manifest.media_type = Some(words.manifest());
+    if words == Words::Oci {
+        manifest.annotations.clone_from(&record.annotations);
+        let annotations = &mut manifest.annotations;
+        let created = annotations.entry(annotation::CREATED.to_owned());
+        created.or_insert(rfc3339(record.epoch));
+    }
+    let mut manifest = put(store, words.manifest(), &manifest.to_json_bytes())?;
     manifest.platform = Some(record.platform.clone());
+    manifest.annotations = record.said(Level::ManifestDescriptor);
     let attestations = attested::pack(store, record, &manifest, &layers)?;
     Ok(Packed {
         manifest,
@@ -151,13 +162,24 @@ pub fn pack_image(
         images.push(pack(store, record, compression)?);
     }
     let root = match (image, images.as_slice()) {
-        (Image::One(_), [packed]) if packed.attestations.is_none() => packed.manifest.clone(),
+        (Image::One(record), [packed])
+            if packed.attestations.is_none() && !record.needs_index() =>
+        {
+            packed.manifest.clone()
+        }
         _ => {
-            let manifests = images.iter().map(|packed| packed.manifest.clone());
+            let records = image.records();
+            let said = |level| records.iter().flat_map(move |record| record.said(level));
             let attested = images.iter().filter_map(|it| it.attestations.as_ref());
             let attested = attested.map(|it| it.manifest.clone());
-            let index = Index::new(manifests.chain(attested).collect());
-            put(store, MediaType::OciIndex, &index.to_json_bytes())?
+            let words = Words::of_index(images.iter().map(|packed| &packed.manifest));
+            let manifests = images.iter().map(|packed| packed.manifest.clone());
+            let mut index = Index::new(manifests.chain(attested).collect());
+            index.media_type = Some(words.index());
+            index.annotations.extend(said(Level::Index));
+            let mut index = put(store, words.index(), &index.to_json_bytes())?;
+            index.annotations.extend(said(Level::IndexDescriptor));
+            index
         }
     };
     Ok(PackedImage { root, images })

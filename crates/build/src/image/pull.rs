@@ -4,6 +4,7 @@ use cairn_oci::{Platform, Reference, parse_rfc3339};
 use cairn_registry::{Described, RegistryClient, RegistryError, Watch};
 use cairn_store::Store;
 
+use super::dialect::Dialect;
 use super::record::{ImageRecord, Inherited, RecordLayer};
 
 /// Pulls an image for a platform; it has no name in the store yet.
@@ -45,11 +46,13 @@ pub(super) fn record(
         layers,
         history: config.history,
         annotations: described.document.annotations,
+        outer: Vec::new(),
         packed: Some(packed),
         results: Vec::new(),
         attested: None,
         pulled: Some(reference.with_digest(described.top.digest)),
         inherited: Inherited::default(),
         marked: None,
+        dialect: Dialect::default(),
     }
 }

@@ -109,7 +109,8 @@ impl Shipment {
         })
     }
 
-    /// Makes sure that a repository has the image, and moves its tag to it, in this order.
+    /// Makes sure that a repository has the image, and moves its tag to it, in this order. A
+    /// destination without a tag gets the image under its digest alone.
     pub fn send(
         &self,
         store: &Store,
@@ -122,6 +123,11 @@ impl Shipment {
         for parcel in &self.parcels {
             pushed += parcel.send(store, client, destination, &places, watch)?;
         }
+        let of_digest = || destination.with_digest(self.root.descriptor.digest.clone());
+        let destination = &match destination.tag() {
+            Some(_) => destination.clone(),
+            None => of_digest(),
+        };
         let now = client.look_up(destination, watch)?;
         if now.is_none_or(|now| now.digest != self.root.descriptor.digest) {
             client.put_manifest(destination, &self.root, watch)?;

@@ -6,6 +6,8 @@ use cairn_oci::{Descriptor, History, Platform, Reference, RunConfig, annotation}
 use cairn_store::{ContentDigest, KeyHasher, SnapshotId, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use super::annotated::Annotation;
+use super::dialect::Dialect;
 use super::named;
 use crate::cache::inline::InlineEntry;
 
@@ -31,6 +33,9 @@ pub struct ImageRecord {
     /// Annotations of its manifest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Annotations that stand outside of its manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outer: Vec<Annotation>,
     /// The manifest it came with, if it was loaded: kept so that its digest stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<Descriptor>,
@@ -49,6 +54,9 @@ pub struct ImageRecord {
     /// What its layers are said to be clamped to when it is packed: see [`super::dating`].
     #[serde(skip)]
     pub marked: Option<i64>,
+    /// In which words it is packed.
+    #[serde(skip)]
+    pub dialect: Dialect,
 }
 
 /// The part of an image that stood in its base already, from the bottom up.

@@ -1,7 +1,8 @@
 //! The root file systems of an image, as a tar or as files of the host.
 //!
 //! Those of several platforms lie in a folder each, called as BuildKit calls it. Where they are
-//! wanted side by side, no two may have a file of the same name; directories are merged.
+//! wanted side by side, no two may have a file of the same name; directories are merged. What else
+//! is in the directory stays there, unless that is not wanted.
 
 use std::collections::HashMap;
 use std::fs;
@@ -27,6 +28,8 @@ pub(super) struct Roots<'a> {
     pub names_platform: bool,
     /// What the names of files about an image begin with.
     pub attestation_prefix: &'a str,
+    /// Whether a directory loses what is not in the images.
+    pub deletes: bool,
     /// Whether a directory keeps the times that files came with.
     pub keeps_times: bool,
     /// The request to stop.
@@ -70,6 +73,7 @@ impl Roots<'_> {
     ) -> Result<Exported, ExportError> {
         let mut all = Exported::default();
         let views = self.views(store)?;
+        let mut kept = HashMap::new();
         if self.is_split {
             fs::create_dir_all(path).map_err(|source| ExportError::Write {
                 doing: "create",
@@ -87,6 +91,12 @@ impl Roots<'_> {
                 false => path.join(folder),
             };
             let about = self.about(store, view, image)?;
+            for (name, _) in &about {
+                kept.insert(Path::new(folder).join(name), EntryKind::File);
+            }
+            if self.deletes {
+                note(view, Path::new(folder), &mut kept)?;
+            }
             let exported = root_fs::write_directory(view, times, &place, self.cancel)?;
             for (name, bytes) in about {
                 let path = place.join(name);
@@ -94,7 +104,11 @@ impl Roots<'_> {
             }
             all.skipped.extend(exported.skipped);
             // What an earlier platform left is no surprise.
-            all.is_merged |= exported.is_merged && (self.is_split || number == 0);
+            let has_others = exported.is_merged && !self.deletes;
+            all.is_merged |= has_others && (self.is_split || number == 0);
+        }
+        if self.deletes {
+            remove_others(path, Path::new(""), &kept)?;
         }
         Ok(all)
     }
@@ -177,6 +191,52 @@ fn claim<'a>(
             if is_directory {
                 open.push(entry.path);
             }
+        }
+    }
+    Ok(())
+}
+
+/// Notes every name of a tree, and the folder that it goes into.
+fn note(
+    view: &LayeredView,
+    folder: &Path,
+    kept: &mut HashMap<PathBuf, EntryKind>,
+) -> Result<(), ExportError> {
+    kept.insert(folder.to_owned(), EntryKind::Directory);
+    let mut open = vec![PathBuf::from("/")];
+    while let Some(directory) = open.pop() {
+        for (_, entry) in view.read_dir(&directory)? {
+            let name = folder.join(entry.path.strip_prefix("/").unwrap_or(&entry.path));
+            kept.insert(name, entry.kind);
+            if entry.kind == EntryKind::Directory {
+                open.push(entry.path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is below a directory and not among the names; links are removed, not followed.
+fn remove_others(
+    root: &Path,
+    directory: &Path,
+    kept: &HashMap<PathBuf, EntryKind>,
+) -> Result<(), ExportError> {
+    let at = root.join(directory);
+    let failed = |source| ExportError::Write {
+        doing: "clear",
+        path: at.clone(),
+        source,
+    };
+    for found in fs::read_dir(&at).map_err(failed)? {
+        let found = found.map_err(failed)?;
+        let name = directory.join(found.file_name());
+        let is_directory = found.file_type().map_err(failed)?.is_dir();
+        match (kept.get(&name), is_directory) {
+            (Some(EntryKind::Directory), true) => remove_others(root, &name, kept)?,
+            (Some(_), _) => {}
+            (None, true) => fs::remove_dir_all(found.path()).map_err(failed)?,
+            (None, false) => fs::remove_file(found.path()).map_err(failed)?,
         }
     }
     Ok(())

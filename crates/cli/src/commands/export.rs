@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use cairn_build::image::ImageRecord;
-use cairn_build::image::dating::Dating;
 use cairn_build::image::export::{Export, ExportError, Exported, Form};
 use cairn_build::image::pack::{Image, pack_image};
 use cairn_oci::{Compression, Reference};
@@ -18,9 +17,11 @@ use super::images::{open_image, open_images};
 use super::load::reference;
 use super::options::PlatformOption;
 use super::output::{Destination, Output};
+use super::packing::Packing;
 use crate::error::{CommandError, Kind, OutputError};
 use crate::printer::Printer;
 use crate::session::Session;
+use crate::settings::Settings;
 
 /// Write an image to a file or directory
 ///
@@ -85,13 +86,8 @@ impl ExportArgs {
             Format::Local => Form::Directory,
         };
         vec![Output {
-            form,
-            destination,
-            compression: self.compression,
-            names: Vec::new(),
-            split: None,
-            dating: Dating::default(),
-            attestation_prefix: String::new(),
+            packing: Packing::compressed(self.compression),
+            ..Output::to(form, destination)
         }]
     }
 }
@@ -119,9 +115,12 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
     let alone = open_image(&store, &args.image, platform.as_ref())?;
     let cancel = Cancel::new();
     for output in &outputs {
-        let dated = |record: &ImageRecord| output.dating.of(record, record.epoch != DEFAULT_EPOCH);
-        let records: Vec<ImageRecord> = records.iter().map(dated).collect();
-        let alone = dated(&alone);
+        for record in &records {
+            output.packing.fits(record)?;
+        }
+        let packed = |record: &ImageRecord| output.packing.of(record, true);
+        let records: Vec<ImageRecord> = records.iter().map(packed).collect();
+        let alone = packed(&alone);
         let image = match output.form {
             Form::OciDirectory | Form::OciArchive => Image::of(&records),
             // These have no place for several.
@@ -133,12 +132,13 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
                 alone.platform
             ));
         }
+        protect(output, &session.settings, &[])?;
         if matches!(
             output.form,
             Form::OciDirectory | Form::OciArchive | Form::DockerArchive
         ) {
             // What is packed stays in the store, so this may be cut off anywhere.
-            pack_image(&store, image, output.compression)?;
+            pack_image(&store, image, output.packing.compression)?;
         }
         interrupt::cancel_on_signals(&cancel)?;
         let exported = export(&store, image, &names, output, &cancel)?;
@@ -149,6 +149,38 @@ pub fn run(args: &ExportArgs, session: &Session) -> Result<(), CommandError> {
         if let Some(packed) = &exported.packed {
             let digest = &packed.root.digest;
             session.printer.data(&format!("{digest}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to clear a directory that holds what nobody means to lose: the one that this program
+/// was called in, the store, or the source of a build.
+pub fn protect(
+    output: &Output,
+    settings: &Settings,
+    sources: &[String],
+) -> Result<(), CommandError> {
+    let Destination::Path(place) = &output.destination else {
+        return Ok(());
+    };
+    let Some(place) = place.canonicalize().ok().filter(|_| output.deletes) else {
+        return Ok(());
+    };
+    let kept = [Path::new(".")].into_iter();
+    let kept = kept
+        .chain(settings.home())
+        .chain(sources.iter().map(Path::new));
+    for path in kept {
+        if path
+            .canonicalize()
+            .is_ok_and(|path| path.starts_with(&place))
+        {
+            let (place, path) = (place.display(), path.display());
+            return Err(CommandError::usage(format!(
+                "`mode=delete` would clear {place}, and `{path}` with it"
+            ))
+            .hint("name a directory for the image alone"));
         }
     }
     Ok(())
@@ -174,8 +206,9 @@ pub fn export(
             given => given,
         },
         form: output.form,
-        compression: output.compression,
+        compression: output.packing.compression,
         split: output.split,
+        deletes: output.deletes,
         attestation_prefix: &output.attestation_prefix,
         // Where nobody asked for an epoch, files are what they came as, as with docker.
         keeps_times: image

@@ -1,5 +1,6 @@
 //! The commands: one file each, its arguments first, then `run`.
 
+mod annotations;
 pub mod build;
 mod cache;
 mod completions;
@@ -19,6 +20,7 @@ mod log;
 mod man;
 pub mod options;
 mod output;
+mod packing;
 mod plan;
 mod promote;
 mod publish;

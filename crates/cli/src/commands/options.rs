@@ -242,11 +242,16 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// In docker's words.
+fn empty_key(text: &str) -> String {
+    format!("invalid key-value pair \"{text}\": empty key")
+}
+
 /// Splits `NAME[=VALUE]`: without a value it is empty.
 pub fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     match name {
-        "" => Err(format!("`{text}` is not NAME or NAME=VALUE")),
+        "" => Err(empty_key(text)),
         name => Ok((name.to_owned(), value.to_owned())),
     }
 }
@@ -258,7 +263,7 @@ pub fn variable(text: &str) -> Result<(String, Option<String>), String> {
         None => (text, None),
     };
     if name.is_empty() {
-        return Err(format!("`{text}` is not NAME or NAME=VALUE"));
+        return Err(empty_key(text));
     }
     Ok((name.to_owned(), value))
 }

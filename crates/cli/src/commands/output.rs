@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use cairn_build::image::dating::{Dating, Epoch};
 use cairn_build::image::export::Form;
-use cairn_oci::Compression;
 
 use super::options::fields;
+use super::packing::{self, Packing};
 
 /// One `--output`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,14 +14,14 @@ pub struct Output {
     pub form: Form,
     /// Where.
     pub destination: Destination,
-    /// How its layers are compressed.
-    pub compression: Compression,
+    /// How it is packed.
+    pub packing: Packing,
     /// Names that the image gets there, instead of its own.
     pub names: Vec<String>,
     /// Whether the files of each platform go into a folder of their own.
     pub split: Option<bool>,
-    /// Which times it gets.
-    pub dating: Dating,
+    /// Whether a directory loses what the image does not have.
+    pub deletes: bool,
     /// What the names of files begin with that tell of it, beside its own files.
     pub attestation_prefix: String,
 }
@@ -46,18 +45,14 @@ impl Destination {
     }
 }
 
-/// Keys of docker that ask for what is always so here.
-const ALWAYS_SO: [&str; 2] = ["oci-mediatypes", "force-compression"];
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 7] = [
     "type",
     "dest",
     "tar",
-    "compression",
     "name",
     "platform-split",
     "attestation-prefix",
-    "source-date-epoch",
-    "rewrite-timestamp",
+    "mode",
 ];
 
 impl Output {
@@ -65,18 +60,18 @@ impl Output {
     /// bare path (a `local` directory), or `-` (a `tar` to standard output).
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "-" {
-            return Self::new("tar", "-", None, None);
+            return Self::new("tar", "-", None);
         }
         if !text.contains('=') {
-            return Self::new("local", text, None, None);
+            return Self::new("local", text, None);
         }
         let mut kind = None;
         let mut destination = None;
         let mut tar = None;
-        let mut compression = None;
+        let mut packing = Packing::default();
+        let mut deletes = false;
         let mut names = Vec::new();
         let mut split = None;
-        let mut dating = Dating::default();
         let mut prefix = String::new();
         for (key, value) in fields(text)? {
             match key.as_str() {
@@ -85,37 +80,41 @@ impl Output {
                 }
                 "attestation-prefix" => prefix = value,
                 "platform-split" => split = Some(boolean(&key, &value)?),
-                key if date(&mut dating, key, &value)? => {}
                 "type" => kind = Some(value),
                 "dest" => destination = Some(value),
                 "tar" => tar = Some(value),
-                "compression" => compression = Some(value),
                 "name" => names.extend(value.split(',').map(str::to_owned)),
-                key if ALWAYS_SO.contains(&key) => {}
+                "mode" => {
+                    deletes = match value.as_str() {
+                        "copy" => false,
+                        "delete" => true,
+                        _ => return Err(format!("`mode={value}` is neither `copy` nor `delete`")),
+                    }
+                }
+                key if packing.read(key, &value)? => {}
                 key => {
-                    let known = KEYS.join("`, `");
+                    let known = [&KEYS[..], &packing::KEYS].concat().join("`, `");
                     return Err(format!("`{key}` is not known here; `{known}` are"));
                 }
             }
         }
         let kind = kind.ok_or("`type` is missing: `type=oci,dest=PATH`")?;
         let destination = destination.ok_or("`dest` is missing: `type=oci,dest=PATH`")?;
-        let output = Self::new(&kind, &destination, tar.as_deref(), compression.as_deref())?;
+        let output = Self::new(&kind, &destination, tar.as_deref())?;
+        if deletes && output.form != Form::Directory {
+            return Err("`mode=delete` is about the files of a directory: `type=local`".to_owned());
+        }
         Ok(Self {
+            packing,
             names,
             split,
-            dating,
+            deletes,
             attestation_prefix: prefix,
             ..output
         })
     }
 
-    fn new(
-        kind: &str,
-        destination: &str,
-        tar: Option<&str>,
-        compression: Option<&str>,
-    ) -> Result<Self, String> {
+    fn new(kind: &str, destination: &str, tar: Option<&str>) -> Result<Self, String> {
         let wants_tar = tar.map_or(Ok(true), |value| boolean("tar", value))?;
         let form = match (kind, wants_tar) {
             ("oci", true) => Form::OciArchive,
@@ -141,38 +140,21 @@ impl Output {
         if is_directory && destination == Destination::Stdout {
             return Err("a directory cannot go to standard output".to_owned());
         }
-        let compression = match compression {
-            None => Compression::Gzip,
-            Some(name) => name
-                .parse()
-                .map_err(|_| format!("`compression={name}` is not one of gzip, zstd, none"))?,
-        };
-        Ok(Self {
+        Ok(Self::to(form, destination))
+    }
+
+    /// An output with nothing special about it.
+    pub fn to(form: Form, destination: Destination) -> Self {
+        Self {
             form,
             destination,
-            compression,
+            packing: Packing::default(),
             names: Vec::new(),
             split: None,
-            dating: Dating::default(),
+            deletes: false,
             attestation_prefix: String::new(),
-        })
-    }
-}
-
-/// Reads the keys about times: `source-date-epoch` and `rewrite-timestamp`. Gives whether it is
-/// one of them.
-pub fn date(dating: &mut Dating, key: &str, value: &str) -> Result<bool, String> {
-    match (key, value) {
-        ("source-date-epoch", "") => dating.epoch = Epoch::Forgotten,
-        ("source-date-epoch", value) => {
-            dating.epoch = Epoch::At(value.parse().map_err(|_| {
-                format!("`source-date-epoch={value}` is no number of seconds since 1970")
-            })?);
         }
-        ("rewrite-timestamp", value) => dating.marks = boolean(key, value)?,
-        _ => return Ok(false),
     }
-    Ok(true)
 }
 
 /// Reads the value of a key that is a truth.
@@ -191,13 +173,16 @@ pub fn truth(text: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use cairn_build::image::dating::{Dating, Epoch};
+    use cairn_oci::Compression;
+
     use super::*;
 
     fn check(text: &str, form: Form, destination: &str, compression: Compression) {
         let destination = Destination::parse(destination);
         let output = Output::parse(text).unwrap();
         assert_eq!(
-            (output.form, output.destination, output.compression),
+            (output.form, output.destination, output.packing.compression),
             (form, destination, compression),
             "{text}"
         );
@@ -238,11 +223,13 @@ mod tests {
         let output = |rest: &str| Output::parse(&format!("type=local,dest=a{rest}")).unwrap();
         assert_eq!(output("").split, None);
         assert_eq!(output(",platform-split=false").split, Some(false));
-        assert_eq!(output("").dating, Dating::default());
-        let dated = output(",rewrite-timestamp=true,source-date-epoch=7").dating;
+        assert_eq!(output("").packing.dating, Dating::default());
+        let dated = output(",rewrite-timestamp=true,source-date-epoch=7").packing;
+        let dated = dated.dating;
         assert_eq!((dated.epoch, dated.marks), (Epoch::At(7), true));
-        let epoch = output(",source-date-epoch=").dating.epoch;
-        assert_eq!(epoch, Epoch::Forgotten);
+        let forgotten = output(",source-date-epoch=").packing.dating.epoch;
+        assert_eq!(forgotten, Epoch::Forgotten);
+        assert!(!output(",mode=copy").deletes && output(",mode=delete").deletes);
     }
 
     #[test]
@@ -258,6 +245,8 @@ mod tests {
             ("type=docker,tar=false,dest=a", "always a tar"),
             ("type=oci,dest=a,compression=lzma", "gzip"),
             ("type=oci,dest=a,source-date-epoch=now", "seconds"),
+            ("type=local,dest=a,mode=move", "`delete`"),
+            ("type=tar,dest=a,mode=delete", "type=local"),
             ("type=oci,dest=a,rewrite-timestamp=x", "neither"),
         ] {
             let error = Output::parse(text).unwrap_err();

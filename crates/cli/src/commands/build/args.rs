@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use cairn_build::image::annotated::Annotation;
 use cairn_sandbox::Ulimit;
 use cairn_stack::contexts::is_remote;
 use clap::{ArgAction, Args, ValueEnum};
@@ -13,6 +14,7 @@ use super::call::Call;
 use super::foreign::ForeignArgs;
 use super::outputs::BuildOutput;
 use super::secrets::Secret;
+use crate::commands::annotations::annotation;
 use crate::commands::devices::DeviceArgs;
 use crate::commands::options::{
     BuildOptions, JsonOption, ProgressOption, StackOption, host_line, label, memory, pair, ulimit,
@@ -86,9 +88,10 @@ pub struct LoneArgs {
     /// Set a label; without a value it is empty (can be repeated)
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = label)]
     pub label: Vec<(String, String)>,
-    /// Set an annotation of the image's manifest (can be repeated)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
-    pub annotation: Vec<(String, String)>,
+    /// Set an annotation of the image's manifest, or of `index:`, `manifest-descriptor:`,
+    /// `index-descriptor:`; for one platform with `manifest[linux/arm64]:` (can be repeated)
+    #[arg(long, value_name = "[LEVEL:]NAME=VALUE", value_parser = AnnotationFlag::parse)]
+    pub annotation: Vec<AnnotationFlag>,
     /// Give a name in FROM or COPY --from a meaning: a directory, an archive, a repository,
     /// `https://...`, `docker-image://NAME`, `oci-layout://DIR[:TAG][@DIGEST]`, or a stage of this
     /// file as `target:STAGE` (can be repeated)
@@ -143,6 +146,16 @@ pub struct LoneArgs {
     /// Write what was built to a file, as JSON
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
+}
+
+/// What one `--annotation` asks for: the same at one level or several.
+#[derive(Debug, Clone)]
+pub struct AnnotationFlag(Vec<Annotation>);
+
+impl AnnotationFlag {
+    fn parse(text: &str) -> Result<Self, String> {
+        annotation(text).map(Self)
+    }
 }
 
 /// What steps can reach.
@@ -236,6 +249,11 @@ fn not_for_a_stack(flag: &str, images: &[&String]) -> CommandError {
 }
 
 impl LoneArgs {
+    /// Every `--annotation`.
+    pub fn annotations(&self) -> impl Iterator<Item = &Annotation> {
+        self.annotation.iter().flat_map(|flag| &flag.0)
+    }
+
     /// A flag that was given, if one was.
     fn first_flag(&self) -> Option<&'static str> {
         [

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cairn_build::attest::AttestError;
 use cairn_build::engine::Engine;
 use cairn_build::image::ImageRecord;
+use cairn_build::image::annotated::{Annotation, Level};
 use cairn_build::image::external::Settled;
 use cairn_build::image::named::{Others, save};
 use cairn_build::lint::Warnings;
@@ -27,6 +27,7 @@ use super::args::{BuildArgs, NetworkChoice};
 use super::borrowed;
 use super::call::{Call, Request};
 use super::input::Input;
+use super::metadata::{Facts, MetadataWish};
 use super::results::{self, Built};
 use super::secrets;
 use crate::bookkeeping::write_down;
@@ -67,7 +68,8 @@ pub fn build(
     };
     if call.request != Request::Build {
         let single = single(args, wish, context, &input, &[], session)?;
-        return call.answer(&single, &session.printer);
+        let file = args.lone.metadata_file.as_deref();
+        return call.answer(&single, file, &session.printer);
     }
     let mut means = Means::new(session, &args.options)?;
     means.settings.secrets = secrets::values(&args.lone.secret, &session.settings.environment)?;
@@ -115,16 +117,21 @@ pub fn build(
         wish,
         began,
     };
-    let (report, attested) = solve(args, session, &means, asked, main, &names)?;
+    let (report, told) = solve(args, session, &means, asked, main, &names)?;
+    let outer: Vec<&Annotation> = args.lone.annotations().filter(|it| !is_plain(it)).collect();
     let records = request.images.iter().map(|image| {
         let record = report.record(&image.name)?.clone();
-        let attested = attested.get(&image.name).cloned();
-        Some(ImageRecord { attested, ..record })
+        let attested = told.attested.get(&image.name).cloned();
+        let mut record = ImageRecord { attested, ..record };
+        for annotation in &outer {
+            record.annotate(annotation);
+        }
+        Some(record)
     });
     let Some(records) = records.collect::<Option<Vec<ImageRecord>>>() else {
         return Err(CommandError::told(Kind::Work));
     };
-    if !attested.is_empty() {
+    if !(told.attested.is_empty() && outer.is_empty()) {
         let names: Vec<String> = names.iter().map(Reference::to_string).collect();
         save(&means.store, &names, &records, &Others::Go)?;
     }
@@ -133,6 +140,7 @@ pub fn build(
         records,
         main,
         is_index,
+        attests_as_artifact: !is_asked(&session.settings.environment, NO_ARTIFACTS),
     };
     for record in &built.records {
         record.save(&means.store, &[])?;
@@ -140,8 +148,18 @@ pub fn build(
     means.make_durable()?;
     results::write_outputs(args, session, &means, &built, &names)?;
     results::push(&pushes, session, &means, &built)?;
-    results::write_files(args, &means, &built, &names)?;
+    results::write_files(args, &means, &built, &names, &told.facts)?;
     results::tell(args, session, &built.id(), &names)
+}
+
+/// Whether an annotation is of the manifest for every platform, which an image has from the start.
+fn is_plain(annotation: &Annotation) -> bool {
+    annotation.level == Level::Manifest && annotation.platform.is_none()
+}
+
+/// Whether a variable of buildx' is true.
+fn is_asked(environment: &Environment, variable: &str) -> bool {
+    environment.text(variable).and_then(truth).unwrap_or(false)
 }
 
 /// Which of several platforms stands for the image where there is room for one: this machine's, else
@@ -169,8 +187,17 @@ struct Asked<'a> {
     began: SystemTime,
 }
 
-/// What is attested of each image, by its name in the run.
-type Attested = BTreeMap<String, Descriptor>;
+/// What is told of a build beside its images.
+#[derive(Default)]
+struct Told {
+    /// What is attested of each image, by its name in the run.
+    attested: BTreeMap<String, Descriptor>,
+    /// What `--metadata-file` says.
+    facts: Facts,
+}
+
+/// Keeps attestations in the form that registries without artifacts take.
+const NO_ARTIFACTS: &str = "BUILDX_NO_DEFAULT_OCI_ARTIFACT";
 
 /// Prepares and runs, showing progress; gives up with what failed.
 fn solve(
@@ -180,7 +207,7 @@ fn solve(
     asked: Asked<'_>,
     main: usize,
     own_names: &[Reference],
-) -> Result<(RunReport, Attested), CommandError> {
+) -> Result<(RunReport, Told), CommandError> {
     let Asked {
         single, request, ..
     } = asked;
@@ -246,11 +273,14 @@ fn solve(
         ),
         Err(_) => Ok(()),
     };
-    let attested = match &report {
+    let wish = MetadataWish::of(&session.settings.environment);
+    let wish = Some(wish).filter(|_| args.lone.metadata_file.is_some());
+    let told = match &report {
         Ok(report) if report.is_success() => {
-            attestations(args, asked, &prepared, report, &engine, own_names)
+            let wish = wish.unwrap_or_default();
+            attestations(args, asked, &wish, &prepared, report, &engine, own_names)
         }
-        _ => Ok(Attested::new()),
+        _ => Ok(Told::default()),
     };
     progress.finish();
     let report = report?;
@@ -263,7 +293,7 @@ fn solve(
         warnings::tell(&session.printer, &report.warnings, true);
     }
     match report.is_success() {
-        true => Ok((report, attested?)),
+        true => Ok((report, told?)),
         false => {
             if args.json.json {
                 session.printer.json(&Report::of(&report))?;
@@ -274,18 +304,23 @@ fn solve(
     }
 }
 
-/// Gathers what is to be attested.
+/// Gathers what is to be attested, and what is told in the file about the build.
 fn attestations(
     args: &BuildArgs,
     asked: Asked<'_>,
+    wish: &MetadataWish,
     prepared: &Prepared<'_>,
     report: &RunReport,
     engine: &Engine<'_>,
     names: &[Reference],
-) -> Result<Attested, CommandError> {
-    let mut attested = Attested::new();
-    if asked.wish.is_nothing() {
-        return Ok(attested);
+) -> Result<Told, CommandError> {
+    let mut told = Told::default();
+    told.facts.run.clone_from(&engine.settings.run);
+    if wish.has_warnings {
+        told.facts.warnings.clone_from(&report.warnings);
+    }
+    if asked.wish.is_nothing() && wish.provenance.is_none() {
+        return Ok(told);
     }
     let occasion = Occasion {
         names,
@@ -304,12 +339,21 @@ fn attestations(
         let Some(record) = report.record(&image.name) else {
             continue;
         };
-        let all = attest(asked.wish, done, image, record, occasion)?;
-        let mut record = record.clone();
-        record.attest(engine.store, &all)?;
-        attested.extend(record.attested.map(|it| (image.name.clone(), it)));
+        if !asked.wish.is_nothing() {
+            let all = attest(asked.wish, done, image, record, occasion)?;
+            let mut record = record.clone();
+            record.attest(engine.store, &all)?;
+            let attested = record.attested.map(|it| (image.name.clone(), it));
+            told.attested.extend(attested);
+        }
+        if let Some(wish) = &wish.provenance {
+            let all = attest(wish, done, image, record, occasion)?;
+            let provenance = all.list.iter().map(|it| it.predicate(&[]));
+            let of_platform = provenance.map(|it| (image.platform.clone(), it));
+            told.facts.provenance.extend(of_platform);
+        }
     }
-    Ok(attested)
+    Ok(told)
 }
 
 /// Flags that change what steps see, by BuildKit's names.
@@ -419,7 +463,11 @@ fn single(
         target: lone.target.clone(),
         args: all,
         labels: lone.label.iter().cloned().collect(),
-        annotations: lone.annotation.iter().cloned().collect(),
+        annotations: lone
+            .annotations()
+            .filter(|it| is_plain(it))
+            .map(|it| (it.name.clone(), it.value.clone()))
+            .collect(),
         contexts: lone.build_context.clone(),
         platforms: platforms(args, session)?,
         build_platform: host_platform(),
@@ -477,55 +525,4 @@ fn name_of(context: &str) -> String {
         || "image".to_owned(),
         |name| name.to_string_lossy().into_owned(),
     )
-}
-
-impl From<AttestError> for CommandError {
-    fn from(error: AttestError) -> Self {
-        let kind = match error {
-            AttestError::NoStatement { .. } | AttestError::NothingWritten => Kind::Work,
-            _ => Kind::Environment,
-        };
-        let told = Self::from_error(kind, &error);
-        match kind {
-            Kind::Work => told.hint(
-                "a generator writes `NAME.spdx.json` files to `$BUILDKIT_SCAN_DESTINATION`; \
-                 without `generator=` Cairn looks for packages itself",
-            ),
-            _ => told,
-        }
-    }
-}
-
-impl From<SingleError> for CommandError {
-    fn from(error: SingleError) -> Self {
-        let kind = match error.is_usage() {
-            true => Kind::Usage,
-            false => Kind::Environment,
-        };
-        match error {
-            SingleError::Findings(findings) => Self::from_findings(Kind::Usage, findings),
-            SingleError::Store(error) => error.into(),
-            SingleError::NoDockerfile(_) | SingleError::DockerfileIsDirectory(_) => {
-                Self::from_error(kind, &error)
-                    .hint("name it with `--file` if it is called otherwise or lies elsewhere")
-            }
-            SingleError::DockerfileOutside { .. } => {
-                Self::from_error(kind, &error).hint("name the file itself with `--file`")
-            }
-            SingleError::NoContext(ref path) if path.is_file() => Self::from_error(kind, &error)
-                .hint("a Dockerfile is named with `--file`, its context is a directory"),
-            SingleError::Template(ref name) => Self::from_error(kind, &error).hint(format!(
-                "do it yourself: `cpp -E -P {name} | cairn build -f - CONTEXT`"
-            )),
-            error => {
-                let hint = match &error {
-                    SingleError::Git(inner) => inner.hint(),
-                    SingleError::Fetch(inner) => inner.hint(),
-                    _ => None,
-                };
-                let told = Self::from_error(kind, &error);
-                hint.into_iter().fold(told, Self::hint)
-            }
-        }
-    }
 }

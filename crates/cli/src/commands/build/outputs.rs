@@ -1,10 +1,8 @@
 //! `--output` of a build: files outside the store, or the image itself under more names.
 
-use cairn_build::image::dating::Dating;
-use cairn_oci::Compression;
-
 use crate::commands::options::fields;
-use crate::commands::output::{Output, boolean, date};
+use crate::commands::output::{Output, boolean};
+use crate::commands::packing::{self, Packing};
 
 /// One `--output` of `cairn build`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,21 +22,15 @@ pub struct ImageOutput {
     pub names: Vec<String>,
     /// Whether it is sent to the registries of these names, or of `--tag`s if there are none.
     pub push: bool,
-    /// How its layers are compressed when it is sent.
-    pub compression: Compression,
-    /// Which times it has when it is sent.
-    pub dating: Dating,
+    /// Whether it is sent without a tag: people find it by its digest.
+    pub by_digest: bool,
+    /// How it is packed when it is sent.
+    pub packing: Packing,
 }
 
-/// Keys of docker that ask for what is always so here.
-const ALWAYS_SO: [&str; 6] = [
-    "oci-mediatypes",
-    "force-compression",
-    "unpack",
-    "store",
-    "dest",
-    "tar",
-];
+const KEYS: [&str; 3] = ["name", "push", "push-by-digest"];
+/// Keys of docker that change nothing: an image can always be named by its digest.
+const WITHOUT_EFFECT: [&str; 3] = ["name-canonical", "dest", "tar"];
 
 impl BuildOutput {
     /// Reads docker's language: `type=image,name=NAME[,push=true]`, `type=registry,name=NAME`,
@@ -76,24 +68,34 @@ impl ImageOutput {
         let mut image = Self {
             names: Vec::new(),
             push,
-            compression: Compression::Gzip,
-            dating: Dating::default(),
+            by_digest: false,
+            packing: Packing::default(),
         };
         for (key, value) in fields {
             match key.as_str() {
                 "type" => {}
                 "name" => image.names.extend(value.split(',').map(str::to_owned)),
-                "push" => {
-                    image.push = boolean(key, value)?;
+                "push" => image.push = boolean(key, value)?,
+                "push-by-digest" => image.by_digest = boolean(key, value)?,
+                key @ "registry.insecure" => {
+                    if boolean(key, value)? {
+                        return Err(format!(
+                            "`{key}` is said for a registry, not for an output: \
+                             `CAIRN_INSECURE_REGISTRIES=HOST`"
+                        ));
+                    }
                 }
-                "compression" => {
-                    image.compression = value.parse().map_err(|_| {
-                        format!("`compression={value}` is not one of gzip, zstd, none")
-                    })?;
+                key @ "prefer-nondist-layers" => {
+                    if boolean(key, value)? {
+                        return Err(format!("`{key}`: an image is sent with all its layers"));
+                    }
                 }
-                key if date(&mut image.dating, key, value)? => {}
-                key if ALWAYS_SO.contains(&key) => {}
-                key => return Err(format!("`{key}` is not known here; `name`, `push` are")),
+                key if image.packing.read(key, value)? => {}
+                key if WITHOUT_EFFECT.contains(&key) => {}
+                key => {
+                    let known = [&KEYS[..], &packing::KEYS].concat().join("`, `");
+                    return Err(format!("`{key}` is not known here; `{known}` are"));
+                }
             }
         }
         Ok(image)
@@ -114,6 +116,8 @@ mod tests {
         assert_eq!(image("type=image,name=a,push=true"), ("a".into(), true));
         assert_eq!(image("type=registry,\"name=a,b\""), ("a b".into(), true));
         assert_eq!(image("type=docker"), (String::new(), false));
+        let by_digest = "type=image,name=a,push-by-digest=true,name-canonical=true,push=true";
+        assert_eq!(image(by_digest), ("a".into(), true));
         assert_eq!(
             BuildOutput::parse("type=cacheonly"),
             Ok(BuildOutput::Nothing)
@@ -128,6 +132,8 @@ mod tests {
             ("type=image,push=maybe", "push=maybe"),
             ("type=image,level=9", "level"),
             ("type=registry,compression=lzma", "gzip"),
+            ("type=image,registry.insecure=true", "CAIRN_INSECURE"),
+            ("type=image,prefer-nondist-layers=1", "all its layers"),
             ("type=oci", "dest"),
         ] {
             let error = BuildOutput::parse(text).unwrap_err();

@@ -4,19 +4,19 @@ use std::path::Path;
 use std::time::Instant;
 
 use cairn_build::image::ImageRecord;
-use cairn_build::image::dating::Dating;
-use cairn_build::image::pack::{Image, pack_image};
+use cairn_build::image::pack::Image;
 use cairn_build::image::push::Shipment;
-use cairn_oci::{Compression, Digest, Reference};
+use cairn_oci::{Digest, Reference};
 use cairn_registry::Watch;
-use cairn_stack::request::DEFAULT_EPOCH;
 use serde_json::json;
 
 use super::args::BuildArgs;
+use super::metadata::{self, Facts};
 use super::outputs::BuildOutput;
-use crate::commands::export::{export, tell_exported};
+use crate::commands::export::{export, protect, tell_exported};
 use crate::commands::load::reference;
 use crate::commands::output::{Destination, Output};
+use crate::commands::packing::Packing;
 use crate::commands::push::{in_words, tagged};
 use crate::error::{CommandError, Kind};
 use crate::means::Means;
@@ -30,6 +30,8 @@ pub struct Built {
     pub main: usize,
     /// Whether they leave the store under an index.
     pub is_index: bool,
+    /// Whether attestations are artifacts where an output does not say.
+    pub attests_as_artifact: bool,
 }
 
 impl Built {
@@ -40,9 +42,9 @@ impl Built {
         }
     }
 
-    /// The same with the times that an output asks for.
-    fn dated(&self, dating: Dating) -> Self {
-        let of = |record: &ImageRecord| dating.of(record, record.epoch != DEFAULT_EPOCH);
+    /// The same as an output asks for it.
+    fn packed(&self, packing: &Packing) -> Self {
+        let of = |record: &ImageRecord| packing.of(record, self.attests_as_artifact);
         Self {
             records: self.records.iter().map(of).collect(),
             ..*self
@@ -62,6 +64,9 @@ pub fn all_names(args: &BuildArgs, tags: &[Reference]) -> Result<Vec<Reference>,
         let BuildOutput::Image(image) = output else {
             continue;
         };
+        if image.by_digest {
+            continue;
+        }
         for name in &image.names {
             let name = reference(name)?;
             if !names.contains(&name) {
@@ -74,15 +79,15 @@ pub fn all_names(args: &BuildArgs, tags: &[Reference]) -> Result<Vec<Reference>,
 
 /// Something that is sent to a registry when all is built.
 pub struct Push {
+    /// Without a tag, it is sent under its digest alone.
     name: Reference,
-    compression: Compression,
-    dating: Dating,
+    packing: Packing,
 }
 
 /// What is sent to registries when all is built.
 pub fn pushes(args: &BuildArgs, tags: &[Reference]) -> Result<Vec<Push>, CommandError> {
     let mut pushes = Vec::new();
-    let mut add = |names: &[Reference], compression, dating| {
+    let mut add = |names: &[Reference], packing: &Packing| {
         if names.is_empty() {
             return Err(
                 CommandError::usage("nothing says where to push the image to")
@@ -90,16 +95,14 @@ pub fn pushes(args: &BuildArgs, tags: &[Reference]) -> Result<Vec<Push>, Command
             );
         }
         for name in names {
-            pushes.push(Push {
-                name: tagged(name)?,
-                compression,
-                dating,
-            });
+            let packing = packing.clone();
+            let name = tagged(name)?;
+            pushes.push(Push { name, packing });
         }
         Ok(())
     };
     if args.lone.push {
-        add(tags, Compression::Gzip, Dating::default())?;
+        add(tags, &Packing::default())?;
     }
     for output in &args.lone.output {
         let BuildOutput::Image(image) = output else {
@@ -108,15 +111,35 @@ pub fn pushes(args: &BuildArgs, tags: &[Reference]) -> Result<Vec<Push>, Command
         if !image.push {
             continue;
         }
-        match image.names.as_slice() {
-            [] => add(tags, image.compression, image.dating)?,
-            names => {
-                let names: Result<Vec<_>, _> = names.iter().map(|name| reference(name)).collect();
-                add(&names?, image.compression, image.dating)?;
-            }
-        }
+        let names = match image.names.as_slice() {
+            [] => &args.lone.tag,
+            names => names,
+        };
+        let names: Vec<Reference> = match (image.by_digest, image.names.is_empty()) {
+            (true, _) => names
+                .iter()
+                .map(|name| untagged(name))
+                .collect::<Result<_, _>>()?,
+            (false, true) => tags.to_vec(),
+            (false, false) => names
+                .iter()
+                .map(|name| reference(name))
+                .collect::<Result<_, _>>()?,
+        };
+        add(&names, &image.packing)?;
     }
     Ok(pushes)
+}
+
+/// A repository; what is pushed by its digest has no tag.
+fn untagged(name: &str) -> Result<Reference, CommandError> {
+    let named = reference(name)?;
+    let last = name.rsplit('/').next().unwrap_or(name);
+    if last.contains([':', '@']) {
+        let error = CommandError::usage(format!("can't push tagged ref {named} by digest"));
+        return Err(error.hint(format!("name the repository alone: `{}`", named.name())));
+    }
+    Ok(named.without_tag())
 }
 
 /// Writes the outputs that are files.
@@ -128,7 +151,8 @@ pub fn write_outputs(
     names: &[Reference],
 ) -> Result<(), CommandError> {
     for output in files(args) {
-        let built = built.dated(output.dating);
+        protect(output, &session.settings, &args.targets)?;
+        let built = built.packed(&output.packing);
         let exported = export(&means.store, built.image(), names, output, &means.cancel)?;
         tell_exported(&session.printer, output, &exported);
     }
@@ -148,8 +172,9 @@ pub fn push(
     };
     for push in pushes {
         let printer = &session.printer;
-        let built = built.dated(push.dating);
-        let shipment = Shipment::pack(&means.store, built.image(), push.compression)?;
+        let built = built.packed(&push.packing);
+        let compression = push.packing.compression;
+        let shipment = Shipment::pack(&means.store, built.image(), compression)?;
         printer.note(&format!("pushing to {}", push.name.familiar()));
         let began = Instant::now();
         let pushed = shipment.send(&means.store, &means.registry, &push.name, watch)?;
@@ -164,6 +189,7 @@ pub fn write_files(
     means: &Means,
     built: &Built,
     names: &[Reference],
+    facts: &Facts,
 ) -> Result<(), CommandError> {
     let write = |path: &Path, text: &str| {
         std::fs::write(path, text).map_err(|error| {
@@ -179,22 +205,13 @@ pub fn write_files(
         write(path, id.hex())?;
     }
     if let Some(path) = &args.lone.metadata_file {
-        // What docker writes there are digests of packed bytes.
-        let output = files(args).next();
-        let compression = output.map(|output| output.compression).unwrap_or_default();
-        let built = built.dated(output.map(|output| output.dating).unwrap_or_default());
-        let packed = pack_image(&means.store, built.image(), compression)?;
+        let packing = first_packing(args);
+        let built = built.packed(&packing);
         let names: Vec<String> = names.iter().map(Reference::to_string).collect();
-        let mut metadata = json!({
-            "containerimage.digest": packed.root.digest,
-            "containerimage.descriptor": packed.root,
-            "image.name": names.join(","),
-            "cairn.image.id": id,
-        });
-        if let [image] = packed.images.as_slice() {
-            metadata["containerimage.config.digest"] = json!(image.config.digest);
-        }
-        write(path, &format!("{metadata:#}\n"))?;
+        let image = built.image();
+        let compression = packing.compression;
+        let about = metadata::document(&means.store, image, compression, &id, &names, facts)?;
+        metadata::write(path, &about)?;
     }
     Ok(())
 }
@@ -219,6 +236,17 @@ pub fn tell(
         return Ok(session.printer.json(&json!({ "id": id, "names": names }))?);
     }
     Ok(session.printer.data(&format!("{id}\n"))?)
+}
+
+/// How the first output packs the image: the digests that are told are of those bytes.
+fn first_packing(args: &BuildArgs) -> Packing {
+    let mut outputs = args.lone.output.iter();
+    let first = outputs.find_map(|output| match output {
+        BuildOutput::Files(output) => Some(&output.packing),
+        BuildOutput::Image(image) => Some(&image.packing),
+        BuildOutput::Nothing => None,
+    });
+    first.cloned().unwrap_or_default()
 }
 
 fn files(args: &BuildArgs) -> impl Iterator<Item = &Output> {

@@ -51,12 +51,23 @@ pub fn answer(
     build: &SingleBuild,
     dockerfile: &Path,
     json: bool,
+    file: Option<&Path>,
     printer: &Printer,
 ) -> Result<(), CommandError> {
     let (subject, errors) = Subject::of_build(build, dockerfile)?;
+    let results = results(subject.as_ref(), &errors);
+    super::keep(&results, file)?;
     if !json {
         return lint::check_build(subject.as_ref(), errors, printer);
     }
+    printer.json(&results)?;
+    match results.warnings.is_empty() && results.build_error.is_none() {
+        true => Ok(()),
+        false => Err(CommandError::told(Kind::Work)),
+    }
+}
+
+fn results(subject: Option<&Subject>, errors: &[Diagnostic]) -> Results {
     let mut results = Results {
         warnings: Vec::new(),
         sources: Vec::new(),
@@ -65,7 +76,7 @@ pub fn answer(
     let mut source = errors
         .iter()
         .find_map(|error| error.label.as_ref().map(|label| label.source.clone()));
-    if let Some(subject) = &subject {
+    if let Some(subject) = subject {
         source = Some(subject.file.source.clone());
         match subject.check(&std::collections::BTreeMap::new()) {
             Ok(checked) => {
@@ -97,12 +108,7 @@ pub fn answer(
         filename: file_name(&source).to_owned(),
         data: bytes(&source),
     }));
-    let is_clean = results.warnings.is_empty() && results.build_error.is_none();
-    printer.json(&results)?;
-    match is_clean {
-        true => Ok(()),
-        false => Err(CommandError::told(Kind::Work)),
-    }
+    results
 }
 
 fn build_error(error: &Diagnostic) -> BuildError {

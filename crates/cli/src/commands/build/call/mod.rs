@@ -7,8 +7,13 @@ mod place;
 mod table;
 mod targets;
 
-use cairn_stack::single::{SingleBuild, dockerfile_path};
+use std::path::Path;
 
+use cairn_stack::single::{SingleBuild, dockerfile_path};
+use serde::Serialize;
+use serde_json::json;
+
+use super::metadata;
 use crate::commands::lint::Subject;
 use crate::commands::options::fields;
 use crate::error::{CommandError, Kind};
@@ -83,40 +88,57 @@ impl Call {
         }
     }
 
-    /// Answers.
-    pub fn answer(self, build: &SingleBuild, printer: &Printer) -> Result<(), CommandError> {
+    /// Answers; a file of metadata gets the answer, too.
+    pub fn answer(
+        self,
+        build: &SingleBuild,
+        file: Option<&Path>,
+        printer: &Printer,
+    ) -> Result<(), CommandError> {
         if self.request == Request::Describe {
-            return match self.json {
-                true => Ok(printer.json(&describe::requests())?),
-                false => Ok(printer.data(&describe::table_of_requests())?),
-            };
+            let requests = describe::requests();
+            return self.tell(&requests, describe::table_of_requests, file, printer);
         }
         let dockerfile = dockerfile_path(build)?;
         if self.request == Request::Check {
-            return check::answer(build, &dockerfile, self.json, printer);
+            return check::answer(build, &dockerfile, self.json, file, printer);
         }
         let (subject, errors) = Subject::of_build(build, &dockerfile)?;
         let Some(subject) = subject.filter(|_| errors.is_empty()) else {
             return Err(CommandError::from_findings(Kind::Usage, errors));
         };
-        let file = &subject.file;
         match self.request {
             Request::Outline => {
-                let outline = outline::Outline::of(file, build)?;
-                match self.json {
-                    true => printer.json(&outline)?,
-                    false => printer.data(&outline.tables())?,
-                }
+                let outline = outline::Outline::of(&subject.file, build)?;
+                self.tell(&outline, || outline.tables(), file, printer)
             }
             _ => {
-                let targets = targets::Targets::of(file);
-                match self.json {
-                    true => printer.json(&targets)?,
-                    false => printer.data(&targets.table())?,
-                }
+                let targets = targets::Targets::of(&subject.file);
+                self.tell(&targets, || targets.table(), file, printer)
             }
         }
-        Ok(())
+    }
+
+    fn tell(
+        self,
+        answer: &impl Serialize,
+        in_words: impl Fn() -> String,
+        file: Option<&Path>,
+        printer: &Printer,
+    ) -> Result<(), CommandError> {
+        keep(answer, file)?;
+        match self.json {
+            true => Ok(printer.json(answer)?),
+            false => Ok(printer.data(&in_words())?),
+        }
+    }
+}
+
+/// Writes an answer to the file of metadata, if one is wanted.
+fn keep(answer: &impl Serialize, file: Option<&Path>) -> Result<(), CommandError> {
+    match file {
+        Some(path) => metadata::write(path, &json!({ "result.json": answer })),
+        None => Ok(()),
     }
 }
 
