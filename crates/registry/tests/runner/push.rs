@@ -16,6 +16,8 @@ struct Held {
     blobs: BTreeMap<(String, String), Vec<u8>>,
     manifests: BTreeMap<(String, String), Vec<u8>>,
     uploads: BTreeMap<String, Vec<u8>>,
+    /// How many uploads there were.
+    begun: usize,
 }
 
 /// A registry that takes uploads as the spec says.
@@ -100,7 +102,8 @@ impl Taking {
                     held.blobs.insert((repository.to_owned(), digest), bytes);
                     return Reply::status(201);
                 }
-                let id = format!("u{}", held.uploads.len());
+                let id = format!("u{}", held.begun);
+                held.begun += 1;
                 held.uploads.insert(id.clone(), Vec::new());
                 Reply::status(202).with("Location", place(&id))
             }
