@@ -15,6 +15,7 @@ mod compress;
 mod decompress;
 mod export;
 mod noise;
+mod tar_field;
 mod tar_read;
 mod tar_write;
 mod unpack;
