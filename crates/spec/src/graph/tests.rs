@@ -183,6 +183,27 @@ fn the_name_an_image_is_published_under_means_the_image() {
     }
 }
 
+/// The variant whose tags have no suffix is the one that the plain name is published as.
+#[test]
+fn the_plain_name_means_the_variant_without_a_suffix() {
+    let of = |suffix: &str| {
+        let text = format!(
+            "[stack]\nname = \"lab\"\nregistries = [\"ghcr.io/lab\"]\n[image.m]\ncontext = \"m\"\n\
+             [image.m.variant.cpu]\n{suffix}\n[image.m.variant.gpu]\n[image.child]\ncontext = \"c\"\n"
+        );
+        read(&Source::new("cairn.toml", text), &Surroundings::none()).unwrap()
+    };
+    let stack = of("suffix = \"\"");
+    let child = stack.exact("child").unwrap();
+    for name in ["m", "m:latest", "ghcr.io/lab/m", "ghcr.io/lab/m:latest"] {
+        let found = super::sibling(&stack, child, name).unwrap();
+        assert_eq!(found, stack.exact("m:cpu"), "{name}");
+    }
+    let stack = of("");
+    let child = stack.exact("child").unwrap();
+    assert!(super::sibling(&stack, child, "m").is_err());
+}
+
 /// A tag means the variant that is published under it; where tags are made otherwise, it means the
 /// published image.
 #[test]

@@ -57,9 +57,16 @@ fn is_same(one: &Build, other: &Build) -> bool {
         }
 }
 
-/// Whether two builds are variants of one image: made by one Dockerfile, or by the one that a tag
-/// names, and called by one name.
+/// Whether two builds are variants of one image: published as one, of one folder and those below
+/// it, or made by one Dockerfile, or by the one that a tag names, and called by one name.
 fn is_family(one: &Build, other: &Build) -> bool {
+    let home = |build: &Build| build.names.first().filter(|it| is_published(it)).cloned();
+    if home(one).is_some() && home(one) == home(other) {
+        return true;
+    }
+    if one.family.is_some() && one.family == other.family {
+        return true;
+    }
     let by_choice = one.choice.is_some() && other.choice.is_some();
     one.context == other.context
         && (one.dockerfile == other.dockerfile || by_choice)
@@ -128,9 +135,9 @@ fn with_targets(tree: &Tree, mut group: Vec<Build>) -> Vec<Build> {
     group
 }
 
-/// Names for variants: the track, the target, the tag, the values of a matrix, else what it is
-/// called.
-fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<String>, Build)> {
+/// Names for variants: the track, the target, the tag, the folder, the values of a matrix, else
+/// what it is called.
+fn variants(mut group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<String>, Build)> {
     let mut taken = BTreeSet::new();
     let distinct = |of: &dyn Fn(&Build) -> Option<String>| {
         let names: BTreeSet<Option<String>> = group.iter().map(of).collect();
@@ -138,6 +145,8 @@ fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<Stri
     };
     let by_target = distinct(&|build| build.target.clone());
     let by_tag = distinct(&|build| build.fixed_tags.first().cloned());
+    let by_folder = distinct(&|build| Some(build.context.clone()));
+    let above = common_folder(&group);
     let axes = axes(&group);
     let of_axes = |build: &Build| -> Option<String> {
         let values: Option<Vec<&str>> = axes
@@ -147,6 +156,11 @@ fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<Stri
         Some(values?.join("-")).filter(|it| !it.is_empty())
     };
     let by_values = distinct(&of_axes);
+    let is_told = |build: &Build| build.track.is_some() || build.choice.is_some();
+    let is_by_folder = by_folder && !by_target && !by_tag && !group.iter().any(is_told);
+    for build in &mut group {
+        build.is_default = is_by_folder && build.context == above;
+    }
     let mut made = Vec::new();
     for build in group {
         let name = match &build.track {
@@ -154,6 +168,8 @@ fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<Stri
             None if build.choice.is_some() => build.choice.clone().unwrap_or_default(),
             None if by_target => build.target.clone().unwrap_or_default(),
             None if by_tag => build.fixed_tags.first().cloned().unwrap_or_default(),
+            None if build.is_default => DEFAULT.to_owned(),
+            None if by_folder => file_name(&build.context).to_owned(),
             None if by_values => of_axes(&build).unwrap_or_default(),
             None => build.key.clone(),
         };
@@ -172,14 +188,27 @@ fn variants(group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<Stri
         draft.note(
             Verdict::Equal,
             &first.file.clone(),
-            match first.choice {
-                Some(_) => format!("{key}: one name, a Dockerfile for each tag"),
-                None => format!("{key}: one Dockerfile, several images"),
+            match (&first.choice, by_folder) {
+                (Some(_), _) => format!("{key}: one name, a Dockerfile for each tag"),
+                (None, true) => format!("{key}: one name, a folder for each variant"),
+                (None, false) => format!("{key}: one name, several images"),
             },
             format!("variants {}", names.join(", ")),
         );
     }
     made
+}
+
+/// What the variant is called that lies above the others.
+const DEFAULT: &str = "default";
+
+/// The folder that all contexts lie in, if it is one of them.
+fn common_folder(group: &[Build]) -> String {
+    let shortest = group
+        .iter()
+        .map(|it| it.context.as_str())
+        .min_by_key(|it| it.len());
+    shortest.unwrap_or_default().to_owned()
 }
 
 /// The axes of a matrix that tell builds apart: one alone, the shortest, if there is one, else all

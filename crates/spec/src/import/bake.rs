@@ -1,11 +1,12 @@
 //! docker-bake files, in HCL and in JSON: targets with inheritance, matrices and variables; files
 //! that bake lays over each other are one.
 //!
-//! Variables have their defaults; what an override in the environment would change is not known.
-//! [`functions`] are bake's own, [`own_functions`] those that a file defines.
+//! [`functions`] are bake's own, [`own_functions`] those that a file defines; which variables the
+//! environment may still override is [`variables`]'.
 
 mod functions;
 mod own_functions;
+mod variables;
 
 use std::collections::BTreeMap;
 
@@ -52,7 +53,8 @@ pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
         let (_, file, _) = files[0];
         let body = body.build();
         let functions = Functions::of(&body);
-        let context = variables(file, &body, &functions, draft);
+        let given = variables::overridable(file, &body, &functions, draft);
+        let context = variables::context(&body, &functions, &given);
         for target in evaluated(file, &body, &context, &functions, draft) {
             build(tree, file, &target, draft);
         }
@@ -118,62 +120,6 @@ fn expression(value: &Value) -> hcl::Expression {
         Value::Bool(yes) => hcl::Expression::from(*yes),
         Value::Null => hcl::Expression::Null,
     }
-}
-
-fn variables(file: &str, body: &hcl::Body, own: &Functions, draft: &mut Draft) -> Context<'static> {
-    let mut context = Context::new();
-    functions::declare(&mut context);
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    // A default may use a variable that stands further up.
-    for block in body
-        .blocks()
-        .filter(|block| block.identifier() == "variable")
-    {
-        let Some(name) = block.labels().first() else {
-            continue;
-        };
-        let default = block.body().attributes().find(|it| it.key() == "default");
-        let value = default.and_then(|it| value_of(it.expr(), own, &context));
-        match value.as_ref().map(hcl::Value::as_str) {
-            None => unknown.push(format!("`{}`", name.as_str())),
-            Some(Some(default)) => known.push(format!("{} = `{default}`", name.as_str())),
-            Some(None) => {}
-        }
-        context.declare_var(name.as_str(), value.unwrap_or(hcl::Value::from("")));
-    }
-    if !known.is_empty() {
-        draft.note(
-            Verdict::Differs,
-            file,
-            format!("variable {}", known.join(", ")),
-            "the defaults stand wherever they are used; what is to come from outside is a variable of `[variables]` here",
-        );
-    }
-    if !unknown.is_empty() {
-        draft.note(
-            Verdict::Differs,
-            file,
-            format!("variable {}", unknown.join(", ")),
-            "without a default, so empty here; there the environment gives it",
-        );
-    }
-    for attribute in body.attributes() {
-        if let Some(value) = value_of(attribute.expr(), own, &context) {
-            context.declare_var(attribute.key(), value);
-        }
-    }
-    context
-}
-
-/// What a variable is to hold; nothing where it cannot be said, or would be a text without measure:
-/// a variable of two others that are so multiplies.
-fn value_of(
-    expression: &hcl::Expression,
-    own: &Functions,
-    context: &Context<'_>,
-) -> Option<hcl::Value> {
-    let value = own.put_in(expression).evaluate(context).ok()?;
-    (value.to_string().len() <= functions::TEXT_MAX).then_some(value)
 }
 
 /// The targets that can be built: inherited attributes put in, matrices multiplied out.
@@ -459,7 +405,7 @@ fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), 
     for reference in texts(value.get("tags")) {
         let (repository, tag) = name_and_tag(&reference);
         made.names.push(repository.to_owned());
-        made.fixed_tags.extend(tag.map(str::to_owned));
+        made.fixed_tags.extend(tag.map(|tag| draft.by_default(tag)));
     }
     // `r-ver_4.4.1.Dockerfile` for `r-ver:4.4.1`: the tag chooses the file.
     let named = file_name(&made.dockerfile).to_owned();

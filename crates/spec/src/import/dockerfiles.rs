@@ -77,13 +77,27 @@ fn build_of(path: &str, name: &str, files: &[&str], tree: &Tree) -> Build {
         folder => folder,
     };
     let beside = files.iter().filter(|other| folder(other) == home).count();
-    // `pytorch/cuda12` beside `pytorch/Dockerfile` is `pytorch-cuda12`.
+    // `pytorch/cuda12` beside `pytorch/Dockerfile` is `pytorch-cuda12`, or a variant of `pytorch`
+    // where both build on the same.
     let above = folder(home);
     let is_image = !matches!(file_name(above), "" | "docker");
-    let is_below = is_image && files.iter().any(|other| folder(other) == above);
-    let of_folder = match is_below {
-        true => format!("{}-{of_folder}", file_name(above)),
-        false => of_folder.to_owned(),
+    let mut of_above = files
+        .iter()
+        .filter(|other| is_image && folder(other) == above);
+    let image_above = of_above.next().filter(|_| of_above.next().is_none());
+    let is_variant = beside == 1
+        && image_above.is_some_and(|other| {
+            let base = parents::last_base(tree, path);
+            base.is_some() && base == parents::last_base(tree, other)
+        });
+    let of_folder = match (is_variant, image_above) {
+        (true, _) => file_name(above).to_owned(),
+        (false, Some(_)) => format!("{}-{of_folder}", file_name(above)),
+        (false, None) => of_folder.to_owned(),
+    };
+    let family = match is_variant {
+        true => above,
+        false => home,
     };
     let key = match (beside, own_part(file_name(path))) {
         (1, _) | (_, None) => of_folder,
@@ -95,6 +109,7 @@ fn build_of(path: &str, name: &str, files: &[&str], tree: &Tree) -> Build {
         context: context_of(tree, path),
         dockerfile: path.to_owned(),
         file: path.to_owned(),
+        family: Some(family.to_owned()).filter(|it| beside == 1 && !it.is_empty()),
         ..Build::default()
     }
 }

@@ -64,6 +64,10 @@ pub(super) struct Build {
     pub(super) values: BTreeMap<String, String>,
     /// The value of a substitution that names its Dockerfile: `latest` of `${_TAG}.Dockerfile`.
     pub(super) choice: Option<String>,
+    /// The folder whose image it is, where folders below it hold variants.
+    pub(super) family: Option<String>,
+    /// Whether it is the variant that is meant where none is named.
+    pub(super) is_default: bool,
     /// Whether docker/metadata-action names it.
     pub(super) takes_metadata: bool,
     /// Whether it is a service of Compose: how somebody runs it, not how it is published.

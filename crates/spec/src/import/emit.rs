@@ -107,9 +107,14 @@ fn emit_image(
         "" => ".",
         context => context,
     };
-    let _ = writeln!(out, "context = {}", quoted(context));
+    let one_context = builds.iter().all(|it| it.context == first.context);
+    if one_context {
+        let _ = writeln!(out, "context = {}", quoted(context));
+    }
     let dockerfile = relative(&first.context, &first.dockerfile);
-    let one_dockerfile = builds.iter().all(|it| it.dockerfile == first.dockerfile);
+    let one_dockerfile = builds
+        .iter()
+        .all(|it| relative(&it.context, &it.dockerfile) == dockerfile);
     if one_dockerfile && dockerfile != "Dockerfile" {
         let _ = writeln!(out, "dockerfile = {}", quoted(&dockerfile));
     }
@@ -163,10 +168,21 @@ fn emit_image(
                 let _ = writeln!(out, "tags = {{ prefix = {} }}", quoted(prefix));
             }
         }
-        if build.is_only_published {
+        if build.is_only_published || build.is_default {
             out.push_str("suffix = \"\"\n");
-        } else if build.is_internal && !builds.iter().all(|it| it.is_internal) {
+        }
+        if build.is_internal && !builds.iter().all(|it| it.is_internal) {
             out.push_str("internal = true\n");
+        }
+        if !one_context {
+            let context = match build.context.as_str() {
+                "" => ".",
+                context => context,
+            };
+            let _ = writeln!(out, "context = {}", quoted(context));
+        }
+        if build.platforms != first.platforms && !build.platforms.is_empty() {
+            let _ = writeln!(out, "platforms = {}", list(&build.platforms));
         }
         if !one_dockerfile {
             let dockerfile = relative(&build.context, &build.dockerfile);

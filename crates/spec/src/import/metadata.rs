@@ -5,7 +5,7 @@
 //! | `type=ref,event=branch` | `{branch}` of `branch` and `main` |
 //! | `type=ref,event=tag` | `{tag}` of `release` and `prerelease` |
 //! | `type=ref,event=pr` | nothing: a pull request publishes nothing, and that is said |
-//! | `type=semver`, `type=pep440` | the pattern of `release`; `{version}` of `prerelease`, as the action does; of every push, where `value=` is the version |
+//! | `type=semver`, `type=pep440` | the pattern of `release`; `{version}` of `prerelease`, as the action does; of every push, where `value=` is the version; `pep440` spells it by `{pep440}` |
 //! | `type=match` | the parts of the version that the usual patterns take; others are told as missing |
 //! | `type=sha` | `sha-{commit}` of every push |
 //! | `type=schedule` | the pattern of `schedule`, with what a push to main has besides |
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use super::Verdict;
 use super::draft::Draft;
 use crate::settings::EventKind;
-use crate::tags::Version;
+use crate::tags::{Version, normal_version};
 
 const PUSHES: [EventKind; 4] = [
     EventKind::Branch,
@@ -252,7 +252,7 @@ fn made(kind: &str, rule: &BTreeMap<String, String>) -> Option<Vec<(EventKind, S
             _ => None,
         },
         "semver" | "pep440" if rule.contains_key("value") => {
-            at(&PUSHES, &filled(value("pattern")?, value("value")?)?)
+            at(&PUSHES, &filled(value("pattern")?, value("value")?, kind)?)
         }
         "match" if rule.contains_key("value") => None,
         "match" => {
@@ -261,13 +261,15 @@ fn made(kind: &str, rule: &BTreeMap<String, String>) -> Option<Vec<(EventKind, S
             at(&[EventKind::Release, EventKind::Prerelease], &matched)
         }
         "semver" | "pep440" => {
-            let pattern = template(value("pattern")?)?;
-            let mut made: Vec<_> = at(&[EventKind::Release], &pattern)?;
-            let early = if pattern == "{tag}" {
-                "{tag}"
-            } else {
-                "{version}"
+            let mut pattern = template(value("pattern")?)?;
+            // Python's versions have one spelling each, and the action gives that.
+            let whole = match kind {
+                "pep440" => "{pep440}",
+                _ => "{version}",
             };
+            pattern = pattern.replace("{version}", whole);
+            let mut made: Vec<_> = at(&[EventKind::Release], &pattern)?;
+            let early = if pattern == "{tag}" { "{tag}" } else { whole };
             made.extend(at(&[EventKind::Prerelease], early)?);
             Some(made)
         }
@@ -382,8 +384,12 @@ fn matched(pattern: &str, group: &str) -> Option<String> {
 }
 
 /// A pattern filled from a version that the rule itself names.
-fn filled(pattern: &str, version: &str) -> Option<String> {
+fn filled(pattern: &str, version: &str, kind: &str) -> Option<String> {
     let known = Version::parse(version)?;
+    let spelled = match kind {
+        "pep440" => normal_version(version)?,
+        _ => known.text.clone(),
+    };
     let pattern = template(pattern)?;
     let pattern = match known.is_release() || pattern == "{tag}" {
         true => pattern.as_str(),
@@ -391,7 +397,7 @@ fn filled(pattern: &str, version: &str) -> Option<String> {
     };
     let number = |at: usize| known.numbers.get(at).map_or("0", String::as_str);
     let filled = pattern
-        .replace("{version}", &known.text)
+        .replace("{version}", &spelled)
         .replace("{tag}", version)
         .replace("{major}", number(0))
         .replace("{minor}", number(1))

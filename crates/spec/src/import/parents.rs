@@ -50,6 +50,12 @@ struct Published {
     choices: Vec<String>,
 }
 
+/// What the last stage of a Dockerfile builds on, by the defaults of its arguments.
+pub(super) fn last_base(tree: &Tree, path: &str) -> Option<String> {
+    let lines = Lines::of(tree.text(path)?);
+    Some(lines.last()?.meant(&Build::default()))
+}
+
 /// Whether a Dockerfile that nothing describes belongs to what is described: it builds on an
 /// image of that, or such an image builds on it.
 pub(super) fn is_relative(tree: &Tree, path: &str, draft: &Draft, taken: &[Build]) -> bool {
@@ -160,7 +166,11 @@ fn find_home(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft) {
     };
     let is_run_only = |image: &DraftImage| image.members.iter().all(|(_, it)| it.is_of_compose);
     for image in images.iter_mut().filter(|image| !is_run_only(image)) {
-        image.names.push(format!("{home}/{}", image.key));
+        let name = format!("{home}/{}", image.key);
+        for (_, build) in &mut image.members {
+            build.names.push(name.clone());
+        }
+        image.names.push(name);
     }
     draft.note(
         Verdict::Equal,

@@ -3,7 +3,7 @@
 use super::date::Date;
 use super::template::{Template, is_tag_character, safe};
 use super::version::Version;
-use super::{Facts, GitRef, Trigger, push_kind};
+use super::{Facts, GitRef, Trigger, pep440, push_kind};
 use crate::settings::EventKind;
 use crate::stack::Image;
 
@@ -145,6 +145,13 @@ impl Maker<'_> {
             "version" => {
                 let version = version.ok_or_else(|| "the event has no version".to_owned())?;
                 Ok(safe(&version.text))
+            }
+            "pep440" => {
+                let version = version.ok_or_else(|| "the event has no version".to_owned())?;
+                let normal = pep440::normal(&version.text);
+                let normal = normal
+                    .ok_or_else(|| format!("{} is no version of Python's (PEP 440)", version.text));
+                Ok(safe(&normal?))
             }
             "major" => number(0),
             "minor" => number(1),

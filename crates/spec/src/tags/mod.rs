@@ -19,12 +19,14 @@
 
 mod date;
 mod maker;
+mod pep440;
 mod rules;
 mod template;
 mod version;
 
 use std::collections::BTreeMap;
 
+pub(crate) use pep440::normal as normal_version;
 pub use rules::TagRules;
 pub use template::{FACTS, Template, safe};
 pub(crate) use template::{PREFIX_FACTS, is_tag_character};

@@ -11,6 +11,7 @@ pub const FACTS: &[&str] = &[
     "commit",
     "commit-full",
     "version",
+    "pep440",
     "major",
     "minor",
     "patch",

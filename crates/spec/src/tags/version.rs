@@ -12,7 +12,7 @@ pub struct Version {
     pub text: String,
     /// The numbers as written, two to four of them.
     pub numbers: Vec<String>,
-    /// What makes it a version before a release.
+    /// What makes it no release: a phase before one, or Python's `post` after one.
     pub prerelease: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Version {
                         .chars()
                         .all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
                 // Without a `-`, only what Python writes counts: `1.2rc1`, `1.2.dev3`.
-                let python = ["a", "b", "c", "rc", "dev", "alpha", "beta", "pre"];
+                let python = ["a", "b", "c", "rc", "dev", "alpha", "beta", "pre", "post"];
                 let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
                 if !good || !(rest.starts_with('-') || python.contains(&word)) {
                     return None;
@@ -56,7 +56,7 @@ impl Version {
         })
     }
 
-    /// Whether it is a release, and not something before one.
+    /// Whether it is a release, and not something before or after one.
     pub fn is_release(&self) -> bool {
         self.prerelease.is_none()
     }
@@ -67,9 +67,14 @@ impl Version {
         let numbers = self.values().cmp(&other.values());
         numbers.then_with(|| match (&self.prerelease, &other.prerelease) {
             (None, None) => Ordering::Equal,
+            (None, Some(other)) if is_post(other) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
+            (Some(one), None) if is_post(one) => Ordering::Greater,
             (Some(_), None) => Ordering::Less,
-            (Some(one), Some(two)) => identifiers(one).cmp(&identifiers(two)),
+            (Some(one), Some(two)) => {
+                let phases = is_post(one).cmp(&is_post(two));
+                phases.then_with(|| identifiers(one).cmp(&identifiers(two)))
+            }
         })
     }
 
@@ -80,6 +85,11 @@ impl Version {
         }
         values
     }
+}
+
+/// `post1`, which Python puts after a release.
+fn is_post(phase: &str) -> bool {
+    phase.trim_end_matches(|c: char| c.is_ascii_digit()) == "post"
 }
 
 /// The parts of what stands before a release: `rc.10` is after `rc.9`, a number before a word.
@@ -110,6 +120,7 @@ mod tests {
             ("1.2.3-rc.1", "1 2 3", Some("rc.1")),
             ("1.2.0rc1", "1 2 0", Some("rc1")),
             ("1.2.dev3", "1 2", Some("dev3")),
+            ("1.2.post1", "1 2", Some("post1")),
             ("1.2.3+build.5", "1 2 3", None),
             ("1.2.3-beta+x", "1 2 3", Some("beta")),
         ] {
@@ -140,6 +151,8 @@ mod tests {
             "1.2.0-rc.2",
             "1.2.0-rc.10",
             "1.2.0",
+            "1.2.0.post1",
+            "1.2.0.post10",
             "1.10.0",
             "2026.2.19",
             "2026.10.1",

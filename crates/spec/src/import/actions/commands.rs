@@ -29,10 +29,13 @@ pub(super) fn builds(
     let commands: Vec<DockerBuild> = commands.collect();
     let mut builds = Vec::new();
     for command in &commands {
-        if let Some(build) = build(tree, file, &home, command) {
+        if let Some(mut build) = build(tree, file, &home, command, draft) {
+            if build.platforms.is_empty() {
+                build.platforms.extend(scope.platform());
+            }
             for argument in &command.args {
                 if let Some((name, value)) = argument.split_once('=')
-                    && value.contains('$')
+                    && is_unknown(value, draft)
                 {
                     secrets::unknown(file, format!("--build-arg {name}"), name, draft);
                 }
@@ -55,22 +58,33 @@ fn without_expressions(line: &str) -> String {
     made + rest
 }
 
-fn build(tree: &Tree, file: &str, home: &str, command: &DockerBuild) -> Option<Build> {
+/// Whether the shell, or nobody, fills something in: variables of the spec are known.
+fn is_unknown(text: &str, draft: &Draft) -> bool {
+    draft.by_default(text).contains('$')
+}
+
+fn build(
+    tree: &Tree,
+    file: &str,
+    home: &str,
+    command: &DockerBuild,
+    draft: &Draft,
+) -> Option<Build> {
     let context = join(home, &command.context);
     let dockerfile = match &command.dockerfile {
         Some(path) => join(home, path),
         None => join(&context, "Dockerfile"),
     };
     let names = command.tags.iter().map(|tag| name_and_tag(tag));
-    let names = names.filter(|(name, _)| is_published(name) && !name.contains('$'));
+    let names = names.filter(|(name, _)| is_published(name) && !is_unknown(name, draft));
     let names: Vec<(&str, Option<&str>)> = names.collect();
     let (first, _) = names.first()?;
     if !tree.files.contains_key(&dockerfile) {
         return None;
     }
-    let plain = |text: &&str| !text.contains('$');
+    let plain = |text: &&str| !is_unknown(text, draft);
     let args = command.args.iter().filter_map(|arg| arg.split_once('='));
-    let args = args.filter(|(_, value)| !value.contains('$'));
+    let args = args.filter(|(_, value)| !is_unknown(value, draft));
     Some(Build {
         key: file_name(first).to_owned(),
         names: names.iter().map(|(name, _)| (*name).to_owned()).collect(),

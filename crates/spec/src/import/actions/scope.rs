@@ -99,8 +99,12 @@ impl Scope<'_> {
         }
         match expression {
             "true" | "false" => Some(expression.to_owned()),
-            "github.repository" => Some(draft.variable("GITHUB_REPOSITORY", "owner/repository")),
-            "github.repository_owner" => Some(draft.variable("GITHUB_REPOSITORY_OWNER", "owner")),
+            "github.repository" => {
+                Some(draft.unknown_variable("GITHUB_REPOSITORY", "owner/repository"))
+            }
+            "github.repository_owner" => {
+                Some(draft.unknown_variable("GITHUB_REPOSITORY_OWNER", "owner"))
+            }
             _ => None,
         }
     }
@@ -137,6 +141,22 @@ impl Scope<'_> {
             Some((axis.clone(), value))
         });
         told.collect()
+    }
+
+    /// The platform of the machine that a run is for, where an input or the matrix names it.
+    pub(super) fn platform(&self) -> Option<String> {
+        let named = ["platform", "arch", "architecture"]
+            .iter()
+            .find_map(|name| {
+                let of_matrix = self.values.get(*name).and_then(text);
+                self.inputs.get(*name).cloned().or(of_matrix)
+            })?;
+        let platform = match named.as_str() {
+            "x86_64" | "amd64" | "x64" => "linux/amd64",
+            "aarch64" | "arm64" => "linux/arm64",
+            _ => return None,
+        };
+        Some(platform.to_owned())
     }
 
     /// An input, as it was handed over or by its default.

@@ -328,6 +328,30 @@ fn the_actions_tables() {
             Tag("1.2.3rc2"),
             "1.2.3rc2",
         ),
+        (
+            &["type=pep440,pattern={{version}}"],
+            none,
+            Tag("v1.2.3-rc.2"),
+            "1.2.3rc2",
+        ),
+        (
+            &["type=pep440,pattern={{version}}"],
+            none,
+            Tag("v1.2.3-beta"),
+            "1.2.3b0",
+        ),
+        (
+            &["type=pep440,pattern={{version}}"],
+            none,
+            Tag("1.2.3.post1"),
+            "1.2.3.post1",
+        ),
+        (
+            &["type=pep440,pattern=py{{version}}"],
+            none,
+            Tag("2026.02.19"),
+            "latest py2026.2.19",
+        ),
         // type=match.
         (
             &["type=match,pattern=\\d.\\d.\\d"],

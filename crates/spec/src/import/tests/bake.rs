@@ -213,3 +213,87 @@ fn functions_and_variables_that_multiply_each_other_come_to_an_end() {
     let made = import(&tree(&files), "lab").expect("something to import");
     assert!(made.spec.len() < 1 << 20, "{} bytes", made.spec.len());
 }
+
+/// What the environment may override there, it may here, where that is a part of texts; what it
+/// would decide besides is told.
+#[test]
+fn variables_stay_variables_where_they_are_parts_of_texts() {
+    let bake = r#"
+variable "REGISTRY" { default = "ghcr.io/lab" }
+variable "VERSION" { default = "1.2" }
+variable "FULL" { default = "${VERSION}.0" }
+variable "EMPTY" {}
+variable "TAG" { default = "latest" }
+variable "STAGE" { default = "prod" }
+variable "KINDS" { default = "a,b" }
+variable "NAME" { default = "app" }
+variable "DEBUG" { default = false }
+target "app" {
+  name = "${NAME}-${kind}"
+  matrix = { kind = split(",", KINDS) }
+  target = STAGE
+  args = { VERSION = VERSION, FULL = FULL, EXTRA = "x${EMPTY}", KIND = kind, DEBUG = DEBUG }
+  labels = { "org.version" = "v${VERSION}" }
+  tags = ["${REGISTRY}/app-${kind}:${TAG}"]
+}
+"#;
+    let files = [("docker-bake.hcl", bake), ("Dockerfile", DOCKERFILE)];
+    let (stack, made) = imported(&files);
+    assert_eq!(
+        read_all(&files),
+        ["app-a", "app-b"].map(|name| {
+            let kind = &name[4..];
+            format!(
+                "{name}: . Dockerfile prod DEBUG=false,EXTRA=x,FULL=1.2.0,KIND={kind},VERSION=1.2"
+            )
+        })
+    );
+    assert_eq!(stack.registries, ["ghcr.io/lab"]);
+    let set = [
+        ("VERSION", "2.0"),
+        ("REGISTRY", "quay.io/other"),
+        ("EMPTY", "-y"),
+    ];
+    let environment = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let environment = environment.into_iter().collect();
+    let surroundings = Surroundings {
+        environment: &environment,
+        ..Surroundings::none()
+    };
+    let text = Source::new("cairn.toml", made.spec.as_str());
+    let other = crate::read(&text, &surroundings).expect("a spec");
+    assert_eq!(
+        source(&other, "app-a"),
+        ". Dockerfile prod DEBUG=false,EXTRA=x-y,FULL=2.0.0,KIND=a,VERSION=2.0"
+    );
+    assert_eq!(other.registries, ["quay.io/other"]);
+    let told = |what: &str, verdict: Verdict, why: &str| {
+        let found = made.notes.iter().any(|note| {
+            note.what.contains(what) && note.verdict == verdict && note.why.contains(why)
+        });
+        assert!(found, "{what}: {why}\n{:#?}", made.notes);
+    };
+    told(
+        "`EMPTY`, `REGISTRY`, `VERSION`",
+        Verdict::Equal,
+        "`[variables]`",
+    );
+    told(
+        "`STAGE` = `prod`",
+        Verdict::Differs,
+        "this one decides target",
+    );
+    told(
+        "`KINDS` = `a,b`",
+        Verdict::Differs,
+        "which targets there are",
+    );
+    told(
+        "`NAME` = `app`",
+        Verdict::Differs,
+        "which targets there are",
+    );
+    told("`FULL` = `1.2.0`", Verdict::Differs, "follows another");
+    told("`DEBUG` = `false`", Verdict::Differs, "this is none");
+    told("`TAG` = `latest`", Verdict::Differs, "tags of its event");
+}

@@ -156,8 +156,8 @@ fn compose_does_not_stand_for_a_whole_tree() {
         names(&stack),
         [
             "notebook",
-            "base-notebook",
-            "base-notebook-cuda",
+            "base-notebook:default",
+            "base-notebook:cuda",
             "foundation"
         ]
     );
@@ -235,6 +235,84 @@ fn pull_requests_and_caches_of_github_are_told() {
     assert_eq!(stack.build.cache_from[0].to_string(), "ghcr.io/x/a:c");
 }
 
+/// The Jupyter Docker Stacks' pipeline: a workflow that is called once for each image, variant and
+/// machine, and builds by a script under a name that the runner fills in.
+#[test]
+fn jupyters_called_workflow_makes_variants_of_folders() {
+    let child = |parent: &str| {
+        format!(
+            "ARG REGISTRY=quay.io\nARG OWNER=jupyter\nARG BASE_IMAGE=$REGISTRY/$OWNER/{parent}\nFROM $BASE_IMAGE\nRUN true\n"
+        )
+    };
+    let job = |name: &str, image: &str, variant: &str, platform: &str| {
+        format!(
+            "  {name}:\n    uses: ./.github/workflows/build.yml\n    with:\n      parent-image: \"\"\n      image: {image}\n      \
+             variant: {variant}\n      platform: {platform}\n      runs-on: ubuntu-24.04\n"
+        )
+    };
+    let calls = [
+        job("aarch64-base", "base-notebook", "default", "aarch64"),
+        job("x86_64-base", "base-notebook", "default", "x86_64"),
+        job("aarch64-torch", "torch-notebook", "default", "aarch64"),
+        job("x86_64-torch", "torch-notebook", "default", "x86_64"),
+        job("x86_64-torch-cuda12", "torch-notebook", "cuda12", "x86_64"),
+    ];
+    let docker = format!(
+        "on:\n  push:\n    branches: [main]\njobs:\n{}",
+        calls.concat()
+    );
+    let build = "env:\n  REGISTRY: quay.io\n  OWNER: ${{ github.repository_owner }}\non:\n  workflow_call:\n    inputs:\n      \
+         image: {required: true, type: string}\n      variant: {required: true, type: string}\njobs:\n  build:\n    \
+         runs-on: ${{ inputs.runs-on }}\n    steps:\n      - run: docker pull ubuntu:24.04\n      - run: |\n          \
+         docker build --rm --force-rm --tag ${{ env.REGISTRY }}/${{ env.OWNER }}/${{ inputs.image }} \\\n          \
+         images/${{ inputs.image }}/${{ inputs.variant != 'default' && inputs.variant || '.' }}/ \\\n          \
+         --build-arg REGISTRY=${{ env.REGISTRY }} --build-arg OWNER=${{ env.OWNER }}\n";
+    let (stack, made) = imported(&[
+        (".github/workflows/docker.yml", &docker),
+        (".github/workflows/build.yml", build),
+        ("images/base-notebook/Dockerfile", "FROM ubuntu:24.04\n"),
+        ("images/torch-notebook/Dockerfile", &child("base-notebook")),
+        (
+            "images/torch-notebook/cuda12/Dockerfile",
+            &child("base-notebook"),
+        ),
+        ("docs/recipes/child.dockerfile", &child("torch-notebook")),
+    ]);
+    assert_eq!(
+        names(&stack),
+        [
+            "base-notebook",
+            "torch-notebook:default",
+            "torch-notebook:cuda12",
+            "recipes"
+        ]
+    );
+    let platforms = |name: &str| {
+        let id = stack.exact(name).expect("an image");
+        let platforms = stack[id].platforms.iter();
+        platforms
+            .map(|it| it.platform.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        platforms("torch-notebook:default"),
+        ["linux/arm64", "linux/amd64"]
+    );
+    assert_eq!(platforms("torch-notebook:cuda12"), ["linux/amd64"]);
+    assert_eq!(
+        published(&stack, Trigger::Push, branch("main")),
+        [
+            "quay.io/jupyter/base-notebook:latest",
+            "quay.io/jupyter/base-notebook:sha-abc1234",
+            "quay.io/jupyter/torch-notebook:latest",
+            "quay.io/jupyter/torch-notebook:sha-abc1234",
+            "quay.io/jupyter/torch-notebook:latest-cuda12",
+            "quay.io/jupyter/torch-notebook:sha-abc1234-cuda12",
+        ]
+    );
+    assert_eq!(why(&made, "FROM $BASE_IMAGE").0, Verdict::Equal);
+}
+
 /// The Jupyter Docker Stacks: tests by image apart from the images, each image with those of all
 /// that it builds on, and the options that their conftest asks for.
 #[test]
@@ -268,7 +346,7 @@ fn tests_by_image_are_inherited() {
         ["foundation", "base-notebook", "torch-notebook"].map(|it| format!("tests/by_image/{it}"));
     assert_eq!(suites("foundation"), std::slice::from_ref(&foundation));
     assert_eq!(suites("base-notebook"), [foundation.clone(), base.clone()]);
-    for name in ["torch-notebook", "torch-notebook-cuda12"] {
+    for name in ["torch-notebook:default", "torch-notebook:cuda12"] {
         let all = [foundation.clone(), base.clone(), torch.clone()];
         assert_eq!(suites(name), all, "{name}");
     }
