@@ -6,11 +6,13 @@
 use cairn_build::engine::Engine;
 use cairn_build::event::{Event, EventSink};
 use cairn_build::run::Prepared;
-use cairn_stack::history::{RunNote, record};
+use cairn_build::solve::Solved;
+use cairn_stack::history::{RunNote, record, record_settled};
 use cairn_stack::run::RunReport;
 use cairn_store::StoreError;
 
 use crate::error::CommandError;
+use crate::stack_run::milliseconds_now;
 
 /// Writes a run down, if anything happened in it.
 pub fn write_down(
@@ -32,6 +34,29 @@ pub fn write_down(
         started_ms,
     };
     if let Err(error) = record(engine.store, &note, prepared, report) {
+        tell(engine.events, "this run is missing from the history", error);
+    }
+}
+
+/// Writes down the steps that were run to know what a plan hangs on, if any were.
+pub fn write_down_settled(
+    stack: &str,
+    started_ms: i64,
+    prepared: &Prepared<'_>,
+    solved: &Solved,
+    engine: &Engine<'_>,
+) {
+    if solved.ran() == 0 && solved.failures.is_empty() {
+        return;
+    }
+    let note = RunNote {
+        run: engine.settings.run.clone(),
+        command: "plan --settle".to_owned(),
+        stack: Some(stack.to_owned()),
+        started_ms,
+    };
+    let now = milliseconds_now();
+    if let Err(error) = record_settled(engine.store, &note, now, prepared, solved) {
         tell(engine.events, "this run is missing from the history", error);
     }
 }

@@ -70,7 +70,7 @@ pub struct StackRun {
     /// The event, as far as the command line names it.
     event: EventOption,
     /// When this run began, in milliseconds since 1970.
-    started_ms: i64,
+    pub started_ms: i64,
     /// Locks must not change.
     is_locked: bool,
     is_offline: bool,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cairn_build::event::Outcome;
 use cairn_build::run::Prepared;
-use cairn_build::solve::SolvedStep;
+use cairn_build::solve::{Solved, SolvedStep};
 use cairn_store::{BuiltImage, RunRecord, StepRecord, Store, StoreError, TestRecord};
 use serde::Serialize;
 
@@ -31,6 +31,19 @@ pub struct RunNote {
     pub started_ms: i64,
 }
 
+impl RunNote {
+    fn ended(&self, finished_ms: i64, is_success: bool) -> RunRecord {
+        RunRecord {
+            run: self.run.clone(),
+            command: self.command.clone(),
+            stack: self.stack.clone(),
+            started_ms: self.started_ms,
+            finished_ms: Some(finished_ms),
+            outcome: Some(if is_success { "succeeded" } else { "failed" }.to_owned()),
+        }
+    }
+}
+
 /// Writes a run down: its steps, and the images it made or found.
 pub fn record(
     store: &Store,
@@ -40,32 +53,8 @@ pub fn record(
 ) -> Result<(), StoreError> {
     let history = store.history()?;
     let finished_ms = note.started_ms + milliseconds(report.elapsed);
-    history.start_run(&RunRecord {
-        run: note.run.clone(),
-        command: note.command.clone(),
-        stack: note.stack.clone(),
-        started_ms: note.started_ms,
-        finished_ms: Some(finished_ms),
-        outcome: Some(
-            if report.is_success() {
-                "succeeded"
-            } else {
-                "failed"
-            }
-            .to_owned(),
-        ),
-    })?;
-    // A step counts for every image that needs it: a change of a base explains its children.
-    let mut steps = Vec::new();
-    for image in &prepared.lowered.images {
-        let vertices = prepared.vertices_of(image);
-        let needed = report
-            .steps
-            .iter()
-            .filter(|step| vertices.contains(&step.vertex));
-        steps.extend(needed.map(|step| step_record(note, prepared, &image.name, step)));
-    }
-    history.record_steps(&steps)?;
+    history.start_run(&note.ended(finished_ms, report.is_success()))?;
+    history.record_steps(&step_records(note, prepared, &report.steps))?;
     let images = report.images.iter().filter_map(|image| match &image.state {
         ImageState::Ready { record, ran, .. } => Some(BuiltImage {
             run: note.run.clone(),
@@ -78,6 +67,30 @@ pub fn record(
         ImageState::Failed { .. } => None,
     });
     history.record_images(&images.collect::<Vec<_>>())
+}
+
+/// Writes down the steps that were run to know something, and no image came of.
+pub fn record_settled(
+    store: &Store,
+    note: &RunNote,
+    finished_ms: i64,
+    prepared: &Prepared<'_>,
+    solved: &Solved,
+) -> Result<(), StoreError> {
+    let history = store.history()?;
+    history.start_run(&note.ended(finished_ms, solved.failures.is_empty()))?;
+    history.record_steps(&step_records(note, prepared, &solved.steps))
+}
+
+/// A step counts for every image that needs it: a change of a base explains its children.
+fn step_records(note: &RunNote, prepared: &Prepared<'_>, solved: &[SolvedStep]) -> Vec<StepRecord> {
+    let mut steps = Vec::new();
+    for image in &prepared.lowered.images {
+        let vertices = prepared.vertices_of(image);
+        let needed = solved.iter().filter(|step| vertices.contains(&step.vertex));
+        steps.extend(needed.map(|step| step_record(note, prepared, &image.name, step)));
+    }
+    steps
 }
 
 /// Writes down the tests of a run that were run, and how it ended with them. A run that ran none
@@ -118,14 +131,7 @@ pub fn record_tests(
         return Ok(());
     }
     let history = store.history()?;
-    history.start_run(&RunRecord {
-        run: note.run.clone(),
-        command: note.command.clone(),
-        stack: note.stack.clone(),
-        started_ms: note.started_ms,
-        finished_ms: Some(finished_ms),
-        outcome: Some(if is_success { "succeeded" } else { "failed" }.to_owned()),
-    })?;
+    history.start_run(&note.ended(finished_ms, is_success))?;
     history.record_tests(&tests)
 }
 
@@ -193,9 +199,13 @@ pub struct RunStory {
     pub tests: Vec<TestRecord>,
 }
 
-/// The newest runs, newest first.
-pub fn runs(store: &Store, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
-    store.history()?.runs(limit)
+/// The newest runs, newest first; those of one stack, or all.
+pub fn runs(
+    store: &Store,
+    limit: usize,
+    stack: Option<&str>,
+) -> Result<Vec<RunRecord>, StoreError> {
+    store.history()?.runs(limit, stack)
 }
 
 /// Reads one run, by its name.
@@ -259,9 +269,14 @@ pub struct WhyStep {
     pub duration_ms: u64,
 }
 
-/// Reads why an image was last rebuilt; `None` if nothing is known of it.
-pub fn why(store: &Store, image: &str) -> Result<Option<WhyReport>, StoreError> {
-    let steps = store.history()?.last_steps(image)?;
+/// Reads why an image was last rebuilt, in runs of one stack or in all; `None` if nothing is known
+/// of it.
+pub fn why(
+    store: &Store,
+    image: &str,
+    stack: Option<&str>,
+) -> Result<Option<WhyReport>, StoreError> {
+    let steps = store.history()?.last_steps(image, stack)?;
     let Some(first) = steps.first() else {
         return Ok(None);
     };
@@ -289,7 +304,7 @@ pub fn why(store: &Store, image: &str) -> Result<Option<WhyReport>, StoreError> 
         run,
         started_ms,
         steps: steps.collect(),
-        tests: last_tests(&store.history()?.tests_of_image(image)?),
+        tests: last_tests(&store.history()?.tests_of_image(image, stack)?),
     }))
 }
 

@@ -17,7 +17,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::options::{BuildOptions, JsonOption, StackOption};
-use crate::bookkeeping::keep_digests;
+use crate::bookkeeping::{keep_digests, write_down_settled};
 use crate::error::CommandError;
 use crate::failures;
 use crate::platforms::Purpose;
@@ -125,7 +125,10 @@ fn settle(
     stack.refuse_foreign(prepared)?;
     let choice = ProgressChoice::Auto;
     let progress = Progress::start(choice, &session.settings, &mut session.printer);
-    let solved = prepared.settle(&stack.engine(requests, &progress), &open);
+    let engine = stack.engine(requests, &progress);
+    let solved = prepared.settle(&engine, &open);
+    let name = &stack.loaded.stack.name;
+    write_down_settled(name, stack.started_ms, prepared, &solved, &engine);
     progress.finish();
     if interrupt::received().is_some() {
         return Err(CommandError::interrupted());

@@ -1,16 +1,18 @@
 //! `cairn show`: runs of this store, and what one of them did.
 
+use std::path::Path;
 use std::time::Duration;
 
 use cairn_stack::history::{RunStory, runs, story};
+use cairn_stack::load::LoadError;
 use cairn_store::{RunRecord, StepRecord, TestRecord};
 use clap::Args;
 
-use super::options::JsonOption;
+use super::options::{JsonOption, StackOption};
 use crate::error::CommandError;
 use crate::quantity;
 use crate::sanitize;
-use crate::session::Session;
+use crate::session::{Session, host_platform};
 use crate::style::{Line, Tone};
 use crate::table::{Align, Cell, Table};
 
@@ -21,25 +23,44 @@ const LISTED: usize = 20;
 const DETAIL_LINES_MAX: usize = 20;
 
 /// List the runs that did something, or tell what one of them did
+///
+/// In a stack's directory, the runs of this stack; elsewhere, all that the store knows of.
 #[derive(Debug, Clone, Args)]
 pub struct ShowArgs {
     /// The run, or how its name begins; `last` for the newest [default: list them]
     #[arg(value_name = "RUN")]
     run: Option<String>,
+    /// List the runs of all stacks of the store, and of lone builds
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    stack: StackOption,
     #[command(flatten)]
     json: JsonOption,
 }
 
 pub fn run(args: &ShowArgs, session: &Session) -> Result<(), CommandError> {
     let store = session.open_existing_store()?;
+    let stack = match args.all {
+        true => None,
+        false => of_stack(args, session)?,
+    };
     let Some(wanted) = &args.run else {
-        let listed = runs(&store, LISTED)?;
+        let listed = runs(&store, LISTED, stack.as_deref())?;
+        let is_all = stack.is_none() || runs(&store, LISTED, None)?.len() == listed.len();
+        if let (Some(stack), false) = (&stack, is_all) {
+            let text =
+                format!("these are the runs of stack `{stack}`; `--all` lists all of the store");
+            session.printer.note(&text);
+        }
         return match args.json.json {
             true => Ok(session.printer.json(&listed)?),
             false => Ok(session.printer.lines(&table(&listed).lines())?),
         };
     };
-    let all = runs(&store, RUNS_MAX)?;
+    // A run that is named is told whosever it is.
+    let among = stack.as_deref().filter(|_| wanted == "last");
+    let all = runs(&store, RUNS_MAX, among)?;
     let mut found = all
         .iter()
         .filter(|run| wanted == "last" || run.run.starts_with(wanted.as_str()));
@@ -58,6 +79,20 @@ pub fn run(args: &ShowArgs, session: &Session) -> Result<(), CommandError> {
         false => session.printer.lines(&lines(&story))?,
     }
     Ok(())
+}
+
+/// The stack here, if there is one. What a spec says wrong is no reason to tell nothing.
+fn of_stack(args: &ShowArgs, session: &Session) -> Result<Option<String>, CommandError> {
+    match args.stack.load(session, &host_platform()) {
+        Ok(loaded) => Ok(Some(loaded.stack.name)),
+        Err(LoadError::NoSpec { .. }) if args.stack.stack == Path::new(".") => Ok(None),
+        Err(LoadError::Findings(_)) => {
+            let text = "the spec here has errors, so these are the runs of all stacks";
+            session.printer.note(text);
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn table(runs: &[RunRecord]) -> Table {

@@ -41,6 +41,9 @@ pub struct WhyArgs {
     /// generation
     #[arg(long, value_name = "GENERATION")]
     against: Option<String>,
+    /// Look at the runs of all stacks of the store, not only of this one
+    #[arg(long, conflicts_with = "against")]
+    all: bool,
     #[command(flatten)]
     registry: RegistryOption,
     #[command(flatten)]
@@ -55,18 +58,27 @@ pub fn run(args: &WhyArgs, session: &Session) -> Result<(), CommandError> {
     if let Some(generation) = &args.against {
         return against(args, generation, session);
     }
-    let names = names(args, session)?;
+    let (names, stack) = names(args, session)?;
     let store = session.open_existing_store()?;
+    let stack = stack.as_deref().filter(|_| !args.all);
     let mut reports = Vec::new();
     for name in &names {
-        reports.extend(why(&store, name)?);
+        reports.extend(why(&store, name, stack)?);
     }
     if reports.is_empty() {
-        return Err(CommandError::usage(format!(
+        let mut error = CommandError::usage(format!(
             "nothing is known of `{}`: no run has built it",
             args.image
         ))
-        .hint("`cairn plan` says what a run would do"));
+        .hint("`cairn plan` says what a run would do");
+        for name in &names {
+            if stack.is_some() && why(&store, name, None)?.is_some() {
+                error =
+                    error.hint("another stack of this store has an image of that name: `--all`");
+                break;
+            }
+        }
+        return Err(error);
     }
     match (args.json.json, reports.as_slice()) {
         (true, [report]) => session.printer.json(report)?,
@@ -192,13 +204,13 @@ fn compared_line(compared: &Compared, found: &Found) -> Line {
     }
 }
 
-/// The images that are meant: those of the stack by that name, or the name as it is where there
-/// is no stack.
-fn names(args: &WhyArgs, session: &Session) -> Result<Vec<String>, CommandError> {
+/// The images that are meant, and the stack that they are of: those of the stack by that name, or
+/// the name as it is where there is no stack.
+fn names(args: &WhyArgs, session: &Session) -> Result<(Vec<String>, Option<String>), CommandError> {
     let platform = args.platform.named(session)?;
     let loaded = match args.stack.load(session, &host_platform()) {
         Ok(loaded) => loaded,
-        Err(LoadError::NoSpec { .. }) => return Ok(spellings(&args.image)),
+        Err(LoadError::NoSpec { .. }) => return Ok((spellings(&args.image), None)),
         Err(error) => return Err(error.into()),
     };
     let selected = loaded.stack.select(&args.image);
@@ -217,10 +229,9 @@ fn names(args: &WhyArgs, session: &Session) -> Result<Vec<String>, CommandError>
         labels
     });
     let names: Vec<String> = names.collect();
-    Ok(if names.is_empty() {
-        spellings(&args.image)
-    } else {
-        names
+    Ok(match names.is_empty() {
+        true => (spellings(&args.image), None),
+        false => (names, Some(loaded.stack.name)),
     })
 }
 

@@ -120,12 +120,68 @@ fn what_a_maybe_hangs_on_can_be_run() {
         because.contains("made") && because.contains("`source` changed"),
         "{because}"
     );
+    // What ran is a run like others.
+    let shown = workshop.cairn(&["show", "last"]).success();
+    shown.out_has("plan --settle").out_has("RUN sort /source");
+    workshop
+        .cairn(&["why", "tool"])
+        .success()
+        .out_has("`source` changed");
     // It fails.
     workshop.write("tool/Dockerfile", "FROM base\nRUN false\nRUN touch /made\n");
     workshop
         .cairn(&["plan", "--settle"])
         .code(1)
         .err_has("RUN false");
+}
+
+/// Two stacks in one store: each sees its own runs, and all of them where it asks for these.
+#[test]
+fn runs_and_reasons_are_those_of_the_stack() {
+    let workshop = Workshop::empty();
+    for name in ["one", "two"] {
+        workshop.write(
+            &format!("{name}/cairn.toml"),
+            &format!("[stack]\nname = \"{name}\"\n[image.app]\ncontext = \".\"\n"),
+        );
+        workshop.write(&format!("{name}/file"), name);
+    }
+    workshop.write("one/Dockerfile", "FROM scratch\nCOPY file /of-one\n");
+    workshop.write("two/Dockerfile", "FROM scratch\nCOPY file /of-two\n");
+    let at = |arguments: &[&str], stack: &str| {
+        workshop.cairn(&[arguments, &["--stack", stack]].concat())
+    };
+    if at(&["build"], "one").code != 0 {
+        let _ = cairn_testkit::needs("a store", false);
+        return;
+    }
+    at(&["why", "app"], "two")
+        .code(2)
+        .err_has("another stack of this store has an image of that name: `--all`");
+    at(&["why", "app", "--all"], "two")
+        .success()
+        .out_has("/of-one");
+    at(&["build"], "two").success();
+    let runs = |arguments: &[&str], stack: &str| -> Vec<String> {
+        let said = at(&[&["show", "--json"], arguments].concat(), stack).success();
+        let runs: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+        let runs = runs.as_array().expect("runs").iter();
+        runs.map(|run| run["stack"].as_str().expect("a name").to_owned())
+            .collect()
+    };
+    assert_eq!(runs(&[], "one"), ["one"]);
+    assert_eq!(runs(&[], "two"), ["two"]);
+    assert_eq!(runs(&["--all"], "one"), ["two", "one"]);
+    at(&["show"], "one").success().err_has("`--all` lists all");
+    for (stack, own) in [("one", "/of-one"), ("two", "/of-two")] {
+        at(&["why", "app"], stack).success().out_has(own);
+        at(&["show", "last"], stack).success().out_has(own);
+    }
+    // Elsewhere there is no stack to keep to, and a run that is named is told anywhere.
+    let all = workshop.cairn(&["show", "--json"]).success();
+    let all: serde_json::Value = serde_json::from_str(&all.out).expect("JSON");
+    let first = all[1]["run"].as_str().expect("a name");
+    at(&["show", first], "two").success().out_has("/of-one");
 }
 
 /// What runs for one image that is settled and belongs to another one makes that one built.

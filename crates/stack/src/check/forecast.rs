@@ -53,7 +53,9 @@ pub fn forecast(
     if image.tests.structure.is_empty() && image.tests.suites.is_empty() {
         return Ok(plans);
     }
-    let history = store.history()?.tests_of_image(&loaded.label(id))?;
+    let history = store
+        .history()?
+        .tests_of_image(&loaded.label(id), Some(&loaded.stack.name))?;
     let foreign = |runs: bool| cannot_run(&loaded.platform).filter(|_| runs);
     let decide = |file: &str, digest: ContentDigest, repeatable: bool, runs: bool| match record {
         None if foreign(runs).is_some() => (TestAction::Wait, foreign(runs).unwrap_or_default()),

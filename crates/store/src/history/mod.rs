@@ -160,7 +160,7 @@ mod tests {
             let history = store.history().unwrap();
             let aside = home.path().join(format!("history.db.damaged-{round}"));
             assert_eq!(history.moved_aside(), Some(&*aside));
-            assert!(history.runs(10).unwrap().is_empty());
+            assert!(history.runs(10, None).unwrap().is_empty());
             assert!(fs::read(&aside).unwrap().starts_with(b"this is no"));
         }
         assert_eq!(store.history().unwrap().moved_aside(), None);

@@ -169,11 +169,12 @@ impl History {
         })
     }
 
-    /// The newest runs, newest first.
-    pub fn runs(&self, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
+    /// The newest runs, newest first; those of one stack, or all.
+    pub fn runs(&self, limit: usize, stack: Option<&str>) -> Result<Vec<RunRecord>, StoreError> {
         let sql = "SELECT run, command, stack, started_ms, finished_ms, outcome
-                   FROM runs ORDER BY started_ms DESC, rowid DESC LIMIT ?1";
-        self.rows(sql, params![limit as i64], |row| {
+                   FROM runs WHERE ?2 IS NULL OR stack = ?2
+                   ORDER BY started_ms DESC, rowid DESC LIMIT ?1";
+        self.rows(sql, params![limit as i64, stack], |row| {
             Ok(RunRecord {
                 run: row.get(0)?,
                 command: row.get(1)?,
@@ -191,14 +192,21 @@ impl History {
         self.rows(&sql, params![run], step)
     }
 
-    /// The steps of an image in the newest run that has any: what `why` compares with.
-    pub fn last_steps(&self, image: &str) -> Result<Vec<StepRecord>, StoreError> {
-        let newest = "SELECT run FROM steps WHERE image = ?1
-                      ORDER BY started_ms DESC, rowid DESC LIMIT 1";
+    /// The steps of an image in the newest run that has any, of one stack or of all: what `why`
+    /// compares with.
+    pub fn last_steps(
+        &self,
+        image: &str,
+        stack: Option<&str>,
+    ) -> Result<Vec<StepRecord>, StoreError> {
+        let newest = format!(
+            "SELECT run FROM steps WHERE image = ?1 AND {OF_STACK}
+             ORDER BY started_ms DESC, rowid DESC LIMIT 1"
+        );
         let sql = format!(
             "SELECT {STEP_COLUMNS} FROM steps WHERE image = ?1 AND run = ({newest}) ORDER BY rowid"
         );
-        self.rows(&sql, params![image], step)
+        self.rows(&sql, params![image, stack], step)
     }
 
     /// The newest result of a test on an image, if it ever ran: evidence by digest.
@@ -218,14 +226,18 @@ impl History {
         found.optional().map_err(|source| self.failed(source))
     }
 
-    /// The newest tests of an image, newest first.
-    pub fn tests_of_image(&self, image: &str) -> Result<Vec<TestRecord>, StoreError> {
+    /// The newest tests of an image, newest first; those of runs of one stack, or all.
+    pub fn tests_of_image(
+        &self,
+        image: &str,
+        stack: Option<&str>,
+    ) -> Result<Vec<TestRecord>, StoreError> {
         const TESTS_MAX: i64 = 5000;
         let sql = format!(
-            "SELECT {TEST_COLUMNS} FROM tests WHERE image = ?1
+            "SELECT {TEST_COLUMNS} FROM tests WHERE image = ?1 AND {OF_STACK}
              ORDER BY finished_ms DESC, rowid DESC LIMIT {TESTS_MAX}"
         );
-        self.rows(&sql, params![image], test)
+        self.rows(&sql, params![image, stack], test)
     }
 
     /// The tests of a run, in the order they were noted.
@@ -283,6 +295,9 @@ impl History {
         rows().map_err(|source| self.failed(source))
     }
 }
+
+/// Whether a row's run is one of the stack `?2`, or that is not asked.
+const OF_STACK: &str = "(?2 IS NULL OR run IN (SELECT run FROM runs WHERE stack = ?2))";
 
 const STEP_COLUMNS: &str =
     "run, image, stage, step, title, key, inputs, outcome, started_ms, duration_ms";
@@ -362,14 +377,15 @@ mod tests {
         drop(history);
         drop(store);
         let history = open(home.path()).history().unwrap();
-        let runs = history.runs(10).unwrap();
+        let runs = history.runs(10, None).unwrap();
         let finished = RunRecord {
             finished_ms: Some(150),
             outcome: Some("succeeded".into()),
             ..run("one", 100)
         };
         assert_eq!(runs, [run("two", 200), finished]);
-        assert_eq!(history.runs(1).unwrap().len(), 1);
+        assert_eq!(history.runs(1, Some("lab")).unwrap().len(), 1);
+        assert_eq!(history.runs(1, Some("other")).unwrap(), []);
     }
 
     #[test]
@@ -380,10 +396,19 @@ mod tests {
         history.record_steps(&old).unwrap();
         let new = [step("two", "base", 1, 20), step("two", "base", 2, 21)];
         history.record_steps(&new).unwrap();
-        assert_eq!(history.last_steps("base").unwrap(), new);
-        assert_eq!(history.last_steps("app").unwrap(), old[1..]);
+        assert_eq!(history.last_steps("base", None).unwrap(), new);
+        assert_eq!(history.last_steps("app", None).unwrap(), old[1..]);
         assert_eq!(history.steps_of_run("one").unwrap(), old);
-        assert!(history.last_steps("unknown").unwrap().is_empty());
+        assert!(history.last_steps("unknown", None).unwrap().is_empty());
+        let of = |name: &str, stack: &str| RunRecord {
+            stack: Some(stack.into()),
+            ..run(name, 10)
+        };
+        history.start_run(&of("one", "lab")).unwrap();
+        history.start_run(&of("two", "other")).unwrap();
+        assert_eq!(history.last_steps("base", Some("lab")).unwrap(), old[..1]);
+        assert_eq!(history.last_steps("base", Some("other")).unwrap(), new);
+        assert!(history.last_steps("base", Some("none")).unwrap().is_empty());
     }
 
     #[test]
@@ -452,6 +477,9 @@ mod tests {
                 });
             }
         });
-        assert_eq!(store.history().unwrap().runs(1000).unwrap().len(), 160);
+        assert_eq!(
+            store.history().unwrap().runs(1000, None).unwrap().len(),
+            160
+        );
     }
 }
