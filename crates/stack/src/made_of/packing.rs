@@ -1,6 +1,7 @@
 //! Long lists of files as a text that a registry takes: sorted lines, compressed. Digests are cut:
 //! they tell here which file it was, not whether something changed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
@@ -23,10 +24,8 @@ pub(super) fn pack(files: &BTreeMap<String, String>) -> String {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     let mut written = Ok(());
     for (name, what) in files {
-        // A name with a line break would be two lines; it is left out.
-        if !name.contains(['\n', '\t']) {
-            written = written.and_then(|()| writeln!(encoder, "{name}\t{}", &cut(what)[1..]));
-        }
+        let name = escaped(name);
+        written = written.and_then(|()| writeln!(encoder, "{name}\t{}", &cut(what)[1..]));
     }
     let packed = written.and_then(|()| encoder.finish());
     packed.map_or_else(|_| String::new(), |packed| STANDARD.encode(packed))
@@ -40,10 +39,44 @@ pub(super) fn unpack(packed: &str) -> BTreeMap<String, String> {
     if decoder.read_to_string(&mut text).is_err() {
         return BTreeMap::new();
     }
-    let lines = text.lines().filter_map(|line| line.split_once('\t'));
+    let lines = text.split('\n').filter_map(|line| line.split_once('\t'));
     lines
-        .map(|(name, digits)| (name.to_owned(), format!("{CUT}{digits}")))
+        .map(|(name, digits)| (unescaped(name), format!("{CUT}{digits}")))
         .collect()
+}
+
+/// A name on one line and without a tab, whatever is in it; most names stay as they are.
+fn escaped(name: &str) -> Cow<'_, str> {
+    match name.contains(['\n', '\t', '\\']) {
+        true => {
+            let name = name.replace('\\', "\\\\");
+            Cow::from(name.replace('\n', "\\n").replace('\t', "\\t"))
+        }
+        false => Cow::from(name),
+    }
+}
+
+fn unescaped(name: &str) -> String {
+    let mut made = String::new();
+    let mut rest = name.chars();
+    while let Some(c) = rest.next() {
+        let meant = match c {
+            '\\' => rest.next(),
+            c => {
+                made.push(c);
+                continue;
+            }
+        };
+        match meant {
+            Some('n') => made.push('\n'),
+            Some('t') => made.push('\t'),
+            Some('\\') => made.push('\\'),
+            // As an older list has it, in which names are written as they are.
+            Some(other) => made.extend(['\\', other]),
+            None => made.push('\\'),
+        }
+    }
+    made
 }
 
 /// Whether two digests are the same as far as they are known.
@@ -66,10 +99,24 @@ mod tests {
 
     #[test]
     fn what_was_packed_comes_back() {
-        let files = [("a", "644 x"), ("b/c d", "-> a"), ("odd\nname", "644 y")];
-        let files = files.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let names = [
+            "a",
+            "b/c d",
+            "odd\nname",
+            "odd\r",
+            "t\tab",
+            "\\n",
+            "\\",
+            "b\\\n\t\\t",
+            "\n",
+            " ",
+            "\u{2028}",
+        ];
+        let files = names.map(|name| (name.to_owned(), "644 x".to_owned()));
         let unpacked = unpack(&pack(&files.into_iter().collect()));
-        assert_eq!(unpacked.keys().collect::<Vec<_>>(), ["a", "b/c d"]);
+        let mut sorted = names.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(unpacked.keys().collect::<Vec<_>>(), sorted);
         assert!(is_same(&unpacked["a"], "644 x"));
         assert!(!is_same(&unpacked["a"], "755 x"));
         assert!(!is_same("644 x", "644 y"));
