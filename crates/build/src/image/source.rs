@@ -11,6 +11,8 @@ use crate::resolve::{BaseImage, ImageSource, ResolveError};
 
 /// How many similar names an error offers.
 const NEAR_MAX: usize = 3;
+/// So many letters may be wrong in a name that is near: one in four, and no more than this.
+const EDITS_MAX: usize = 3;
 
 /// Opens images by their names in a store.
 #[derive(Debug, Clone, Copy)]
@@ -96,14 +98,16 @@ impl StoreImages<'_> {
     pub fn near(&self, reference: &str) -> Vec<String> {
         let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
         let wanted = last(&canonical(reference));
-        let mut names: Vec<(usize, String)> = self
+        let letters = wanted.split(':').next().unwrap_or_default().len();
+        let edits_max = letters.div_ceil(4).min(EDITS_MAX);
+        let mut names: Vec<((usize, bool), String)> = self
             .store
             .list_refs()
             .unwrap_or_default()
             .into_iter()
             .filter(|(_, found)| is_image(found))
-            .map(|(name, _)| (strsim::levenshtein(&last(&name), &wanted), name))
-            .filter(|(distance, _)| *distance <= wanted.len() / 2)
+            .map(|(name, _)| (distance(&last(&name), &wanted), name))
+            .filter(|((letters, _), _)| *letters <= edits_max)
             .collect();
         names.sort();
         names
@@ -112,6 +116,17 @@ impl StoreImages<'_> {
             .map(|(_, name)| name)
             .collect()
     }
+}
+
+/// How unlike two names are: the letters that are wrong, then whether the tag is another one. Tags
+/// make no names near, for most have `latest` in common.
+fn distance(one: &str, other: &str) -> (usize, bool) {
+    let split = |name: &str| {
+        let (name, tag) = name.split_once(':').unwrap_or((name, ""));
+        (name.to_owned(), tag.to_owned())
+    };
+    let ((one, one_tag), (other, other_tag)) = (split(one), split(other));
+    (strsim::levenshtein(&one, &other), one_tag != other_tag)
 }
 
 /// Whether an image came with this manifest, or out of this index.

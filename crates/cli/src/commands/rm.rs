@@ -15,9 +15,9 @@ use crate::session::Session;
 
 /// Forget images of the store
 ///
-/// A name goes and leaves other names of the same image; an id takes all names of its image. What
-/// no name needs any more is removed by the next `cairn gc`; until then a build may use it again.
-/// Prints the names that went, one per line. When one is not there, none goes.
+/// A name goes and leaves other names of the same image; an id takes all names of its image. The
+/// space on the disk comes back with the next `cairn gc`, which removes what no name needs; until
+/// then a build may use it again. Prints the names that went, one per line. When one is not there, none goes.
 #[derive(Debug, Clone, Args)]
 pub struct RmArgs {
     /// Names or ids

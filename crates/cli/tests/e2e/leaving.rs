@@ -195,7 +195,14 @@ fn names_come_and_go() {
     workshop
         .cairn(&["rm", "lab/base:1", "bose"])
         .code(2)
-        .err_has("the store has no image `bose`");
+        .err_has("the store has no image `bose`")
+        .err_has("did you mean `");
+    workshop
+        .cairn(&["run", "nosuch"])
+        .code(125)
+        .err_has("the store has no image `nosuch`")
+        .err_lacks("did you mean")
+        .err_has("`cairn images` lists what there is");
     workshop.cairn(&["run", "lab/base:1", "true"]).success();
 
     let listed = workshop
