@@ -253,6 +253,8 @@ impl<'a> Taker<'a> {
         let address = &source.address;
         let go_on = || !engine.cancel.is_cancelled();
         let commit = Repository::new(&address.remote, &go_on)
+            .allowed(engine.fetcher.is_offline())
+            .map_err(git_error)?
             .resolve(address.reference.as_deref(), address.checksum.as_deref())
             .map_err(git_error)?;
         lock().insert(address.clone(), commit.clone());

@@ -90,7 +90,8 @@ impl Means {
         };
         let http = fetch_options(session);
         let registry = registries::client(&session.settings.environment, http.clone())?;
-        let bases = Arc::new(Bases::new(registry.clone()));
+        let bases = (!options.offline).then(|| registry.clone());
+        let bases = Arc::new(Bases::new(bases));
         settings
             .cache_from
             .push(CacheSource::Bases(Arc::clone(&bases)));
@@ -98,8 +99,11 @@ impl Means {
             store,
             settings,
             registry,
-            fetcher: Fetcher::new(http),
-            pull: match (options.pull, options.offline) {
+            fetcher: Fetcher::new(FetchOptions {
+                offline: options.offline,
+                ..http
+            }),
+            pull: match (options.pull, options.offline || options.pull_never) {
                 (true, _) => PullPolicy::Always,
                 (_, true) => PullPolicy::Never,
                 _ => PullPolicy::Missing,

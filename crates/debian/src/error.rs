@@ -98,6 +98,12 @@ pub enum DebianError {
         /// The packages.
         packages: Vec<LockedPackage>,
     },
+    /// Locked packages are not in the store, and nothing may be fetched.
+    #[error("the store lacks {}, and `--offline` forbids to fetch", shown(.packages))]
+    Offline {
+        /// The packages.
+        packages: Vec<LockedPackage>,
+    },
     /// A package could not be fetched.
     #[error("the package {package} cannot be fetched")]
     Fetch {
@@ -218,6 +224,9 @@ impl DebianError {
             }
             DebianError::Gone { .. } => {
                 "`cairn lock --update` takes the versions that the mirrors have now".to_owned()
+            }
+            DebianError::Offline { .. } => {
+                "run it once without `--offline`: packages stay in the store".to_owned()
             }
             DebianError::ForeignArch { arch, .. } => {
                 format!("register an emulator for {arch} (package qemu-user-binfmt) or build there")

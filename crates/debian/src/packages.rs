@@ -61,7 +61,8 @@ impl LockedPackage {
 /// Brings all packages of a lock into the store.
 ///
 /// # Errors
-/// [`DebianError::Gone`] names all packages that nobody has any more.
+/// [`DebianError::Gone`] names all packages that nobody has any more, [`DebianError::Offline`] all
+/// that are to be fetched and may not.
 pub fn fetch(
     store: &Store,
     lock: &Lock,
@@ -78,6 +79,12 @@ pub fn fetch(
     }
     if missing.is_empty() {
         return Ok(());
+    }
+    if sources.fetcher.is_offline() {
+        let packages = missing.into_iter().map(|(package, _)| package.clone());
+        return Err(DebianError::Offline {
+            packages: packages.collect(),
+        });
     }
     // The largest first: none of them should be what everybody waits for in the end.
     missing

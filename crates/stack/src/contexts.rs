@@ -127,7 +127,8 @@ impl Opener<'_> {
 
     fn repository(&self, address: &GitAddress, keep_git_dir: bool) -> Result<Fetched, SingleError> {
         let go_on = || !self.cancel.is_cancelled();
-        let repository = Repository::new(&address.remote, &go_on);
+        let repository =
+            Repository::new(&address.remote, &go_on).allowed(self.fetcher.is_offline())?;
         let reference = address.reference.as_deref();
         let commit = repository.resolve(reference, address.checksum.as_deref())?;
         let checkout = Checkout {

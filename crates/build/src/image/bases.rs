@@ -47,7 +47,7 @@ impl KnownLayers {
 
 /// The bases of a run.
 pub struct Bases {
-    client: RegistryClient,
+    client: Option<RegistryClient>,
     state: Mutex<State>,
     bytes: AtomicU64,
     fetched: AtomicUsize,
@@ -109,9 +109,9 @@ impl fmt::Debug for Bases {
 }
 
 impl Bases {
-    /// None yet.
+    /// None yet. Without a client, no layer is fetched.
     #[must_use]
-    pub fn new(client: RegistryClient) -> Self {
+    pub fn new(client: Option<RegistryClient>) -> Self {
         Self {
             client,
             state: Mutex::default(),
@@ -269,7 +269,13 @@ impl Bases {
         let told = |error: StoreError| whole(&error);
         let mut failures = Vec::new();
         for (from, layer) in promise.places() {
-            let snapshot = match self.client.pull_layer(store, from, layer, watch) {
+            let Some(client) = &self.client else {
+                return Err(format!(
+                    "the layer {} of {from} is not in the store, and `--offline` forbids to fetch it",
+                    layer.0.digest
+                ));
+            };
+            let snapshot = match client.pull_layer(store, from, layer, watch) {
                 Ok(snapshot) => snapshot,
                 Err(error) => {
                     failures.push(whole(&error));

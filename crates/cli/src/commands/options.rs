@@ -150,9 +150,13 @@ pub struct BuildOptions {
     /// Ask registries what the names of images from outside mean now, and move their locks
     #[arg(long, conflicts_with_all = ["locked", "offline"])]
     pub pull: bool,
-    /// Never ask a registry: images from outside must be in the store
+    /// Fetch nothing: images from outside, packages and files of the web must be in the store.
+    /// What a step does is its own affair
     #[arg(long)]
     pub offline: bool,
+    /// Pull no image, as docker has it: files of the web are fetched
+    #[arg(long, hide = true, conflicts_with = "pull")]
+    pub pull_never: bool,
     /// Build for these platforms, with commas; for all that the spec lists: `all` [default: those
     /// that this machine can build; a lone Dockerfile: this machine's]
     #[arg(long, value_name = "OS/ARCH")]

@@ -449,11 +449,31 @@ fn a_file_of_the_web_is_fetched_again_only_if_it_is_another() {
     assert_eq!(build("file").as_deref(), Some("two"));
     assert_eq!(web.sent(), 2);
 
+    // Nobody is asked: what was fetched is the file, and what was not is missed.
+    let asked = web.requests();
+    let offline =
+        |arguments: &[&str]| workshop.cairn(&[&["build", "-o", "out"], arguments].concat());
+    workshop.write("web/file", "three");
+    offline(&["--offline", "app"]).success();
+    assert_eq!(workshop.read("out/got"), "two");
+    workshop.write(
+        "app/Dockerfile",
+        &format!("FROM scratch\nADD {} /got\n", web.url("weak")),
+    );
+    offline(&["--offline", "--no-cache", "app"])
+        .code(3)
+        .err_has("it is not here, and `--offline` forbids to fetch it")
+        .err_has("run it once without `--offline`");
+    assert_eq!(web.requests(), asked);
+    // Docker's word is about images alone.
+    offline(&["--pull=never", "app"]).success();
+    let sent = web.sent();
+
     build("weak");
     build("weak");
     assert_eq!(
         web.sent(),
-        4,
+        sent + 2,
         "such a word is about the same bytes only perhaps"
     );
 }

@@ -312,6 +312,37 @@ fn a_package_that_the_mirror_dropped_is_found_elsewhere() {
     assert_eq!(other.asked(), [APP]);
 }
 
+/// Where nothing may be fetched, what lacks is named, all of it, and nobody is asked.
+#[test]
+fn offline_the_packages_that_lack_are_named() {
+    let mirror = Mirror::start(&[]);
+    let home = home();
+    let lock = lock(&home, &[&mirror]).unwrap();
+    let asked = mirror.asked().len();
+    let fetcher = Fetcher::new(FetchOptions {
+        offline: true,
+        ..FetchOptions::default()
+    });
+    let sources = Sources {
+        fetcher: &fetcher,
+        mirrors: &[],
+        snapshot: None,
+    };
+    let offline = || fetch(&home.store, &lock, &sources, &Cancel::new(), &|_| {});
+    let error = offline().unwrap_err();
+    assert!(
+        matches!(&error, DebianError::Offline { packages } if packages.len() == lock.packages.len())
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("app 1.0-1") && text.contains("`--offline`"),
+        "{text}"
+    );
+    assert_eq!(mirror.asked().len(), asked);
+    fetch_all(&home, &lock, &[&mirror], None).unwrap();
+    offline().unwrap();
+}
+
 #[test]
 fn the_snapshot_archive_is_asked_by_time_and_then_by_hash() {
     let app = archive_file(APP);

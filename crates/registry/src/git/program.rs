@@ -30,6 +30,12 @@ pub enum GitError {
         /// Its own words.
         complaint: String,
     },
+    /// Nothing may be fetched.
+    #[error("`--offline` forbids to ask the repository {remote}")]
+    Offline {
+        /// The repository.
+        remote: String,
+    },
     /// No such branch, tag or commit.
     #[error("repository does not contain ref {reference}: {remote}")]
     NoReference {

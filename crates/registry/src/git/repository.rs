@@ -50,6 +50,18 @@ impl<'a> Repository<'a> {
         }
     }
 
+    /// The repository, unless nothing may be fetched and it is not on this machine.
+    pub fn allowed(self, is_offline: bool) -> Result<Self, GitError> {
+        let address = &self.program.remote.address;
+        let is_here = address.starts_with('/') || address.starts_with("file://");
+        match is_offline && !is_here {
+            true => Err(GitError::Offline {
+                remote: self.program.remote.shown,
+            }),
+            false => Ok(self),
+        }
+    }
+
     /// Finds the commit that a reference means and compares it with a checksum.
     ///
     /// A checksum without a reference, or one that is the reference, needs no question to the

@@ -108,6 +108,9 @@ pub enum FetchProblem {
     /// The text is no URL that can be fetched.
     #[error("not an http or https URL")]
     NotHttp,
+    /// Nothing may be fetched.
+    #[error("it is not here, and `--offline` forbids to fetch it")]
+    Offline,
     /// An extra certificate file cannot be used.
     #[error("the certificate file {} cannot be used", .path.display())]
     Certificates {
@@ -202,6 +205,7 @@ impl FetchError {
                 "the mirror is damaged, out of step or hostile; try another one"
             }
             FetchProblem::Changed => "try again",
+            FetchProblem::Offline => "run it once without `--offline`: what was fetched is kept",
             _ => return None,
         })
     }

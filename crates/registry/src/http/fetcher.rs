@@ -32,6 +32,8 @@ pub struct FetchOptions {
     pub idle_timeout: Duration,
     /// How patient to be.
     pub retry: RetryPolicy,
+    /// Whether nothing is to be fetched at all: every download is refused.
+    pub offline: bool,
 }
 
 impl Default for FetchOptions {
@@ -43,6 +45,7 @@ impl Default for FetchOptions {
             connect_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(60),
             retry: RetryPolicy::default(),
+            offline: false,
         }
     }
 }
@@ -150,11 +153,21 @@ impl Fetcher {
         Ok(fetched)
     }
 
+    /// Whether every download is refused.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.shared.options.offline
+    }
+
     /// Whether a server says that a file is the one that it gave this strong `ETag`.
     ///
     /// It is asked once. Whatever it says else, and if it says nothing, the file is to be fetched.
+    /// Where nothing may be fetched, nobody is asked: the file that is there is the one.
     #[must_use]
     pub fn is_unchanged(&self, url: &str, etag: &str) -> bool {
+        if self.is_offline() {
+            return true;
+        }
         let Ok(client) = self.client() else {
             return false;
         };
@@ -190,6 +203,9 @@ impl Fetcher {
         let fail = |problem| fetch_error("GET", download.url, 0, problem);
         if !download.url.starts_with("http://") && !download.url.starts_with("https://") {
             return Err(fail(FetchProblem::NotHttp));
+        }
+        if self.is_offline() {
+            return Err(fail(FetchProblem::Offline));
         }
         let client = self.client().map_err(fail)?;
         let origin = Plain {

@@ -5,12 +5,13 @@
 use std::ffi::OsString;
 
 /// Switches of `cairn build` that others give a value.
-const SWITCHES: [&str; 8] = [
+const SWITCHES: [&str; 9] = [
     "--check",
     "--load",
     "--no-cache",
     "--offline",
     "--pull",
+    "--pull-never",
     "--push",
     "--quiet",
     "--squash",
@@ -56,17 +57,15 @@ enum Place {
 
 /// A flag in our spelling, if it has another; `None` in it stands for no flag at all.
 fn ours(text: &str) -> Option<Option<&'static str>> {
-    match text {
-        "--pull-always" => return Some(Some("--pull")),
-        "--pull-never" => return Some(Some("--offline")),
-        _ => {}
+    if text == "--pull-always" {
+        return Some(Some("--pull"));
     }
     let (name, value) = text.split_once('=')?;
     if name == "--pull" {
         return match value {
             "true" | "1" | "always" | "newer" | "ifnewer" => Some(Some("--pull")),
             "false" | "0" | "missing" | "ifmissing" => Some(None),
-            "never" => Some(Some("--offline")),
+            "never" => Some(Some("--pull-never")),
             _ => None,
         };
     }
@@ -102,11 +101,11 @@ mod tests {
                 "cairn --home build build --pull .",
             ),
             ("cairn build --pull=missing .", "cairn build ."),
-            ("cairn build --pull=never .", "cairn build --offline ."),
+            ("cairn build --pull=never .", "cairn build --pull-never ."),
             ("cairn build --pull-always .", "cairn build --pull ."),
             (
-                "cairn build --offline --pull-never --no-cache --no-cache=1 .",
-                "cairn build --offline --no-cache .",
+                "cairn build --pull=never --pull-never --no-cache --no-cache=1 .",
+                "cairn build --pull-never --no-cache .",
             ),
             (
                 "cairn build --pull=sometimes .",
