@@ -470,6 +470,40 @@ fn what_is_published_can_be_asked_what_is_different() {
         .err_has("there is no generation `nothing`");
 }
 
+/// Two images that came out the same were made of different things, and each is compared with its own.
+#[test]
+fn images_with_equal_content_are_asked_apart() {
+    let Some((workshop, _registry)) = stack() else {
+        return;
+    };
+    let spec = workshop.read("cairn.toml");
+    let host = spec.split("registries = [\"").nth(1).expect("a host");
+    let place = host.split('"').next().expect("a name");
+    let mut text = format!("[stack]\nname = \"pair\"\nregistries = [\"{place}\"]\n");
+    for name in ["one", "two"] {
+        text.push_str(&format!("[image.{name}]\ncontext = \"{name}\"\n"));
+        let dockerfile = format!(
+            "FROM scratch AS made\nCOPY {name}-* /from/\nCOPY same /\nFROM scratch\nCOPY --from=made /same /\n"
+        );
+        workshop.write(&format!("{name}/Dockerfile"), &dockerfile);
+        workshop.write(&format!("{name}/{name}-source"), name);
+        workshop.write(&format!("{name}/same"), "same");
+    }
+    workshop.write("cairn.toml", &text);
+    workshop.cairn(&["publish"]).success();
+    for name in ["one", "two"] {
+        workshop.write(&format!("{name}/{name}-source"), "changed");
+        workshop.write(&format!("{name}/same"), name);
+        workshop.cairn(&["build"]).success();
+        workshop
+            .cairn(&["why", name, "--against", "latest"])
+            .success()
+            .out_has(&format!(
+                "because `COPY {name}-* /from/`: `{name}-source` changed"
+            ));
+    }
+}
+
 /// DH-71 to DH-75: pages under the names that are published, and those of promoted images.
 #[test]
 fn pages_follow_what_is_published_and_promoted() {

@@ -4,7 +4,7 @@
 //! HOST/PATH/<stack>-generations:gen-<generation>               one generation
 //! HOST/PATH/<stack>-generations:log-<number>-<id>-<tag>        one time that a tag got a meaning
 //! HOST/PATH/<stack>-generations:tests-<generation>-<id>        its images passed their tests
-//! HOST/PATH/<stack>-generations:made-<image>-<platform>        what an image was made of
+//! HOST/PATH/<stack>-generations:made-<image>-<platform>-<name> what an image was made of
 //! HOST/PATH/<stack>-generations:part-<what>-<number>-<id>      what one machine brought of one
 //! HOST/PATH/<stack>-generations:yank-<number>-<generation>     nobody should get it any more
 //! HOST/PATH/<stack>-generations:keep-<number>-<generation>     that is taken back
@@ -31,6 +31,8 @@ const TESTS: &str = "application/vnd.cairn.tests.v2+json";
 const MADE_OF: &str = "application/vnd.cairn.made-of.v1+json";
 /// So many digits of an image's digest name what it was made of.
 const MADE_DIGITS: usize = 24;
+/// So many digits of the digest of its name in the stack tell it from others with equal content.
+const NAME_DIGITS: usize = 12;
 const PART: &str = "application/vnd.cairn.part.v2+json";
 const YANK: &str = "application/vnd.cairn.yank.v2+json";
 /// Tags up to this length stand in the names of their entries as they are.
@@ -248,7 +250,7 @@ impl Ledger {
         image: &GenerationImage,
         platform: &Platform,
     ) -> Result<Option<MadeOf>, PublishError> {
-        let reference = made_at(&self.place, image.manifest_for(platform), platform)?;
+        let reference = made_at(&self.place, image, platform)?;
         let made_of: Option<MadeOf> = artifact::read_final(means, &reference)?;
         Ok(made_of.map(MadeOf::unpacked))
     }
@@ -414,7 +416,7 @@ pub(crate) fn put_evidence(
 pub(crate) fn put_made_of(
     means: Means<'_>,
     place: &Reference,
-    image: &Digest,
+    image: &GenerationImage,
     platform: &Platform,
     made_of: &MadeOf,
 ) -> Result<(), PublishError> {
@@ -427,13 +429,17 @@ pub(crate) fn made_start(image: &Digest) -> String {
     format!("made-{}-", &image.hex()[..MADE_DIGITS])
 }
 
+/// Images that came out the same were made of different things: each has a document of its own.
 fn made_at(
     place: &Reference,
-    image: &Digest,
+    image: &GenerationImage,
     platform: &Platform,
 ) -> Result<Reference, PublishError> {
+    let start = made_start(image.manifest_for(platform));
     let platform = platform.to_string().replace('/', "-");
-    Ok(place.with_tag(&format!("{}{platform}", made_start(image)))?)
+    let name = Digest::sha256(image.name().as_bytes());
+    let name = &name.hex()[..NAME_DIGITS];
+    Ok(place.with_tag(&format!("{start}{platform}-{name}"))?)
 }
 
 fn evidence_name(evidence: &Evidence) -> String {

@@ -36,13 +36,7 @@ fn keep_at(
         .filter_map(|(image, it)| Some((image, it, made_of.get(&label(&image.name(), it))?)))
         .collect();
     let write = |&(image, platform, made_of): &(&GenerationImage, &Platform, &MadeOf)| {
-        put_made_of(
-            means,
-            &ledger,
-            image.manifest_for(platform),
-            platform,
-            made_of,
-        )
+        put_made_of(means, &ledger, image, platform, made_of)
     };
     // All documents share a blob, and some registries lose one that comes several times at once.
     let Some((first, rest)) = documents.split_first() else {
