@@ -7,7 +7,8 @@
 //!
 //! - [`record`]: [`ImageRecord`], its blob, `open(store, name)`.
 //! - [`id`]: what people and scripts call an image by, equal in every store.
-//! - [`named`]: what a name leads to: an image, for one platform or several.
+//! - [`named`]: what a name leads to: an image, for one platform or several; [`lost`]: names whose
+//!   images are gone.
 //! - `pack`: an [`ImageRecord`] to config + manifest blobs.
 //! - [`push`]: an image to a registry; [`shelf`]: the store as one, with `stock`, what was
 //!   pushed to it.
@@ -36,6 +37,7 @@ pub mod id;
 mod known_base;
 mod layer_contents;
 pub mod load;
+pub mod lost;
 pub mod named;
 mod obtain;
 mod oci_layout;

@@ -3,8 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cairn_build::image::lost::lost_names;
+use cairn_oci::Reference;
 use cairn_sandbox::{Ability, Verdict, probe};
-use cairn_store::{Finding, Room, Severity, write_advice};
+use cairn_store::{Finding, Room, Severity, Store, StoreError, write_advice};
 use clap::Args;
 use serde::Serialize;
 
@@ -129,7 +131,11 @@ fn examine_store(home: PathBuf, repair: bool, session: &Session) -> StoreReport 
     }
     // Somebody else's files are seen here under owners that are not theirs.
     if !store.is_of_another_user() {
-        match store.check(repair) {
+        let findings = store.check(repair).and_then(|mut findings| {
+            findings.extend(lost_images(&store, repair)?);
+            Ok(findings)
+        });
+        match findings {
             Ok(findings) => report.findings = findings,
             // Looking needs a little room, too: that there is none says more.
             Err(error) => {
@@ -139,6 +145,25 @@ fn examine_store(home: PathBuf, repair: bool, session: &Session) -> StoreReport 
         }
     }
     report
+}
+
+/// Names whose images are gone, also those that the repairs before took the files of.
+fn lost_images(store: &Store, repair: bool) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = Vec::new();
+    for name in lost_names(store)? {
+        if repair {
+            store.remove_ref(&name)?;
+        }
+        let shown = name.parse().map(|name: Reference| name.familiar());
+        findings.push(Finding {
+            severity: Severity::Error,
+            subject: format!("image {}", shown.unwrap_or(name)),
+            problem: "some of its files are gone".to_owned(),
+            remedy: "remove the name; build, pull or load the image again".to_owned(),
+            is_repaired: repair,
+        });
+    }
+    Ok(findings)
 }
 
 impl From<CommandError> for Trouble {

@@ -124,3 +124,33 @@ fn a_store_that_cannot_be_written_is_read_and_writing_says_why_not() {
     let said = workshop.cairn(&["doctor", "--store"]).code(3);
     assert!(said.out.contains("can only be read"), "{}", said.out);
 }
+
+#[test]
+fn a_name_whose_image_is_gone_is_told_and_taken_away() {
+    let mut workshop = Workshop::empty();
+    workshop.move_to_store("store");
+    workshop.write("app/word", "one");
+    workshop.write("app/Dockerfile", "FROM scratch\nCOPY word /\n");
+    workshop.cairn(&["build", "-t", "app", "./app"]).success();
+    workshop.cairn(&["tag", "app", "lab/app:1"]).success();
+    workshop.cairn(&["doctor", "--store"]).success();
+    fs::remove_dir_all(workshop.path().join("store/snapshots")).expect("they go");
+    fs::create_dir(workshop.path().join("store/snapshots")).expect("a directory");
+    workshop
+        .cairn(&["doctor", "--store"])
+        .code(3)
+        .out_has("image app:latest: some of its files are gone")
+        .out_has("image lab/app:1: some of its files are gone")
+        .out_has("`cairn doctor --repair` would remove the name");
+    workshop
+        .cairn(&["doctor", "--store", "--repair"])
+        .success()
+        .out_has("repaired: remove the name");
+    workshop.cairn(&["doctor", "--store"]).success();
+    assert_eq!(
+        workshop.cairn(&["images", "--json"]).success().out.trim(),
+        "[]"
+    );
+    workshop.cairn(&["build", "-t", "app", "./app"]).success();
+    workshop.cairn(&["doctor", "--store"]).success();
+}
