@@ -1,50 +1,42 @@
 //! A run over images of a stack, the part that `plan`, `build`, `up` and `test` share: what it is
-//! about, what it asks of the engine, and what it may not. Its locks are in [`locking`], its tests
-//! in [`testing`].
+//! about, what it asks of the engine, and what it may not. How it begins is in [`opening`], which
+//! images commits concern in [`narrowing`], its locks are in [`locking`], its tests in [`testing`].
 
 mod locking;
+mod narrowing;
+mod opening;
 mod testing;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_build::engine::Engine;
-use cairn_build::event::{Event, EventSink, NoEvents};
+use cairn_build::event::{Event, EventSink};
 use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Externals;
 use cairn_build::image::named::{Others, open_of_stack};
 use cairn_build::image::record::canonical;
 use cairn_build::run::{Prepared, prepare};
-use cairn_oci::Platform;
-use cairn_sandbox::{CaTrust, Pem};
-use cairn_spec::{CaPolicy, ImageId};
-use cairn_stack::decide::{Range, Reason, ReasonKind, decide, since};
-use cairn_stack::load::{LoadError, LoadedStack};
+use cairn_spec::ImageId;
+use cairn_stack::decide::Reason;
+use cairn_stack::load::LoadedStack;
 use cairn_stack::lockfile::{LockFile, bases};
 use cairn_stack::made_of::MadeOf;
-use cairn_stack::plan::{self, ImageDecision, ImagePlan};
 use cairn_stack::request::{Part, RequestOptions, Requests, requests, with_ancestors};
 use cairn_stack::run::{Names, RunReport, run};
 use cairn_stack::target::image_and_platform;
-use cairn_store::Store;
 use tempfile::TempDir;
 
 pub use self::locking::{Keep, LockOutcome};
+pub use self::opening::select;
 pub use self::testing::Testing;
 use crate::bookkeeping::write_down;
-use crate::caches::{self, CacheFrom, CacheOptions};
-use crate::commands::options::{BuildOptions, EventOption, StackOption};
-use crate::commands::signatures::trust;
-use crate::commands::up::SinceOption;
+use crate::caches::{self, CacheOptions};
+use crate::commands::options::EventOption;
 use crate::error::{CommandError, Kind};
 use crate::means::Means;
-use crate::platforms::{Chosen, Purpose, Wanted, can_run, leave_out};
-use crate::policy::Policy;
+use crate::platforms::{Purpose, can_run};
 use crate::sanitize;
-use crate::secrets_file;
-use crate::session::{Session, host_platform};
 
 /// A stack that was read, with what a run over some of its images needs.
 pub struct StackRun {
@@ -89,235 +81,6 @@ pub struct PlatformRun {
 }
 
 impl StackRun {
-    /// Reads the stack and opens the store. Conditions as for [`Session::open_store`].
-    pub fn open(
-        session: &Session,
-        stack: &StackOption,
-        options: &BuildOptions,
-        images: &[String],
-    ) -> Result<Self, CommandError> {
-        Self::open_for(session, stack, options, images, Purpose::Build)
-    }
-
-    /// As [`StackRun::open`], for something else than images in the store.
-    pub fn open_for(
-        session: &Session,
-        stack: &StackOption,
-        options: &BuildOptions,
-        images: &[String],
-        purpose: Purpose,
-    ) -> Result<Self, CommandError> {
-        let event = EventOption::default();
-        Self::open_event(session, stack, options, images, purpose, &event)
-    }
-
-    /// As [`StackRun::open_for`], for an event that the command line may name.
-    pub fn open_event(
-        session: &Session,
-        stack: &StackOption,
-        options: &BuildOptions,
-        images: &[String],
-        purpose: Purpose,
-        event: &EventOption,
-    ) -> Result<Self, CommandError> {
-        let open = || Ok((session.open_store()?, None));
-        Self::over(open, session, stack, options, images, purpose, event)
-    }
-
-    /// Leaves the images that changes since a commit concern; `false` if there is nothing to do.
-    /// What its commits say in words holds here too: everything again, or nothing at all.
-    pub fn narrow(
-        &mut self,
-        session: &Session,
-        stack: &StackOption,
-        option: &SinceOption,
-    ) -> Result<bool, CommandError> {
-        let Some(revision) = &option.since else {
-            return Ok(true);
-        };
-        let range = self.range(session, stack, revision)?;
-        if let Some(skip) = &range.skip {
-            session
-                .printer
-                .note(&format!("nothing is done: {}", skip.because));
-            return Ok(false);
-        }
-        if let Some(reason) = &range.again {
-            let again = self.selected.iter().map(|id| (*id, reason.clone()));
-            self.again.extend(again);
-            self.options.again = self.again.keys().copied().collect();
-            return Ok(true);
-        }
-        let different = self.known_to_differ(session, &range)?;
-        let (concerned, others): (Vec<_>, Vec<_>) = self
-            .selected
-            .iter()
-            .partition(|id| range.concerned.contains_key(id) || different.contains(id));
-        for run in &mut self.platforms {
-            run.selected.retain(|id| concerned.contains(id));
-        }
-        self.selected = concerned;
-        if !others.is_empty() {
-            let left = crate::progress::count(others.len(), "image");
-            let text = format!("no change since {revision} concerns {left}");
-            session.printer.note(&text);
-        }
-        Ok(!self.selected.is_empty())
-    }
-
-    /// The images that no change concerns and that are not as the store has them: content has the
-    /// last word, as in a plan.
-    fn known_to_differ(
-        &self,
-        session: &Session,
-        range: &Range,
-    ) -> Result<BTreeSet<ImageId>, CommandError> {
-        if self
-            .selected
-            .iter()
-            .all(|id| range.concerned.contains_key(id))
-        {
-            return Ok(BTreeSet::new());
-        }
-        let locks = self.locked(Keep::Forget, &session.printer)?;
-        let requests = self.requests(&locks)?;
-        let engine = self.engine(&requests, &NoEvents);
-        let prepared = self.prepare(&requests, &engine)?;
-        let mut plan = plan::report(&prepared, &engine);
-        decide(&mut plan, &self.loaded, Some(range), &self.again);
-        let is_built = |image: &&ImagePlan| {
-            matches!(image.decision, ImageDecision::Build | ImageDecision::Maybe)
-        };
-        let images = plan.images.iter().filter(is_built);
-        let ids = images.filter_map(|image| self.loaded.stack.exact(&image.image));
-        Ok(ids.collect())
-    }
-
-    /// What commits since a revision say.
-    pub fn range(
-        &self,
-        session: &Session,
-        stack: &StackOption,
-        revision: &str,
-    ) -> Result<Range, CommandError> {
-        let platforms: Vec<&LoadedStack> = self.platforms.iter().map(|it| &it.loaded).collect();
-        let range = stack.choosing(session, &self.loaded.platform, |choices| {
-            since(&platforms, choices, revision)
-        });
-        range.map_err(|error| {
-            CommandError::from_error(Kind::Usage, &error)
-                .hint("a CI job that clones a single commit has no other: `fetch-depth: 0` in GitHub's checkout")
-        })
-    }
-
-    /// As [`StackRun::open_for`], for a command that changes nothing: no store is made.
-    pub fn look(
-        session: &Session,
-        stack: &StackOption,
-        options: &BuildOptions,
-        images: &[String],
-        purpose: Purpose,
-    ) -> Result<Self, CommandError> {
-        let open = || session.store_or_none_yet();
-        let event = EventOption::default();
-        let mut run = Self::over(open, session, stack, options, images, purpose, &event)?;
-        run.means.fetches = false;
-        Ok(run)
-    }
-
-    fn over(
-        open: impl FnOnce() -> Result<(Store, Option<TempDir>), CommandError>,
-        session: &Session,
-        stack: &StackOption,
-        options: &BuildOptions,
-        images: &[String],
-        purpose: Purpose,
-        event: &EventOption,
-    ) -> Result<Self, CommandError> {
-        let wanted = Wanted::read(session, options.platform.as_deref())?;
-        let loaded = stack.load(session, &wanted.first())?;
-        let (store, no_store_yet) = open()?;
-        let room_before = store.room().ok().map(|room| room.free_bytes);
-        let mut means = Means::over(store, session, options)?;
-        let mut caches = options.caches.clone();
-        if caches.cache_from.is_empty() {
-            let named = loaded.stack.build.cache_from.iter().cloned();
-            caches.cache_from = named.map(CacheFrom::Registry).collect();
-        }
-        let policy = Policy::of(session, &loaded, event);
-        let asked = select(&loaded, images)?;
-        let is_named = !images.is_empty();
-        let chosen = wanted.choose(session, &policy, purpose, &asked, is_named)?;
-        let leaves_out = !wanted.is_demand() && purpose != Purpose::Elsewhere;
-        let platforms = platform_runs(session, &loaded, chosen, leaves_out)?;
-        let selected: BTreeSet<ImageId> = platforms
-            .iter()
-            .flat_map(|run| run.selected.iter().copied())
-            .collect();
-        let lacking = asked.iter().find(|id| !selected.contains(id));
-        if let Some(id) = lacking
-            && purpose != Purpose::Publish
-            && (is_named || selected.is_empty())
-        {
-            let name = &loaded.stack[*id].name;
-            let text = format!("`{name}` is for platforms that this machine cannot build it for");
-            return Err(CommandError::usage(text).hint(
-                "`--platform` asks for one of them all the same, and says what is in the way",
-            ));
-        }
-        locking::refuse_stale(&platforms)?;
-        let names: Vec<Platform> = platforms
-            .iter()
-            .map(|run| run.loaded.platform.clone())
-            .collect();
-        caches::open(&caches, &mut means, &names, &session.printer)?;
-        if let Some(file) = &loaded.stack.build.secrets {
-            means.settings.secrets = secrets_file::read(session, &stack.stack.join(&file.value))?;
-            let values = means.settings.secrets.values();
-            session.printer.hide(values.map(Vec::as_slice));
-        }
-        means.trust = trust(&stack.stack, &loaded.stack)?;
-        let build = &loaded.stack.build;
-        if let (None, Some(jobs)) = (options.jobs, build.jobs) {
-            means.settings.jobs = jobs.get();
-        }
-        match &build.ca.value {
-            CaPolicy::Host => {}
-            CaPolicy::None => means.settings.ca = None,
-            CaPolicy::File(name) => means.settings.ca = Some(trusted(&stack.stack.join(name))?),
-        }
-        let mut again = policy.again();
-        if !options.rebuild.is_empty() {
-            let named = select(&loaded, &options.rebuild)?;
-            again.extend(named.into_iter().map(|id| (id, by_flag())));
-        }
-        let keys = again.keys().copied().collect();
-        Ok(Self {
-            means,
-            platforms,
-            selected: selected.into_iter().collect(),
-            asked,
-            is_demand: wanted.is_demand() && purpose != Purpose::Elsewhere,
-            purpose,
-            loaded,
-            again,
-            tells_made_of: false,
-            room_before,
-            event: event.clone(),
-            started_ms: milliseconds_now(),
-            is_locked: options.locked,
-            is_offline: options.offline,
-            caches,
-            options: RequestOptions {
-                build_platform: host_platform(),
-                epoch: session.settings.source_date_epoch()?,
-                no_cache: options.no_cache,
-                again: keys,
-            },
-            _no_store_yet: no_store_yet,
-        })
-    }
-
     /// Every image that is needed, by the number of its platform, in an order to build them.
     fn needed(&self) -> Vec<(usize, ImageId)> {
         let loaded: Vec<&LoadedStack> = self.platforms.iter().map(|it| &it.loaded).collect();
@@ -426,7 +189,7 @@ impl StackRun {
         Err(error
             .hint("an emulator lets it: register one with the kernel (Debian: qemu-user-binfmt)")
             .hint(
-                "or build them on a machine of their own: `cairn publish` brings the platforms of                  several machines together",
+                "or build them on a machine of their own: `cairn publish` brings the platforms of several machines together",
             ))
     }
 
@@ -472,54 +235,6 @@ impl StackRun {
     }
 }
 
-/// Reads the stack for each platform, and takes out what this machine cannot build if it may.
-fn platform_runs(
-    session: &Session,
-    first: &LoadedStack,
-    chosen: Vec<Chosen>,
-    leaves_out: bool,
-) -> Result<Vec<PlatformRun>, CommandError> {
-    let mut runs: Vec<PlatformRun> = Vec::new();
-    for Chosen {
-        platform,
-        mut images,
-    } in chosen
-    {
-        let loaded = match platform == first.platform {
-            true => first.clone(),
-            false => first.on(&platform)?,
-        };
-        if leaves_out {
-            leave_out(&session.printer, &loaded, &mut images);
-        }
-        runs.push(PlatformRun {
-            loaded,
-            selected: images,
-        });
-    }
-    // Siblings that are taken for yet other platforms: `FROM --platform=$BUILDPLATFORM`.
-    loop {
-        let loaded: Vec<&LoadedStack> = runs.iter().map(|it| &it.loaded).collect();
-        let selected: Vec<&[ImageId]> = runs.iter().map(|it| &*it.selected).collect();
-        let mut lacking: Option<Platform> = None;
-        for (part, id) in with_ancestors(&loaded, &selected) {
-            let mut elsewhere = loaded[part].parents_elsewhere(id);
-            let is_new = |it: &Platform| loaded.iter().all(|known| known.platform != *it);
-            lacking = lacking.or_else(|| {
-                let (_, platform) = elsewhere.find(|(_, platform)| is_new(platform))?;
-                Some(platform.clone())
-            });
-        }
-        let Some(platform) = lacking else {
-            return Ok(runs);
-        };
-        runs.push(PlatformRun {
-            loaded: first.on(&platform)?,
-            selected: Vec::new(),
-        });
-    }
-}
-
 /// What the images of a run were made of.
 fn made_of(
     prepared: &Prepared<'_>,
@@ -534,46 +249,6 @@ fn made_of(
     images.collect()
 }
 
-fn by_flag() -> Reason {
-    Reason {
-        kind: ReasonKind::Flag,
-        because: "`--rebuild` names it".to_owned(),
-        place: None,
-    }
-}
-
-/// The images that words on the command line mean; all if there are none.
-pub fn select(loaded: &LoadedStack, names: &[String]) -> Result<Vec<ImageId>, CommandError> {
-    if names.is_empty() {
-        return Ok(loaded.stack.ids().collect());
-    }
-    let mut selected = Vec::new();
-    for name in names {
-        let meant = loaded.stack.select(name);
-        if meant.is_empty() {
-            return Err(unknown_image(loaded, name));
-        }
-        selected.extend(meant);
-    }
-    selected.sort();
-    selected.dedup();
-    Ok(selected)
-}
-
-fn unknown_image(loaded: &LoadedStack, name: &str) -> CommandError {
-    let stack = &loaded.stack.name;
-    let error = CommandError::usage(format!("the stack `{stack}` has no image `{name}`"));
-    if Path::new(name).is_dir() {
-        return error.hint(format!(
-            "to build the Dockerfile in that directory, write `./{name}`"
-        ));
-    }
-    match loaded.stack.nearest(name) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error,
-    }
-}
-
 fn note(events: &dyn EventSink, text: String) {
     events.emit(Event::Notice {
         warning: false,
@@ -581,37 +256,8 @@ fn note(events: &dyn EventSink, text: String) {
     });
 }
 
-fn trusted(path: &Path) -> Result<CaTrust, CommandError> {
-    let pem = std::fs::read_to_string(path).map_err(|error| {
-        CommandError::from_error(Kind::Usage, &error)
-            .while_doing(format!("cannot read {}", path.display()))
-    })?;
-    Ok(CaTrust {
-        pem: Pem::Text(pem),
-        set_env: true,
-    })
-}
-
 /// The time in milliseconds since 1970.
 pub fn milliseconds_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
-}
-
-impl From<LoadError> for CommandError {
-    fn from(error: LoadError) -> Self {
-        match error {
-            LoadError::Findings(findings) => Self::from_findings(Kind::Usage, findings),
-            LoadError::NoSpec { .. } => Self::from_error(Kind::Usage, &error)
-                .hint("name the stack's directory with `--stack DIR`")
-                .hint("a Dockerfile alone is built with its context: `cairn build .`"),
-            LoadError::Read { ref source, .. } => {
-                let kind = match source.kind() {
-                    io::ErrorKind::InvalidData => Kind::Usage,
-                    _ => Kind::Environment,
-                };
-                Self::from_error(kind, &error)
-            }
-        }
-    }
 }
