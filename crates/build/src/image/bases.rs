@@ -250,6 +250,10 @@ impl Bases {
             Some(known) => known,
             None => {
                 let outcome = self.fetch(engine, &promise);
+                for text in self.client.iter().flat_map(RegistryClient::mirror_troubles) {
+                    let warning = true;
+                    engine.events.emit(Event::Notice { warning, text });
+                }
                 self.conclude(engine, snapshot, &promise, &outcome);
                 outcome
             }

@@ -275,10 +275,18 @@ impl Externals<'_> {
     }
 
     pub(super) fn tell(&self, text: String) {
-        self.events.emit(Event::Notice {
-            warning: false,
-            text,
-        });
+        self.notice(false, text);
+    }
+
+    /// Tells of mirrors that failed: what was wanted came from elsewhere, or the error says it.
+    pub(super) fn tell_of_mirrors(&self) {
+        for text in self.client.mirror_troubles() {
+            self.notice(true, text);
+        }
+    }
+
+    fn notice(&self, warning: bool, text: String) {
+        self.events.emit(Event::Notice { warning, text });
     }
 }
 

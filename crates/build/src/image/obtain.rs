@@ -85,6 +85,9 @@ impl Externals<'_> {
             }
             Ok((base, found.is_known))
         });
+        if met.is_ok() {
+            self.tell_of_mirrors();
+        }
         match met {
             Ok((base, is_known)) if is_known || !self.fetches => {
                 Ok(Obtained::Known(Box::new(base)))
@@ -121,6 +124,9 @@ impl Externals<'_> {
             moved: &|bytes| *moved.lock().expect("no panics while held") += bytes,
         };
         let pulled = pull(self.store, self.client, pinned, platform, false, watch);
+        if pulled.is_ok() {
+            self.tell_of_mirrors();
+        }
         let named = pulled.and_then(|record| {
             let names = match (names, &record.packed) {
                 ([], Some(packed)) => vec![pin(reference, &packed.digest)],

@@ -79,12 +79,13 @@ impl RegistryClient {
         fetch: impl Fn(&[Endpoint]) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
         let sources = self.sources(reference)?;
-        match fetch(&sources) {
+        let fetched = match fetch(&sources) {
             Err(error) if sources.len() > 1 && is_wrong(&error) => {
                 fetch(&[self.origin(reference)?])
             }
             done => done,
-        }
+        };
+        fetched.map_err(|error| self.after_mirrors(reference, error))
     }
 }
 
@@ -136,8 +137,10 @@ pub(crate) fn stream(
             FetchProblem::WrongDigest { .. } => transfer.has_begun(),
             _ => false,
         };
+        let error = source.error(failure);
+        source.note(&error);
         if is_final || left.peek().is_none() {
-            return Err(source.error(failure));
+            return Err(error);
         }
     }
     unreachable!("the registry itself is among the sources")

@@ -8,6 +8,7 @@ use reqwest::blocking::Response;
 
 use super::error::RegistryError;
 use super::host::{Host, Request};
+use super::mirrors::Troubles;
 use super::options::RegistryOptions;
 use super::token::Scopes;
 use crate::http::error::{FetchError, FetchProblem, fetch_error};
@@ -22,6 +23,7 @@ pub struct RegistryClient {
 struct Shared {
     options: RegistryOptions,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
+    troubles: Arc<Troubles>,
 }
 
 impl std::fmt::Debug for RegistryClient {
@@ -37,6 +39,8 @@ pub(crate) struct Endpoint {
     pub(crate) host: Arc<Host>,
     pub(crate) registry: String,
     pub(crate) repository: String,
+    /// Of a mirror: where it is noted that it failed.
+    troubles: Option<Arc<Troubles>>,
 }
 
 impl RegistryClient {
@@ -47,20 +51,48 @@ impl RegistryClient {
             shared: Arc::new(Shared {
                 options,
                 hosts: Mutex::default(),
+                troubles: Arc::default(),
             }),
         }
     }
 
-    /// The places to read a repository from: its mirrors, and last the registry itself.
+    /// What was wrong with mirrors since this was asked the last time: nothing else tells of it
+    /// where the registry itself gave what was wanted.
+    #[must_use]
+    pub fn mirror_troubles(&self) -> Vec<String> {
+        self.shared.troubles.untold()
+    }
+
+    /// What is known of the mirrors that were asked before a registry failed.
+    pub(crate) fn after_mirrors(
+        &self,
+        reference: &Reference,
+        error: RegistryError,
+    ) -> RegistryError {
+        let mirrors = self.shared.options.mirrors.iter();
+        let mirrors = mirrors.filter(|mirror| mirror.registry == reference.registry());
+        let told = self.shared.troubles.of(mirrors.map(|it| it.host.as_str()));
+        error.with_mirrors(told)
+    }
+
+    /// The places to read a repository from: its mirrors, but for those where nobody answered before,
+    /// and last the registry itself.
     pub(crate) fn sources(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
         let mirrors = self.shared.options.mirrors.iter();
         let mirrors = mirrors.filter(|mirror| mirror.registry == reference.registry());
+        let troubles = &self.shared.troubles;
         let mut sources = mirrors
+            .filter(|mirror| !troubles.is_dead(&mirror.host))
             .map(|mirror| {
                 let repository = mirror.repository(reference.repository());
-                self.endpoint(&mirror.host, repository)
+                let endpoint = self.endpoint(&mirror.host, repository)?;
+                let troubles = Some(Arc::clone(troubles));
+                Ok(Endpoint {
+                    troubles,
+                    ..endpoint
+                })
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, RegistryError>>()?;
         sources.push(self.origin(reference)?);
         Ok(sources)
     }
@@ -88,6 +120,7 @@ impl RegistryClient {
             host,
             registry: registry.to_owned(),
             repository,
+            troubles: None,
         })
     }
 }
@@ -125,6 +158,13 @@ impl Endpoint {
         self.host.send(request)
     }
 
+    /// Takes note that a mirror failed.
+    pub(crate) fn note(&self, error: &RegistryError) {
+        if let Some(troubles) = &self.troubles {
+            troubles.note(&self.registry, error);
+        }
+    }
+
     /// Adds to a failure what is known of the registry.
     pub(crate) fn error(&self, failure: FetchError) -> RegistryError {
         request_error(&self.registry, failure, Some(self))
@@ -154,5 +194,6 @@ fn request_error(
         registry: registry.to_owned(),
         has_login: found.login.is_some(),
         troubles: found.troubles,
+        mirrors: Vec::new(),
     }
 }

@@ -21,6 +21,8 @@ pub enum RegistryError {
         has_login: bool,
         /// What was wrong with files and programs that might have had one.
         troubles: Vec<String>,
+        /// What was wrong with mirrors that were asked before.
+        mirrors: Vec<String>,
     },
     /// A document of the registry is broken.
     #[error("{what} of {reference} is broken")]
@@ -97,6 +99,28 @@ impl RegistryError {
         }
     }
 
+    /// The same, with what was wrong with mirrors.
+    pub(super) fn with_mirrors(mut self, told: Vec<String>) -> Self {
+        if let Self::Request { mirrors, .. } = &mut self {
+            *mirrors = told;
+        }
+        self
+    }
+
+    /// What happened, with its causes, on one line.
+    pub(super) fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            let said = cause.to_string();
+            if !text.ends_with(&said) {
+                text = format!("{text}: {said}");
+            }
+            next = cause.source();
+        }
+        text
+    }
+
     /// Whether the caller stopped it.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -111,6 +135,7 @@ impl RegistryError {
             registry,
             has_login,
             troubles,
+            mirrors,
         } = self
         else {
             return Vec::new();
@@ -134,6 +159,7 @@ impl RegistryError {
         } else {
             hints.extend(failure.hint().map(str::to_owned));
         }
+        hints.extend(mirrors.iter().cloned());
         hints
     }
 }

@@ -106,11 +106,11 @@ impl RegistryClient {
         let origin = sources.pop().expect("the registry itself is among them");
         for mirror in &sources {
             match ask(mirror) {
-                Err(error) if !error.is_cancelled() => {}
+                Err(error) if !error.is_cancelled() => mirror.note(&error),
                 answer => return answer,
             }
         }
-        ask(&origin)
+        ask(&origin).map_err(|error| self.after_mirrors(reference, error))
     }
 }
 

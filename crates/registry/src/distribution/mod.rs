@@ -24,6 +24,7 @@ mod error;
 mod host;
 mod list_page;
 mod manifest;
+mod mirrors;
 mod options;
 mod pieces;
 mod place;

@@ -391,6 +391,39 @@ fn mirrors_are_asked_first_and_the_registry_where_they_fail() {
 }
 
 #[test]
+fn a_mirror_where_nobody_answers_is_named_and_left_alone() {
+    let held = shelf();
+    let server = Answering::start(move |asked| held.answer(asked));
+    let address = server.address.to_string();
+    let with_dead_mirror = |registry: &str| {
+        let mut options = options();
+        options.mirrors = vec![Mirror::parse(&format!("{registry}=127.0.0.1:1/cache")).unwrap()];
+        RegistryClient::new(options)
+    };
+    let client = with_dead_mirror(&address);
+    let store = TempStore::new();
+    let name = reference(&server, "lab/app:1");
+    let pulled = pull_with(&client, &store, &name).unwrap();
+    assert_eq!(word(&store, &pulled), "one");
+    let told = client.mirror_troubles();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with(
+            "the mirror 127.0.0.1:1 failed: GET https://127.0.0.1:1/v2/cache/lab/app/"
+        ),
+        "{told:?}"
+    );
+    assert!(client.mirror_troubles().is_empty(), "told once");
+
+    // Where the registry has nothing either, its error says both.
+    let client = with_dead_mirror(&address);
+    let name = reference(&server, "lab/app:none");
+    let error = pull_with(&client, &store, &name).unwrap_err();
+    assert!(error.is_missing(), "{error}");
+    assert_eq!(error.hints().last(), Some(&client.mirror_troubles()[0]));
+}
+
+#[test]
 fn http_is_for_this_machine_or_on_demand() {
     let mut options = options();
     options.http.retry.connect_attempts = 1;
