@@ -142,6 +142,8 @@ pub enum ResolveError {
         reference: String,
         /// What is missing.
         reason: String,
+        /// What can be done.
+        advice: &'static str,
     },
     /// The store failed.
     #[error("cannot read image `{reference}`")]

@@ -128,7 +128,7 @@ impl From<&RegistryError> for CommandError {
             error if error.is_missing() => Kind::Usage,
             RegistryError::Request { .. } => Kind::Environment,
             RegistryError::NoPlatform { .. } | RegistryError::Unusable { .. } => Kind::Usage,
-            RegistryError::Document { .. } => Kind::Work,
+            RegistryError::Document { .. } | RegistryError::Refused { .. } => Kind::Work,
             RegistryError::Store(_) => Kind::Environment,
         };
         let told = Self::from_error(kind, error);

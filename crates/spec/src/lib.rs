@@ -27,6 +27,7 @@ pub mod retention;
 pub mod scaffold;
 mod schema;
 mod settings;
+pub mod signing;
 mod sources;
 pub mod stack;
 mod suggest;
@@ -40,7 +41,8 @@ pub use graph::StackGraph;
 pub use resolve::resolve;
 pub use schema::schema;
 pub use settings::{
-    CaPolicy, EventKind, LintLevel, LockPolicy, NetworkPolicy, PackageSet, Rebuild, SuitePlace,
+    CaPolicy, EventKind, LintLevel, LockPolicy, NetworkPolicy, PackageSet, Rebuild, SignForm,
+    SuitePlace,
 };
 pub use sources::Sources;
 pub use stack::{Image, ImageId, ImageName, ImageSource, Repository, Stack, VerifyRule};

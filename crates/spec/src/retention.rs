@@ -16,6 +16,10 @@ pub struct Retention {
     pub branches: bool,
     /// How long something is announced before it is removed.
     pub delay_days: u32,
+    /// For how many days nobody may have used what stays in caches.
+    pub cache_days: Option<u32>,
+    /// How much each cache may have.
+    pub cache_gigabytes: Option<u32>,
 }
 
 impl Default for Retention {
@@ -26,6 +30,8 @@ impl Default for Retention {
             days: 30,
             branches: true,
             delay_days: 7,
+            cache_days: None,
+            cache_gigabytes: None,
         }
     }
 }

@@ -112,8 +112,15 @@ mod tests {
         days = 30
         branches = true
         delay-days = 7
+        cache-days = 14
+        cache-gigabytes = 5
         [verify]
         "ghcr.io/lab" = { keys = ["lab.pub"] }
+        [sign]
+        key = "lab.key"
+        form = "bundle"
+        when = ["release", "main"]
+        registries = "ghcr.io/lab"
         [changes]
         ignore = ["docs"]
         [defaults]

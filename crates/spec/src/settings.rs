@@ -109,6 +109,16 @@ words! {
 }
 
 words! {
+    /// How signatures are kept beside images.
+    SignForm {
+        /// Under the tag `sha256-<hex>.sig`: cosign 2, skopeo, podman.
+        Tag = "tag",
+        /// As a sigstore bundle that refers to the image: cosign 3.
+        Bundle = "bundle",
+    }
+}
+
+words! {
     /// What sort of event a run answers.
     EventKind {
         /// A push to a branch that is not main.

@@ -17,6 +17,7 @@ use crate::info::InfoCommand;
 use crate::promote::PromotionRule;
 use crate::retention::Retention;
 use crate::settings::{CaPolicy, EventKind, LockPolicy, NetworkPolicy, PackageSet, Rebuild};
+use crate::signing::SignRule;
 use crate::sources::Sources;
 use crate::suggest::nearest;
 use crate::suite::Tests;
@@ -50,6 +51,8 @@ pub struct Stack {
     pub retention: Option<Retention>,
     /// Images from outside that must be signed.
     pub verify: Vec<VerifyRule>,
+    /// How what is published is signed, if it is.
+    pub sign: Option<SignRule>,
     /// How changed files decide what a run is about.
     pub changes: Changes,
     /// The images in the order of the file; an image with variants is there once per variant.

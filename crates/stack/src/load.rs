@@ -248,9 +248,8 @@ fn count(errors: usize) -> String {
     }
 }
 
-/// Loads the stack of a directory.
-pub fn load(directory: &Path, choices: &Choices<'_>) -> Result<LoadedStack, LoadError> {
-    let platform = choices.platform;
+/// Reads the spec of a directory, and no file that it names but those that it includes.
+pub fn read_spec(directory: &Path, choices: &Choices<'_>) -> Result<Stack, LoadError> {
     let path = directory.join(cairn_spec::FILE_NAME);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -261,16 +260,22 @@ pub fn load(directory: &Path, choices: &Choices<'_>) -> Result<LoadedStack, Load
         }
         Err(source) => return Err(LoadError::Read { path, source }),
     };
+    let source = Source::new(path.display().to_string(), text);
+    let surroundings = Surroundings {
+        read: &|path| included(&directory.join(path)),
+        overlay: choices.overlay,
+        variables: choices.variables,
+        environment: choices.environment,
+    };
+    cairn_spec::read(&source, &surroundings).map_err(LoadError::Findings)
+}
+
+/// Loads the stack of a directory.
+pub fn load(directory: &Path, choices: &Choices<'_>) -> Result<LoadedStack, LoadError> {
+    let platform = choices.platform;
     std::thread::scope(|scope| {
         let commit = scope.spawn(|| git::commit(directory));
-        let source = Source::new(path.display().to_string(), text);
-        let surroundings = Surroundings {
-            read: &|path| included(&directory.join(path)),
-            overlay: choices.overlay,
-            variables: choices.variables,
-            environment: choices.environment,
-        };
-        let stack = cairn_spec::read(&source, &surroundings).map_err(LoadError::Findings)?;
+        let stack = read_spec(directory, choices)?;
         let (dockerfiles, used) = read_dockerfiles(directory, &stack, platform, BTreeMap::new())?;
         let missing = missing_tests(directory, &stack);
         if !missing.is_empty() {

@@ -11,13 +11,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cairn_oci::{Compression, Descriptor, Digest, Manifest, MediaType, Reference};
-use cairn_registry::{Document, RegistryClient, RegistryError, Watch};
+use cairn_oci::{Compression, Descriptor, Digest, Reference};
+use cairn_registry::{RegistryClient, RegistryError, Watch};
 use cairn_store::{CacheKey, CacheRecord, Store};
 
 use super::directory::NO_EPOCH;
-use super::document::{CONFIG_TYPE, CacheDocument, CacheEntry};
+use super::document::{CacheDocument, CacheEntry};
 use super::hearsay;
+use super::stored::At;
 
 /// Bytes a second, until something else was seen: a line of 100 Mbit/s.
 const RATE_ASSUMED: u64 = 12_500_000;
@@ -107,7 +108,8 @@ impl Export<'_> {
         let mut sent = BTreeSet::new();
         let mut attempt = 0;
         loop {
-            let (seen, mut document) = self.current()?;
+            let stored = self.at().read()?;
+            let mut document = stored.document.unwrap_or_default();
             let before = document.clone();
             document.entries.retain(|key, _| !self.broken.contains(key));
             self.add(&mut document, keys, &mut sent, &mut left_out)?;
@@ -127,18 +129,17 @@ impl Export<'_> {
                 return Ok(exported);
             }
             attempt += 1;
-            let now = self.client.look_up(&self.target.reference, self.watch)?;
-            if now.map(|now| now.digest) != seen && attempt < ATTEMPTS {
+            if attempt < ATTEMPTS && !self.at().is_as_read(stored.digest.as_ref())? {
                 continue;
             }
-            match self.put(&document) {
+            match self.at().put(&document) {
                 // The registry has lost layers that the document before names: without them.
                 Err(error) if error.is_missing() && attempt < ATTEMPTS => {
                     let is_sent = |key: &CacheKey| {
                         self.broken.contains(key) || !before.entries.contains_key(key)
                     };
                     document.entries.retain(|key, _| is_sent(key));
-                    self.put(&document)?;
+                    self.at().put(&document)?;
                 }
                 put => put?,
             }
@@ -149,23 +150,13 @@ impl Export<'_> {
         }
     }
 
-    /// The digest of what is there, and its document; an empty one where there is none of ours.
-    fn current(&self) -> Result<(Option<Digest>, CacheDocument), RegistryError> {
-        let reference = &self.target.reference;
-        if self.client.look_up(reference, self.watch)?.is_none() {
-            return Ok((None, CacheDocument::default()));
+    fn at(&self) -> At<'_> {
+        At {
+            store: self.store,
+            client: self.client,
+            reference: &self.target.reference,
+            watch: self.watch,
         }
-        let top = self.client.current_document(reference, self.watch)?;
-        let digest = Some(top.descriptor.digest);
-        let manifest = Manifest::from_json_bytes(&top.bytes).ok();
-        let ours = manifest.filter(|manifest| manifest.config.media_type.as_str() == CONFIG_TYPE);
-        let Some(manifest) = ours else {
-            return Ok((digest, CacheDocument::default()));
-        };
-        self.client
-            .fetch_blob(self.store, reference, &manifest.config, self.watch)?;
-        let bytes = self.store.read_blob(&manifest.config.digest)?;
-        Ok((digest, CacheDocument::parse(&bytes).unwrap_or_default()))
     }
 
     fn add(
@@ -270,21 +261,6 @@ impl Export<'_> {
             true => bytes.saturating_mul(1000) / time,
             false => RATE_ASSUMED,
         }
-    }
-
-    fn put(&self, document: &CacheDocument) -> Result<(), RegistryError> {
-        let printed = document.print();
-        let manifest = document.manifest(&printed);
-        self.store.put_blob_bytes(&printed)?;
-        let reference = &self.target.reference;
-        self.client
-            .push_blob(self.store, reference, &manifest.config, &[], self.watch)?;
-        let bytes = manifest.to_json_bytes();
-        let manifest = Document {
-            descriptor: Descriptor::of(MediaType::OciManifest, &bytes),
-            bytes,
-        };
-        self.client.put_manifest(reference, &manifest, self.watch)
     }
 }
 

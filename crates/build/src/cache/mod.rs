@@ -2,7 +2,8 @@
 //!
 //! - [`directory`]: a directory, carried by whoever wants to.
 //! - [`registry`]: a repository of a registry, asked before a run and written after it.
-//! - `document`: what such a repository holds; [`export`]: what is worth being put there.
+//! - `document`: what such a repository holds; [`export`]: what is worth being put there; [`trim`]:
+//!   what need not stay.
 //! - [`inline`]: the results that an image itself carries.
 //!
 //! A key is made of content, so a result holds on any machine, for any user and on any branch.
@@ -21,6 +22,8 @@ pub mod export;
 pub(crate) mod hearsay;
 pub mod inline;
 pub mod registry;
+mod stored;
+pub mod trim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -22,7 +22,7 @@ use super::known_base::KnownBase;
 use super::obtain::Obtained;
 use super::record::ImageRecord;
 use super::source::{StoreImages, base_image};
-use super::trust::Trust;
+use super::trust::{SIGN_ADVICE, Trust};
 use crate::cache::CacheSource;
 use crate::event::{Event, EventSink};
 use crate::resolve::{BaseImage, ImageSource, ResolveError, whole};
@@ -226,6 +226,7 @@ impl Externals<'_> {
         checked.map_err(|reason| ResolveError::Untrusted {
             reference: reference.to_string(),
             reason: whole(&reason),
+            advice: reason.advice(),
         })
     }
 
@@ -328,10 +329,17 @@ impl ImageSource for Externals<'_> {
         match self.obtain(&reference, platform, names) {
             Ok(Obtained::Known(base)) => self.promised(name, &reference, &base),
             Ok(Obtained::Here(record)) => Ok(Arc::new(base_image(name, *record))),
-            Err(source) => Err(ResolveError::Pull {
-                reference: name.to_owned(),
-                near: images.near(name),
-                source,
+            Err(source) => Err(match &*source {
+                RegistryError::Refused { reason, .. } => ResolveError::Untrusted {
+                    reference: name.to_owned(),
+                    reason: reason.clone(),
+                    advice: SIGN_ADVICE,
+                },
+                _ => ResolveError::Pull {
+                    reference: name.to_owned(),
+                    near: images.near(name),
+                    source,
+                },
             }),
         }
     }

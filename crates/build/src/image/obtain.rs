@@ -174,7 +174,7 @@ impl Externals<'_> {
             Ok(()) => Ok(reference.with_digest(digest)),
             Err(Untrusted::Unknown(error)) => Err(error),
             Err(Untrusted::Store(error)) => Err(error.into()),
-            Err(error) => Err(RegistryError::Unusable {
+            Err(error) => Err(RegistryError::Refused {
                 reference: Box::new(reference.clone()),
                 reason: error.to_string(),
             }),

@@ -11,6 +11,10 @@ use cairn_registry::signature::{Evidence, PublicKey};
 use cairn_registry::{RegistryClient, RegistryError, Watch};
 use cairn_store::{Store, StoreError};
 
+/// What to do about an image that is not signed as it must be.
+pub(super) const SIGN_ADVICE: &str = "whoever has the private key signs it with `cairn registry \
+     sign IMAGE --key FILE`; whose signature counts is said in `[verify]` of the spec";
+
 /// Which images must be signed.
 #[derive(Debug, Default)]
 pub struct Trust {
@@ -65,6 +69,16 @@ pub enum Untrusted {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Untrusted {
+    /// What can be done about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Loaded(_) => "pull it from its registry, with its signature",
+            _ => SIGN_ADVICE,
+        }
+    }
 }
 
 impl Trust {

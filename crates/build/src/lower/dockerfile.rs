@@ -365,6 +365,7 @@ impl FileLowering<'_, '_> {
                     let finding = hints.fold(finding, Diagnostic::hint);
                     unknown_image(finding, reference, &near, &self.file)
                 }
+                ResolveError::Untrusted { advice, .. } => finding.hint(advice),
                 _ => finding,
             })
         })

@@ -3,6 +3,7 @@
 mod annotations;
 pub mod build;
 mod cache;
+mod cache_retention;
 mod completions;
 pub mod devices;
 mod doctor;

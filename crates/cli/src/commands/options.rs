@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use cairn_oci::Platform;
 use cairn_sandbox::{Ulimit, UlimitName};
+use cairn_spec::Stack;
 use cairn_stack::event::{Event, EventOptions, TriggerWord, detect};
-use cairn_stack::load::{Choices, LoadError, LoadedStack, load};
+use cairn_stack::load::{Choices, LoadError, LoadedStack, load, read_spec};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::caches::CacheOptions;
@@ -32,6 +33,17 @@ impl StackOption {
     /// Reads the stack for a platform.
     pub fn load(&self, session: &Session, platform: &Platform) -> Result<LoadedStack, LoadError> {
         self.choosing(session, platform, |choices| load(&self.stack, choices))
+    }
+
+    /// Whether there is a stack, or one was asked for.
+    pub fn is_there(&self) -> bool {
+        let is_usual = self.stack.as_os_str() == ".";
+        !is_usual || self.stack.join(cairn_spec::FILE_NAME).exists()
+    }
+
+    /// Reads the spec of the stack, and nothing else of it.
+    pub fn read(&self, session: &Session, platform: &Platform) -> Result<Stack, LoadError> {
+        self.choosing(session, platform, |choices| read_spec(&self.stack, choices))
     }
 
     /// Does something with what is chosen about the stack.

@@ -11,6 +11,7 @@ use cairn_stack::publish::{Ledger, Means};
 use clap::Args;
 use serde::Serialize;
 
+use super::cache_retention::{CacheReport, trim_caches};
 use super::generations::{RegistryOption, Workplace, time};
 use super::options::{EventOption, JsonOption, StackOption};
 use crate::error::CommandError;
@@ -25,7 +26,8 @@ const DAY: i64 = 24 * 60 * 60;
 /// Tags for which no rule speaks and generations that no tag needs are announced in the ledger
 /// first, and removed by a run that comes so many days later as the spec says. Nothing is removed
 /// that a tag leads to which stays, or that Cairn did not publish. What was removed can be taken
-/// back until the registry itself collects what nothing leads to.
+/// back until the registry itself collects what nothing leads to. Caches lose at once what nobody
+/// used for long, where the spec says for how long.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
@@ -121,7 +123,7 @@ pub fn run(args: &RegistryGcArgs, session: &Session) -> Result<(), CommandError>
              docs/spec.md",
         ));
     };
-    let rules = rules(session, &loaded, retention)?;
+    let rules = rules(session, &loaded, retention.clone())?;
     let place = Workplace::open_unless(args.dry_run, session, &args.stack, &args.registry)?;
     let work = |means: Means<'_>| {
         let mut reports = Vec::new();
@@ -133,17 +135,34 @@ pub fn run(args: &RegistryGcArgs, session: &Session) -> Result<(), CommandError>
                 false => carry_out(session, means, &ledger, &found, rules.delay_days)?,
             });
         }
-        Ok(reports)
+        let (stack, is_dry) = (&place.stack, args.dry_run);
+        let caches = trim_caches(session, means, stack, &retention, is_dry)?;
+        Ok((reports, caches))
     };
-    let reports = match args.dry_run {
+    let (reports, caches) = match args.dry_run {
         true => place.read(session, work)?,
         false => place.change(session, work)?,
     };
     if args.json.json {
-        return Ok(session.printer.json(&reports)?);
+        let all = reports.into_iter().map(Part::Registry);
+        let all: Vec<Part> = all.chain(caches.into_iter().map(Part::Cache)).collect();
+        return Ok(session.printer.json(&all)?);
     }
-    let lines: String = reports.iter().map(Report::lines).collect();
+    let lines = reports.iter().map(Report::lines);
+    let lines: String = lines
+        .chain(caches.iter().filter_map(CacheReport::line))
+        .collect();
     Ok(session.printer.data(&lines)?)
+}
+
+/// One entry of the JSON.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Part {
+    /// What is done at a registry.
+    Registry(Report),
+    /// What is done with a cache.
+    Cache(CacheReport),
 }
 
 /// The rules of the spec, with what git knows.

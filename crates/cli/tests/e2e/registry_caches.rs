@@ -2,7 +2,7 @@
 
 use cairn_testkit::{DockerRegistry, Guard};
 
-use crate::serving::Serving;
+use crate::serving::{MANIFEST, Serving};
 use crate::workshop::{Said, Workshop};
 
 /// A workshop with a stack of two images: a leaf on another one, with a stage beside it.
@@ -162,6 +162,80 @@ fn a_cache_that_lost_its_layers_costs_only_time() {
     )
     .err_has("an image that carries no results of steps");
     up(&workshop, "--cache-from", "127.0.0.1:1/lab/x").err_has("is not used");
+}
+
+/// `cairn registry gc` takes from caches what nobody used for long.
+#[test]
+fn caches_lose_what_nobody_uses() {
+    let Some(workshop) = with_stack() else {
+        return;
+    };
+    let serving = Serving::start(&workshop, &["--allow-push"]);
+    let place = format!("{}/lab", serving.host());
+    let name = format!("{place}/cache:main");
+    let spec = workshop.read("cairn.toml").replace(
+        "name = \"s\"\n",
+        &format!(
+            "name = \"s\"\nregistries = [\"{place}\"]\n[build]\ncache-from = [\"{name}\"]\n\
+             [retention]\nbranches = false\ncache-days = 14\n"
+        ),
+    );
+    workshop.write("cairn.toml", &spec);
+    up(
+        &workshop,
+        "--cache-to",
+        &format!("type=registry,ref={name}"),
+    );
+    workshop
+        .cairn(&["push", "base", &format!("{place}/cache:image")])
+        .success();
+    let manifests = "/v2/lab/cache/manifests/main";
+    let document = || {
+        let manifest = serving.get(manifests).is(200).json();
+        let config = manifest["config"]["digest"].as_str().unwrap().to_owned();
+        let path = format!("/v2/lab/cache/blobs/{config}");
+        (manifest, serving.get(&path).is(200).json())
+    };
+    let age = |is_old: &dyn Fn(&str) -> bool| {
+        let (mut manifest, mut document) = document();
+        for entry in document["entries"].as_object_mut().unwrap().values_mut() {
+            if is_old(entry["description"].as_str().unwrap()) {
+                entry["used"] = 1.into();
+                entry["created"] = 1.into();
+            }
+        }
+        let bytes = document.to_string().into_bytes();
+        let digest = serving.put_blob("lab/cache", &bytes);
+        manifest["config"]["digest"] = digest.to_string().into();
+        manifest["config"]["size"] = bytes.len().into();
+        let bytes = manifest.to_string().into_bytes();
+        serving.put_manifest(manifests, MANIFEST, &bytes).is(201);
+    };
+    let results = || document().1["entries"].as_object().unwrap().len();
+    let gc = |more: &[&str]| {
+        workshop
+            .cairn(&[&["registry", "gc"], more].concat())
+            .success()
+    };
+
+    let all = results();
+    assert_eq!(gc(&[]).err_has("keeps its").out, "");
+    age(&|description| description.contains("linking"));
+    let line = format!("trim {name}\n");
+    assert_eq!(gc(&["--dry-run"]).out, format!("would {line}"));
+    assert_eq!(results(), all, "it was only said");
+    assert_eq!(gc(&[]).out, format!("trimmed {name}\n"));
+    assert_eq!(results(), all - 1);
+    age(&|_| true);
+    let said = gc(&["--json"]).out;
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said[1]["cache"], name.as_str());
+    assert_eq!(
+        (&said[1]["results"], &said[1]["dropped"]),
+        (&0.into(), &(all - 1).into())
+    );
+    serving.get(manifests).is(404);
+    serving.get("/v2/lab/cache/manifests/image").is(200);
 }
 
 #[test]

@@ -138,7 +138,9 @@ fn bases_are_used_if_they_are_signed_as_the_spec_asks() {
         .cairn(&["build"])
         .code(2)
         .err_has("asks for a signature by the key")
-        .err_has("none that is known");
+        .err_has("none that is known")
+        .err_has("cairn registry sign IMAGE --key FILE")
+        .err_lacks("cairn load");
     assert_eq!(registry.log().matches("/blobs/").count(), asked);
     let sign = |key: &str| workshop.cairn(&["registry", "sign", &base, "--key", key]);
     sign("other.key").success();
@@ -164,6 +166,72 @@ fn bases_are_used_if_they_are_signed_as_the_spec_asks() {
         .err_has("is not used: `[verify]` asks for a signature");
     spec("");
     workshop.cairn(&["build", "--offline"]).success();
+}
+
+/// `[sign]` signs without a flag, where and when it says so; `pull` heeds `[verify]`.
+#[test]
+fn the_spec_says_who_signs_and_whose_signature_counts() {
+    let workshop = Workshop::empty();
+    if !needs("openssl", openssl(&workshop, &["version"])) {
+        return;
+    }
+    make_key(&workshop, "lab", &P256);
+    make_key(&workshop, "other", &P256);
+    let registry = Workshop::empty();
+    let serving = Serving::start(&registry, &["--allow-push"]);
+    let place = format!("{}/lab", serving.host());
+    workshop.write("a/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    let spec = |more: &str| {
+        let text = format!(
+            "[stack]\nname = \"s\"\nregistries = [\"{place}\"]\n{more}[image.one]\ncontext = \"a\"\n"
+        );
+        workshop.write("cairn.toml", &text);
+    };
+    let publish = |more: &[&str]| workshop.cairn(&[&["publish", "--tag", "t"], more].concat());
+    let image = format!("{place}/one:t");
+    let pull = |more: &[&str]| workshop.cairn(&[&["pull", &image], more].concat());
+
+    spec("[sign]\nkey = \"no.key\"\n");
+    publish(&[])
+        .code(2)
+        .err_has("no.key")
+        .err_has("`--no-sign`");
+    publish(&["--dry-run"]).success();
+    for rule in ["when = \"release\"", "registries = \"ghcr.io/lab\""] {
+        spec(&format!("[sign]\nkey = \"lab.key\"\n{rule}\n"));
+        publish(&[]).success().err_lacks("signature");
+    }
+    let rule = format!(
+        "[sign]\nkey = \"lab.key\"\nform = \"bundle\"\nwhen = \"manual\"\nregistries = \"{place}\"\n"
+    );
+    spec(&rule);
+    publish(&["--no-sign"]).success().err_lacks("signature");
+    publish(&[]).success().err_has("1 new signature");
+    publish(&["--sign-key", "other.key"])
+        .success()
+        .err_has("1 new signature");
+
+    let verify = |keys: &str| spec(&format!("[verify]\n\"{place}\" = {{ keys = {keys} }}\n"));
+    verify("\"lab.pub\"");
+    let pinned = pull(&[]).success().out;
+    assert!(
+        pinned.starts_with(&format!("{place}/one@sha256:")),
+        "{pinned}"
+    );
+    make_key(&workshop, "third", &P256);
+    verify("\"third.pub\"");
+    pull(&[])
+        .code(1)
+        .err_has("is not pulled: `[verify]` asks for a signature by the key")
+        .err_has("cairn registry sign IMAGE --key FILE");
+    // What another stack asks for, and one that nobody can read.
+    workshop.write(
+        "b/cairn.toml",
+        "[stack]\nname = \"b\"\n[image.x]\ncontext = \"x\"\n",
+    );
+    pull(&["--stack", "b"]).success();
+    spec("[verify\n");
+    pull(&[]).code(2).err_has("`--stack DIR` names another");
 }
 
 /// As cosign 3 makes them: OpenSSL finds the signature over the envelope's text.

@@ -43,6 +43,14 @@ pub enum RegistryError {
         /// Why not.
         reason: String,
     },
+    /// The caller's rules do not let it be used.
+    #[error("{reference} is not used: {reason}")]
+    Refused {
+        /// The image.
+        reference: Box<Reference>,
+        /// What is missing.
+        reason: String,
+    },
     /// There is no image for the platform.
     #[error("{reference} has no image for {wanted}; it has {}", listed(found))]
     NoPlatform {

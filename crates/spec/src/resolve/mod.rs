@@ -12,6 +12,7 @@ mod lint;
 mod matrix;
 mod merge;
 mod publishing;
+mod signatures;
 mod source;
 mod suites;
 
@@ -72,6 +73,7 @@ impl Resolver<'_> {
             promote,
             retention: self.retention(file),
             verify: self.verify(file),
+            sign: self.sign(file),
             changes: self.changes(file),
             images,
         }

@@ -10,7 +10,7 @@ use super::merge::Merged;
 use crate::promote::{Pattern, PromotionRule};
 use crate::retention::Retention;
 use crate::settings::EventKind;
-use crate::stack::{Image, ImageName, PlatformRule, Repository, VerifyRule};
+use crate::stack::{Image, ImageName, PlatformRule, Repository};
 use crate::suggest::{nearest, quoted};
 use crate::suite::SuiteKind;
 use crate::tags::{FACTS, PREFIX_FACTS, TagRules, Template};
@@ -183,7 +183,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn events(&mut self, written: &StringOrList) -> BTreeSet<EventKind> {
+    pub(super) fn events(&mut self, written: &StringOrList) -> BTreeSet<EventKind> {
         let words = written.0.iter();
         words
             .filter_map(|word| self.word(word, "when", EventKind::from_word, EventKind::WORDS))
@@ -318,31 +318,13 @@ impl Resolver<'_> {
             days: self.at_least(0, section.days.as_ref(), usual.days),
             branches: section.branches.as_ref().is_none_or(|it| it.value),
             delay_days: self.at_least(0, section.delay_days.as_ref(), usual.delay_days),
+            cache_days: self.at_least_one(section.cache_days.as_ref()),
+            cache_gigabytes: self.at_least_one(section.cache_gigabytes.as_ref()),
         })
     }
 
-    /// Who must have signed what.
-    pub(super) fn verify(&mut self, file: &SpecFile) -> Vec<VerifyRule> {
-        let mut sections: Vec<_> = file.verify.iter().flatten().collect();
-        sections.sort_by_key(|(_, section)| section.span.start);
-        let mut rules = Vec::new();
-        for (images, section) in sections {
-            let keys: Vec<_> = section.keys.iter().flat_map(|it| it.0.clone()).collect();
-            if keys.is_empty() {
-                self.error(section.span, "nobody could have signed by this rule")
-                    .hint("`keys` names files with public keys, as in `keys = \"lab.pub\"`");
-            }
-            let host = images.split('/').next().unwrap_or_default();
-            if !host.contains(['.', ':', '*']) && host != "localhost" {
-                self.error(section.span, format!("`{images}` names no registry"))
-                    .hint("with its host, as in `ghcr.io/lab` or `docker.io/library`");
-            }
-            rules.push(VerifyRule {
-                images: Spanned::new(images.trim_end_matches('/').to_owned(), section.span),
-                keys,
-            });
-        }
-        rules
+    fn at_least_one(&mut self, written: Option<&Spanned<i64>>) -> Option<u32> {
+        written.map(|it| self.at_least(1, Some(it), 1))
     }
 
     fn at_least(&mut self, least: u32, written: Option<&Spanned<i64>>, usual: u32) -> u32 {

@@ -88,6 +88,8 @@ pub struct SpecFile {
     /// Images from outside that must be signed, by registry and namespace as in `ghcr.io/lab`, or a
     /// glob over them.
     pub verify: Option<BTreeMap<String, Spanned<VerifySection>>>,
+    /// The key that `cairn publish` signs with. Without, nothing is signed.
+    pub sign: Option<Spanned<SignSection>>,
     /// How changed files decide what a run is about.
     pub changes: Option<ChangesSection>,
     /// Commands that images may name in `info`, besides those that are built in.
@@ -212,6 +214,22 @@ pub struct VerifySection {
     pub keys: Option<StringOrList>,
 }
 
+/// How what is published is signed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct SignSection {
+    /// A file with a private key in PEM, on P-256 or Ed25519, without a password.
+    #[schemars(required)]
+    pub key: Option<Spanned<String>>,
+    /// How the signatures are kept beside the images; `tag` without.
+    #[schemars(with = "Option<crate::SignForm>")]
+    pub form: Option<Spanned<String>>,
+    /// The events on which it is done; without, all that publish.
+    pub when: Option<StringOrList>,
+    /// The registries where it is done, with their namespaces, or globs over them; without, all.
+    pub registries: Option<StringOrList>,
+}
+
 /// What `cairn registry gc` leaves in registries: a tag for which any of these speaks, and what the
 /// tags that are left mean and meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
@@ -231,6 +249,13 @@ pub struct RetentionSection {
     /// How many days lie between saying that something goes and removing it; 7 without.
     #[schemars(rename = "delay-days", range(min = 0))]
     pub delay_days: Option<Spanned<i64>>,
+    /// Results in caches that no run which writes them used for so many days go, in the repositories
+    /// that `build.cache-from` names; without, they stay.
+    #[schemars(rename = "cache-days", range(min = 1))]
+    pub cache_days: Option<Spanned<i64>>,
+    /// So many gigabytes of layers stay in each of these caches; without, all.
+    #[schemars(rename = "cache-gigabytes", range(min = 1))]
+    pub cache_gigabytes: Option<Spanned<i64>>,
 }
 
 /// How changed files decide what a run is about. What is built is decided by content in any

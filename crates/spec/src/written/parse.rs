@@ -10,7 +10,7 @@ use super::value::{Spanned, StringOrList};
 use super::{
     AxisSection, BuildSection, ChangesSection, DebianSection, Defaults, EnvSection, ImageSection,
     LockSection, MatrixSection, NamesSection, OnSection, PlatformEntry, PromoteSection,
-    RetentionSection, SpecFile, StackOverlay, StackSection, Surroundings, TagsSection,
+    RetentionSection, SignSection, SpecFile, StackOverlay, StackSection, Surroundings, TagsSection,
     VariableSection, VariantSection, VerifySection, include, overlay, shape, variables,
 };
 use crate::sources::Sources;
@@ -70,6 +70,10 @@ impl Reader<'_> {
                     let table = reader.table(entry)?;
                     Some(reader.verify(table, at))
                 })
+            }),
+            sign: fields.get("sign").and_then(|entry| {
+                let table = self.table(entry)?;
+                Some(Spanned::new(self.sign(table, "sign"), entry.value.span))
             }),
             changes: self.section(&fields, "changes", "", Self::changes),
             variables: fields
@@ -206,6 +210,16 @@ impl Reader<'_> {
         }
     }
 
+    fn sign(&mut self, table: &Table, at: &str) -> SignSection {
+        let fields = self.fields(table, &shape::SIGN, at);
+        SignSection {
+            key: self.path(&fields, "key"),
+            form: self.string(&fields, "form"),
+            when: self.string_or_list(&fields, "when"),
+            registries: self.string_or_list(&fields, "registries"),
+        }
+    }
+
     fn retention(&mut self, table: &Table, at: &str) -> RetentionSection {
         let fields = self.fields(table, &shape::RETENTION, at);
         RetentionSection {
@@ -214,6 +228,8 @@ impl Reader<'_> {
             days: self.integer(&fields, "days"),
             branches: self.boolean(&fields, "branches"),
             delay_days: self.integer(&fields, "delay-days"),
+            cache_days: self.integer(&fields, "cache-days"),
+            cache_gigabytes: self.integer(&fields, "cache-gigabytes"),
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) const FILE: Shape = Shape {
         "promote",
         "retention",
         "verify",
+        "sign",
         "changes",
         "info",
         "image",
@@ -155,13 +156,27 @@ pub(crate) const PROMOTE: Shape = Shape {
 pub(crate) const RETENTION: Shape = Shape {
     name: "`[retention]`",
     definition: Some("RetentionSection"),
-    keys: &["keep", "generations", "days", "branches", "delay-days"],
+    keys: &[
+        "keep",
+        "generations",
+        "days",
+        "branches",
+        "delay-days",
+        "cache-days",
+        "cache-gigabytes",
+    ],
 };
 
 pub(crate) const VERIFY: Shape = Shape {
     name: "`[verify.*]`",
     definition: Some("VerifySection"),
     keys: &["keys"],
+};
+
+pub(crate) const SIGN: Shape = Shape {
+    name: "`[sign]`",
+    definition: Some("SignSection"),
+    keys: &["key", "form", "when", "registries"],
 };
 
 pub(crate) const CHANGES: Shape = Shape {
@@ -254,5 +269,5 @@ pub(crate) const SERVICE: Shape = Shape {
 /// Every kind of table.
 pub(crate) const ALL: &[Shape] = &[
     FILE, STACK, BUILD, LOCK, DEFAULTS, IMAGE, VARIANT, ON, PLATFORM, TAGS, PROMOTE, RETENTION,
-    VERIFY, CHANGES, INFO, VARIABLE, ENV, DEBIAN, TESTS, SUITE, SERVICE,
+    VERIFY, SIGN, CHANGES, INFO, VARIABLE, ENV, DEBIAN, TESTS, SUITE, SERVICE,
 ];

@@ -2,6 +2,7 @@
 
 mod joining;
 mod parts;
+mod signing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,19 +15,20 @@ use cairn_spec::tags::{Facts, GitRef, ImageTags, Instead, Trigger, publication};
 use cairn_stack::git;
 use cairn_stack::publish::{
     Action, LogEntry, Made, Means, Naming, Other, Place, PublishError, Sending, Stem, Switch,
-    check_brought, keep_made_of, send, sign,
+    check_brought, keep_made_of, send,
 };
 use clap::Args;
 use serde::Serialize;
 
 use self::joining::{Bringing, Brings};
 use self::parts::{Brought, content, evidence, needed, part_of};
+use self::signing::Signing;
 use super::generations::{
     Published, RegistryOption, finish_pending, means, moved_in_words, no_registry, tell_pending,
     tell_plan, tell_rivals,
 };
 use super::options::{BuildOptions, EventOption, JsonOption, ProgressOption, StackOption};
-use super::signatures::{SignatureForm, signing_key};
+use super::signatures::SignatureForm;
 use super::tags::clashes;
 use super::up::{Done, RecordsOption, Report, Tests};
 use crate::error::{CommandError, Kind};
@@ -70,12 +72,15 @@ pub struct PublishArgs {
     #[arg(long)]
     best_effort: bool,
     /// Sign every image with this private key before the tags move: PEM, on P-256 or Ed25519,
-    /// without a password
+    /// without a password [default: as `[sign]` of the spec says]
     #[arg(long, value_name = "FILE")]
     sign_key: Option<PathBuf>,
     /// How the signatures are kept beside the images
     #[arg(long, value_enum, default_value = "tag", requires = "sign_key")]
     sign_form: SignatureForm,
+    /// Sign nothing, whatever `[sign]` of the spec says
+    #[arg(long, conflicts_with = "sign_key")]
+    no_sign: bool,
     /// What the parts that several machines bring have in common [default: the commit]
     #[arg(long, value_name = "NAME")]
     part_of: Option<String>,
@@ -141,7 +146,6 @@ fn publish(
     done: &mut Option<Done>,
 ) -> Result<(), CommandError> {
     check_tags(&args.tag)?;
-    let key = args.sign_key.as_deref().map(signing_key).transpose()?;
     let instead = Instead {
         registries: args.registry.named()?,
         tags: args.tag.clone(),
@@ -153,6 +157,7 @@ fn publish(
     // Whoever asks later what is different needs to know what these were made of.
     stack.tells_made_of = true;
     let event = args.event.detect(session, &stack.loaded);
+    let signing = Signing::of(args, &stack, &event.facts)?;
     let spec = &stack.loaded.stack;
     // What can be wrong with the names is said before anything is built.
     let first = publication(spec, &event.facts, &instead, &|_| None);
@@ -251,13 +256,8 @@ fn publish(
     );
     made.fetch_carried(means, &carried)?;
     check_brought(means, &items, &made.places)?;
-    if let Some(key) = &key {
-        let new = sign(means, &made.places, (key, args.sign_form.into()))?;
-        let name = key.public().name();
-        session.printer.note(&format!(
-            "{} by the key {name}",
-            count(new, "new signature")
-        ));
+    if let Some(signing) = &signing {
+        signing.sign(means, &made.places, session)?;
     }
     let switch = Switch::plan(means, name, made.places, made.entries, made.evidence)?;
     let switched = switch.run(means)?;
