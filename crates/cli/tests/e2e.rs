@@ -62,3 +62,5 @@ mod stack;
 mod surviving;
 #[path = "e2e/testing.rs"]
 mod testing;
+#[path = "e2e/two_platforms.rs"]
+mod two_platforms;
