@@ -60,6 +60,8 @@ mod sources;
 mod stack;
 #[path = "e2e/surviving.rs"]
 mod surviving;
+#[path = "e2e/teams.rs"]
+mod teams;
 #[path = "e2e/testing.rs"]
 mod testing;
 #[path = "e2e/two_platforms.rs"]

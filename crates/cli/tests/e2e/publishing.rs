@@ -45,6 +45,12 @@ fn stack() -> Option<(Workshop, DockerRegistry)> {
     Some((workshop, registry))
 }
 
+/// The head of a spec that publishes to one place.
+fn stack_at(name: &str, registry: &DockerRegistry) -> String {
+    let host = registry.host();
+    format!("[stack]\nname = \"{name}\"\nregistries = [\"{host}/{name}\"]\n")
+}
+
 /// The names that `cairn tags` tells for all images.
 fn told(workshop: &Workshop, event: &[&str]) -> Vec<String> {
     let said = workshop.cairn(&[&["tags", "--json"], event].concat());
@@ -470,16 +476,39 @@ fn what_is_published_can_be_asked_what_is_different() {
         .err_has("there is no generation `nothing`");
 }
 
+/// A `COPY` of very many files: the document beside the image is one that a registry takes, and
+/// each file has its name in it, whatever that is.
+#[test]
+fn a_copy_of_many_files_is_published_and_compared() {
+    let Some((workshop, registry)) = stack() else {
+        return;
+    };
+    let own = stack_at("many", &registry) + "[image.own]\ncontext = \"a\"\n";
+    workshop.write("cairn.toml", &own);
+    workshop.write("a/Dockerfile", "FROM scratch\nCOPY tree /tree\n");
+    for at in 0..600 {
+        workshop.write(&format!("a/tree/{}/file-{at}", at / 100), &at.to_string());
+    }
+    let odd = "a/tree/odd\tname\nof \\two lines";
+    workshop.write(odd, "one");
+    workshop.cairn(&["publish"]).success();
+    workshop.write("a/tree/3/file-333", "changed");
+    let told = || workshop.cairn(&["why", "own", "--against", "latest", "--json"]);
+    told().success().out_has("`tree/3/file-333` changed");
+    workshop.write("a/tree/3/file-333", "333");
+    workshop.write(odd, "two");
+    let json: serde_json::Value = serde_json::from_str(&told().success().out).expect("JSON");
+    let because = json[0]["because"].as_str().expect("a reason");
+    assert!(because.contains("odd\tname\nof \\two lines"), "{because}");
+}
+
 /// Two images that came out the same were made of different things, and each is compared with its own.
 #[test]
 fn images_with_equal_content_are_asked_apart() {
-    let Some((workshop, _registry)) = stack() else {
+    let Some((workshop, registry)) = stack() else {
         return;
     };
-    let spec = workshop.read("cairn.toml");
-    let host = spec.split("registries = [\"").nth(1).expect("a host");
-    let place = host.split('"').next().expect("a name");
-    let mut text = format!("[stack]\nname = \"pair\"\nregistries = [\"{place}\"]\n");
+    let mut text = stack_at("pair", &registry);
     for name in ["one", "two"] {
         text.push_str(&format!("[image.{name}]\ncontext = \"{name}\"\n"));
         let dockerfile = format!(

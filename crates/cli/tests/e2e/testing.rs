@@ -404,7 +404,7 @@ def main(words, plugins):
 "#;
 
 /// Copies the host's Python, with the modules that are loaded at a start, into a folder.
-fn copy_python(into: &Path) -> bool {
+pub(crate) fn copy_python(into: &Path) -> bool {
     const PYTHON: &str = "/usr/bin/python3";
     let script = "import json, importlib.util, glob, traceback, sys, encodings, os\n\
                   files = [getattr(m, '__file__', None) for m in list(sys.modules.values())]\n\
