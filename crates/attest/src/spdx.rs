@@ -123,6 +123,7 @@ fn spdx_id(package: &Package, known: &mut BTreeSet<String>) -> String {
         Kind::Python => "python",
         Kind::Npm => "npm",
         Kind::Conda => "conda",
+        Kind::Rpm => "rpm",
     };
     let text = format!("SPDXRef-{kind}-{}-{}", package.name, package.version);
     let allowed = |letter: char| match letter.is_ascii_alphanumeric() || ".-".contains(letter) {

@@ -7,6 +7,7 @@
 //! | `*.dist-info/METADATA`, `*.egg-info/PKG-INFO`, `*.egg-info` | Python's installers ([`python`]) |
 //! | `node_modules/**/package.json` | npm and its relatives ([`npm`]) |
 //! | `conda-meta/*.json` | conda and its relatives ([`conda`]) |
+//! | headers of `rpmdb.sqlite`, and `Packages.db` | rpm ([`rpm`]) |
 //!
 //! A text that is not of its kind tells of no package: an image may hold anything.
 
@@ -15,6 +16,7 @@ pub mod conda;
 pub mod dpkg;
 pub mod npm;
 pub mod python;
+pub mod rpm;
 
 use crate::purl::Purl;
 
@@ -52,6 +54,8 @@ pub enum Kind {
     Npm,
     /// conda's.
     Conda,
+    /// Fedora's, SUSE's and their relatives'.
+    Rpm,
 }
 
 /// The distribution that a tree is of, as far as addresses of packages tell it.
@@ -103,11 +107,12 @@ impl Package {
             Kind::Python => ("pypi", ""),
             Kind::Npm => ("npm", ""),
             Kind::Conda => ("conda", ""),
+            Kind::Rpm => ("rpm", ""),
         };
         let (mut namespace, mut name) = (default_namespace.to_owned(), self.name.clone());
         let mut qualifiers = self.qualifiers.clone();
         match self.kind {
-            Kind::Deb | Kind::Apk => {
+            Kind::Deb | Kind::Apk | Kind::Rpm => {
                 if !distribution.id.is_empty() {
                     namespace.clone_from(&distribution.id);
                     let parts = [distribution.id.as_str(), distribution.version.as_str()];

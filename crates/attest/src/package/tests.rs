@@ -74,3 +74,86 @@ fn what_is_something_else_tells_of_nothing() {
     assert_eq!(npm::read("[", "f"), None);
     assert_eq!(conda::read(r#"{"name":1}"#, "f"), None);
 }
+
+/// A header of rpm: entries of one number or one text.
+fn header_of(entries: &[(u32, Result<u32, &str>)]) -> Vec<u8> {
+    let (mut index, mut data) = (Vec::new(), Vec::new());
+    for (tag, value) in entries {
+        let kind: u32 = if value.is_ok() { 4 } else { 6 };
+        let at = u32::try_from(data.len()).unwrap();
+        for number in [*tag, kind, at, 1] {
+            index.extend(number.to_be_bytes());
+        }
+        match value {
+            Ok(number) => data.extend(number.to_be_bytes()),
+            Err(text) => data.extend([text.as_bytes(), b"\0"].concat()),
+        }
+    }
+    let count = u32::try_from(entries.len()).unwrap().to_be_bytes();
+    let length = u32::try_from(data.len()).unwrap().to_be_bytes();
+    [&count[..], &length, &index, &data].concat()
+}
+
+fn bash() -> Vec<u8> {
+    header_of(&[
+        (63, Ok(0)),
+        (1000, Err("bash")),
+        (1001, Err("5.2")),
+        (1002, Err("1.fc40")),
+        (1003, Ok(2)),
+        (1014, Err("GPL-3.0-or-later")),
+        (1022, Err("x86_64")),
+        (1044, Err("bash-5.2-1.fc40.src.rpm")),
+    ])
+}
+
+#[test]
+fn a_header_of_rpm_is_a_package() {
+    let package = rpm::header(&bash(), "/db").unwrap();
+    assert_eq!(package.license.as_deref(), Some("GPL-3.0-or-later"));
+    assert_eq!(
+        told_of(&[package], "ID=fedora\nVERSION_ID=40\n"),
+        [
+            "pkg:rpm/fedora/bash@5.2-1.fc40?arch=x86_64&distro=fedora-40&epoch=2&upstream=bash-5.2-1.fc40.src.rpm"
+        ]
+    );
+    let key = [
+        (1000, Err("gpg-pubkey")),
+        (1001, Err("1")),
+        (1002, Err("2")),
+    ];
+    assert!(rpm::header(&header_of(&key), "/db").is_none());
+    for end in 0..bash().len() {
+        assert!(rpm::header(&bash()[..end], "/db").is_none(), "cut at {end}");
+    }
+    let mut wild = bash();
+    wild[8 + 16 + 8..8 + 16 + 12].fill(0xff);
+    assert!(rpm::header(&wild, "/db").is_none(), "an offset to nowhere");
+}
+
+#[test]
+fn the_database_of_rpms_own_has_headers_in_slots() {
+    let blob = bash();
+    let little = |numbers: &[u32]| -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect()
+    };
+    let mut bytes = [b"RpmP".to_vec(), little(&[0, 1, 1]), vec![0; 16]].concat();
+    // The first lies in the second page; the second slot is empty, the third leads nowhere.
+    for slot in [[1, 256, 20], [0, 0, 0], [3, 9999, 1]] {
+        bytes.extend([b"Slot".to_vec(), little(&slot)].concat());
+    }
+    bytes.resize(4096, 0);
+    let length = u32::try_from(blob.len()).unwrap();
+    bytes.extend([b"BlbS".to_vec(), little(&[1, 1, length]), blob].concat());
+    let names = |bytes: &[u8]| {
+        let found = rpm::ndb(bytes, "/db").into_iter();
+        found.map(|it| it.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&bytes), ["bash"]);
+    bytes[12..16].fill(0xff);
+    assert_eq!(names(&bytes), ["bash"], "as many pages as there are");
+    assert!(names(b"RpmP").is_empty() && names(&bytes[1..]).is_empty());
+}

@@ -6,6 +6,7 @@
 
 mod account;
 mod ops;
+mod rpm;
 mod sbom;
 mod scan;
 

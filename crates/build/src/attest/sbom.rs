@@ -33,7 +33,7 @@ pub struct Looked<'a> {
 
 /// What a reader should know who finds no package of rpm.
 const NO_RPM: &str =
-    "There is a database of rpm. It is not read: its packages are missing from this list.";
+    "There is a database of rpm that cannot be read: its packages are missing from this list.";
 
 /// Larger documents are no list of packages.
 const DOCUMENT_MAX: u64 = 64 << 20;
@@ -62,14 +62,15 @@ fn found(
     let extras = extras.map(|(name, from)| (format!("{SBOM}-{name}"), *from));
     let mut lists = Vec::new();
     for (name, from) in std::iter::once(core).chain(extras) {
-        let found = with_tree(engine, from, results, &scan)?;
+        let look = |tree: &dyn SourceTree| scan(tree, engine.store.home());
+        let found = with_tree(engine, from, results, &look)?;
         let spdx = Spdx {
             name: &name,
             tool: looked.tool,
             created: looked.created,
             packages: &found.packages,
             distribution: &found.distribution,
-            comment: found.has_rpm.then_some(NO_RPM),
+            comment: found.has_unread_rpm.then_some(NO_RPM),
         };
         lists.push(Attestation {
             file_name: format!("{name}.spdx.json"),
