@@ -51,6 +51,21 @@ pub struct PackedAttestations {
     pub statements: Vec<Descriptor>,
 }
 
+impl PackedAttestations {
+    /// Their manifest as a registry names it to who asks what is said of the image; `None` in the
+    /// form of older builders, which names no subject.
+    pub(super) fn referrer(&self) -> Option<Descriptor> {
+        if self.config.media_type != MediaType::OciEmpty {
+            return None;
+        }
+        let named = &self.manifest;
+        let kind = named.media_type.clone();
+        let mut referrer = Descriptor::new(kind, named.digest.clone(), named.size);
+        referrer.artifact_type = Some(ARTIFACT_TYPE.to_owned());
+        Some(referrer)
+    }
+}
+
 impl ImageRecord {
     /// Keeps attestations of this image; the record is to be saved afterwards.
     pub fn attest(&mut self, store: &Store, all: &Attestations) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use cairn_registry::serve::{Incoming, Intake, Item, Removed, Shelf, ShelfError, 
 use cairn_store::{DOCUMENT_SIZE_MAX, Store, StoreError};
 
 use super::named;
-use super::pack::{Image, pack_image};
+use super::pack::{Image, pack, pack_image};
 use super::record::ImageRecord;
 use super::stock::Repositories;
 
@@ -49,6 +49,28 @@ impl StoreShelf {
     fn has_images(&self, wanted: &str) -> Result<bool, StoreError> {
         let names = self.names()?;
         Ok(names.iter().any(|name| is_in(name, wanted)))
+    }
+
+    /// What is attested of an image of the store with this manifest.
+    fn attestations(&self, wanted: &str, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        let mut found = Vec::new();
+        for name in self.names()? {
+            if !is_in(&name, wanted) {
+                continue;
+            }
+            let records = named::open_all(&self.store, &name.to_string())?;
+            for record in records.unwrap_or_default() {
+                if record.attested.is_none() {
+                    continue;
+                }
+                let packed = pack(&self.store, &record, self.compression)?;
+                let attestations = packed.attestations;
+                if packed.manifest.digest == *subject {
+                    found.extend(attestations.and_then(|it| it.referrer()));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// A document of the store, if it is one that a registry has.
@@ -167,7 +189,13 @@ impl Shelf for StoreShelf {
         let pushed = self.pushed.open(repository)?.unwrap_or_default();
         let entries = pushed.manifests.into_values();
         let about = entries.filter(|entry| entry.subject.as_ref() == Some(subject));
-        Ok(about.map(|entry| entry.descriptor).collect())
+        let mut found: Vec<Descriptor> = about.map(|entry| entry.descriptor).collect();
+        for own in self.attestations(repository, subject)? {
+            if !found.iter().any(|known| known.digest == own.digest) {
+                found.push(own);
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::serving::Serving;
 use crate::web::Web;
 use crate::workshop::Workshop;
 
@@ -382,4 +383,31 @@ fn an_attested_image_is_served_and_loaded_like_any_other() {
     workshop
         .cairn(&["load", "-t", "third", "docker-archive:app.tar"])
         .success();
+}
+
+#[test]
+fn a_registry_names_what_is_attested_of_an_image() {
+    let workshop = Workshop::empty();
+    workshop.write("app/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    for (name, provenance) in [("lab/app:1", "mode=min"), ("lab/plain:1", "false")] {
+        let flag = format!("--provenance={provenance}");
+        workshop
+            .cairn(&["build", "-t", name, &flag, "./app"])
+            .success();
+    }
+    let serving = Serving::start(&workshop, &[]);
+    let index = serving.get("/v2/lab/app/manifests/1").is(200).json();
+    let image = index["manifests"][0]["digest"].as_str().expect("a digest");
+    let path = format!("/v2/lab/app/referrers/{image}");
+    let found = serving.get(&path).is(200).json();
+    let found = found["manifests"].as_array().expect("a list").clone();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["digest"], index["manifests"][1]["digest"]);
+    let kind = found[0]["artifactType"].as_str().expect("a kind");
+    let kind = kind.replace('+', "%2B");
+    let filtered = serving.get(&format!("{path}?artifactType={kind}")).is(200);
+    assert_eq!(filtered.json()["manifests"][0], found[0]);
+    let path = format!("/v2/lab/plain/referrers/{image}");
+    let none = serving.get(&path).is(200).json();
+    assert_eq!(none["manifests"], serde_json::json!([]));
 }
