@@ -32,11 +32,11 @@ impl Resolver<'_> {
     /// By which key what is published is signed.
     pub(super) fn sign(&mut self, file: &SpecFile) -> Option<SignRule> {
         let section = file.sign.as_ref()?;
-        let Some(key) = section.key.as_ref().filter(|key| !key.trim().is_empty()) else {
+        let key = section.key.as_ref().filter(|key| !key.trim().is_empty());
+        if key.is_none() {
             self.error(section.span, "this does not say whose signature is made")
                 .hint("`key` names a file with a private key, as in `key = \"lab.key\"`");
-            return None;
-        };
+        }
         let form = section.form.as_ref();
         let form =
             form.and_then(|form| self.word(form, "form", SignForm::from_word, SignForm::WORDS));
@@ -49,10 +49,11 @@ impl Resolver<'_> {
         for named in section.registries.iter().flat_map(|it| &it.0) {
             self.names_a_registry(named, named.span);
         }
+        let when = section.when.as_ref().map(|when| self.events(when));
         Some(SignRule {
-            key: key.clone(),
+            key: key?.clone(),
             form: form.unwrap_or(SignForm::Tag),
-            when: section.when.as_ref().map(|when| self.events(when)),
+            when,
             registries: section.registries.as_ref().map(registries),
         })
     }
@@ -63,5 +64,46 @@ impl Resolver<'_> {
             self.error(span, format!("`{written}` names no registry"))
                 .hint("with its host, as in `ghcr.io/lab` or `docker.io/library`");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_diagnostic::Source;
+
+    use crate::{EventKind, SignForm, Stack, Surroundings, read};
+
+    fn spec(text: &str) -> Result<Stack, Vec<String>> {
+        let text = format!("[stack]\nname = \"lab\"\n[image.x]\ncontext = \"x\"\n{text}");
+        let read = read(&Source::new("cairn.toml", text), &Surroundings::none());
+        read.map_err(|findings| findings.into_iter().map(|it| it.message).collect())
+    }
+
+    #[test]
+    fn what_is_signed_is_said_by_event_and_registry() {
+        let sign = |text: &str| {
+            spec(&format!("[sign]\nkey = \"a.key\"\n{text}"))
+                .unwrap()
+                .sign
+        };
+        let all = sign("").unwrap();
+        assert_eq!((all.key.value.as_str(), all.form), ("a.key", SignForm::Tag));
+        assert!(all.is_for(EventKind::Branch) && all.concerns("ghcr.io/lab"));
+        let some = sign(
+            "form = \"bundle\"\nwhen = \"release\"\nregistries = [\"ghcr.io/lab/\", \"*/ci\"]",
+        );
+        let some = some.unwrap();
+        assert_eq!(some.form, SignForm::Bundle);
+        assert!(some.is_for(EventKind::Release) && !some.is_for(EventKind::Main));
+        assert!(some.concerns("ghcr.io/lab") && some.concerns("quay.io/ci"));
+        assert!(!some.concerns("ghcr.io/other") && !some.concerns("docker.io/lab"));
+        assert_eq!(spec("").unwrap().sign, None);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let told = spec("[sign]\nform = \"x\"\nwhen = \"y\"\nregistries = \"z\"\n").unwrap_err();
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(spec("[sign]\nkey = \" \"\n").is_err());
     }
 }
