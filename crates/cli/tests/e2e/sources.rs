@@ -477,3 +477,29 @@ fn a_file_of_the_web_is_fetched_again_only_if_it_is_another() {
         "such a word is about the same bytes only perhaps"
     );
 }
+
+#[test]
+fn several_dockerfiles_are_read_as_one() {
+    let workshop = Workshop::empty();
+    workshop.write("first", "FROM scratch AS first\nCOPY a /of-first");
+    workshop.write("app/second", "FROM first\nCOPY --from=third a /of-third\n");
+    workshop.write("app/a", "a");
+    workshop.write("third", "FROM scratch AS third\nCOPY a /\n");
+    let build = |files: &[&str]| {
+        let named = files.iter().flat_map(|file| ["-f", file]);
+        let all: Vec<&str> = ["build", "-o", "out"].into_iter().chain(named).collect();
+        workshop.cairn(&[&all[..], &["./app"]].concat())
+    };
+    build(&["third", "first", "second"])
+        .success()
+        .err_has("read as one Dockerfile");
+    for name in ["of-first", "of-third"] {
+        assert_eq!(workshop.read(&format!("out/{name}")), "a");
+    }
+    build(&["first", "nowhere"])
+        .code(2)
+        .err_has("cannot read the Dockerfile nowhere");
+    build(&["-", "-"])
+        .code(2)
+        .err_has("standard input can be read once");
+}

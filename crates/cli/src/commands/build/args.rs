@@ -70,7 +70,8 @@ pub struct BuildArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options for a lone Dockerfile")]
 pub struct LoneArgs {
-    /// The Dockerfile, or `-` for standard input [default: CONTEXT/Dockerfile]
+    /// The Dockerfile, or `-` for standard input; several are read as one, one after the other
+    /// [default: CONTEXT/Dockerfile]
     #[arg(long, short, value_name = "FILE")]
     pub file: Vec<PathBuf>,
     /// Name the image (can be repeated)
@@ -181,12 +182,6 @@ pub enum Wanted {
 impl BuildArgs {
     /// Decides what the arguments ask for.
     pub fn wanted(&self) -> Result<Wanted, CommandError> {
-        if let [first, second, ..] = self.lone.file.as_slice() {
-            let (first, second) = (first.display(), second.display());
-            return Err(CommandError::usage("an image is built by one Dockerfile").hint(format!(
-                "Buildah reads several as one: `cat {first} {second} | cairn build -f - CONTEXT`"
-            )));
-        }
         let has_file = !self.lone.file.is_empty();
         let (contexts, images): (Vec<&String>, Vec<&String>) = match has_file {
             true => (self.targets.iter().collect(), Vec::new()),
@@ -195,7 +190,8 @@ impl BuildArgs {
         match (contexts.as_slice(), images.as_slice()) {
             ([context], []) => Ok(Wanted::Context((*context).clone())),
             ([], _) if has_file => Err(CommandError::usage(
-                "`--file` needs a context: the directory that the Dockerfile copies from",
+                "`cairn build --file` requires 1 argument: the context, which is the directory that \
+                 the Dockerfile copies from",
             )
             .hint("for the directory you are in, add `.`")),
             // With a flag of docker's, a directory's plain name is what it is for docker.
@@ -334,7 +330,8 @@ mod tests {
         assert!(refused("-t app").contains("`--tag` is for a lone Dockerfile"));
         assert!(refused("-t app base").contains("./base"));
         assert!(refused("--squash app").contains("`--squash` is for a lone Dockerfile"));
-        assert!(refused("-f A -f B .").contains("cat A B | cairn build -f -"));
+        assert!(refused("-f Dockerfile").contains("requires 1 argument"));
+        assert_eq!(wanted("-f A -f B ."), context("."));
         assert!(refused("--env a --env b").contains("one environment"));
         assert_eq!(wanted("-t app src"), context("src"), "a directory of ours");
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cairn_stack::contexts::{is_remote, looks_like_archive};
 use cairn_stack::single::{ContextSource, DockerfileSource};
@@ -19,16 +19,16 @@ pub struct Input {
     /// Where the Dockerfile is.
     pub dockerfile: DockerfileSource,
     /// Removed with this value.
-    _spooled: Option<NamedTempFile>,
+    spooled: Vec<NamedTempFile>,
 }
 
 impl Input {
     /// Finds out what the arguments mean, and keeps what is piped in.
-    pub fn new(
-        context: &str,
-        file: Option<&Path>,
-        session: &Session,
-    ) -> Result<Self, CommandError> {
+    pub fn new(context: &str, files: &[PathBuf], session: &Session) -> Result<Self, CommandError> {
+        if files.len() > 1 {
+            return Self::joined(context, files, session);
+        }
+        let file = files.first().map(PathBuf::as_path);
         let file_is_stdin = file == Some(Path::new("-"));
         if context == "-" && file_is_stdin {
             return Err(CommandError::usage(
@@ -53,7 +53,7 @@ impl Input {
             return Ok(Self {
                 context,
                 dockerfile,
-                _spooled: Some(spooled),
+                spooled: vec![spooled],
             });
         }
         let context = match is_remote(context) {
@@ -77,7 +77,51 @@ impl Input {
         Ok(Self {
             context,
             dockerfile,
-            _spooled: spooled,
+            spooled: spooled.into_iter().collect(),
+        })
+    }
+
+    /// Reads several Dockerfiles as one, in their order, as Buildah and podman do. Docker would read
+    /// the last alone, whose last stage is the image either way.
+    fn joined(context: &str, files: &[PathBuf], session: &Session) -> Result<Self, CommandError> {
+        let pipes = files.iter().filter(|path| *path == Path::new("-")).count();
+        if pipes + usize::from(context == "-") > 1 {
+            return Err(CommandError::usage("standard input can be read once"));
+        }
+        let read = |path: &PathBuf| {
+            if path == Path::new("-") {
+                return io::read_to_string(io::stdin().lock()).map_err(unkept);
+            }
+            // As one alone: from the working directory, or else from the context.
+            let inside = Path::new(context).join(path);
+            let place = match path.exists() || is_remote(context) || !inside.exists() {
+                true => path,
+                false => &inside,
+            };
+            std::fs::read_to_string(place).map_err(|error| {
+                CommandError::from_error(Kind::Usage, &error)
+                    .while_doing(format!("cannot read the Dockerfile {}", path.display()))
+            })
+        };
+        let texts = files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let (spooled, _) = spool(texts.join("\n").as_bytes(), session)?;
+        session
+            .printer
+            .note("several files are read as one Dockerfile, one after the other");
+        let inner = Self::new(context, &[], session)?;
+        if matches!(inner.dockerfile, DockerfileSource::File(_)) {
+            return Err(
+                CommandError::usage("what is piped in is a Dockerfile of its own")
+                    .hint("name it among the others: `-f -`"),
+            );
+        }
+        let dockerfile = DockerfileSource::File(spooled.path().to_owned());
+        let mut kept = inner.spooled;
+        kept.push(spooled);
+        Ok(Self {
+            dockerfile,
+            context: inner.context,
+            spooled: kept,
         })
     }
 }

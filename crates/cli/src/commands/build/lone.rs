@@ -1,7 +1,7 @@
 //! `cairn build CONTEXT`: one Dockerfile, with docker's habits.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -60,8 +60,7 @@ pub fn build(
     let tags = tags.map(|tag| name(tag)).collect::<Result<Vec<_>, _>>()?;
     let names = results::all_names(args, &tags)?;
     let pushes = results::pushes(args, &tags)?;
-    let file = args.lone.file.first().map(PathBuf::as_path);
-    let input = Input::new(context, file, session)?;
+    let input = Input::new(context, &args.lone.file, session)?;
     let call = match args.lone.check {
         true => Call::CHECK,
         false => args.lone.call.unwrap_or_default(),
