@@ -14,7 +14,6 @@ mod attestations;
 pub mod package;
 pub mod provenance;
 mod purl;
-mod redact;
 mod spdx;
 pub mod statement;
 
@@ -22,5 +21,4 @@ pub use attestations::{Attestation, Attestations, Claim};
 pub use package::Package;
 pub use provenance::Provenance;
 pub use purl::{Purl, image_purl};
-pub use redact::without_login;
 pub use spdx::Spdx;

@@ -27,7 +27,7 @@
 //! content digest leaves out; a step that reads the clock or the network is not a function of its
 //! key at all. Both are as in BuildKit.
 
-use cairn_registry::http::redact;
+use cairn_oci::redact;
 use cairn_store::{CacheKey, ContentDigest, KeyHasher};
 
 use crate::graph::{CopyOp, ExecNetwork, ExecOp, FileSource, MakeDirOp, Op, Vertex};

@@ -12,10 +12,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cairn_oci::Digest;
+use cairn_oci::{Digest, redact};
 use cairn_registry::Fetched;
 use cairn_registry::git::{Checkout, GitAddress, GitError, Repository};
-use cairn_registry::http::redact;
 use cairn_store::{
     ActiveSnapshot, CacheKey, CacheMountClaims, CacheRecord, ContentDigest, KeyHasher, LayeredView,
     Store,

@@ -41,7 +41,7 @@ fn insecure(environment: &Environment) -> Result<Vec<String>, CommandError> {
         false => Ok(host),
         true => Err(CommandError::usage(format!(
             "`CAIRN_INSECURE_REGISTRIES` has `{}`, which is no registry",
-            cairn_registry::http::redact(&host)
+            cairn_oci::redact(&host)
         ))
         .hint("a registry is HOST[:PORT], as in `localhost:5000`")),
     });

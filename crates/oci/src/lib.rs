@@ -14,12 +14,14 @@
 //! | `reference` | [`Reference`] |
 //! | `timestamp` | [`rfc3339`] and back |
 //! | `annotation` | names of annotations |
+//! | `address` | [`redact`]: addresses without logins and tokens |
 //! | `layout` | the image layout directory's constants |
 //!
 //! **Invariants.** No IO, no clock, no environment. Printing is deterministic: equal values give
 //! equal bytes (`to_json_bytes`). Fields that the specs allow and we do not know are dropped on
 //! parse; whoever needs a manifest's digest keeps its bytes.
 
+mod address;
 pub mod annotation;
 mod config;
 mod descriptor;
@@ -32,6 +34,7 @@ mod platform;
 mod reference;
 mod timestamp;
 
+pub use address::{HIDDEN, redact};
 pub use config::{Empty, Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError};

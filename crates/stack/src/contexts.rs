@@ -16,7 +16,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cairn_attest::without_login;
 use cairn_build::archive::newest_time;
 use cairn_build::attest::Origin;
 use cairn_build::context::Context;
@@ -24,11 +23,10 @@ use cairn_build::image::load::{LoadOptions, Source as ImageSource};
 use cairn_build::image::source::base_image;
 use cairn_build::request::Named;
 use cairn_build::resolve::BaseImage;
-use cairn_oci::Platform;
+use cairn_oci::{Platform, redact};
 use cairn_registry::Download;
 use cairn_registry::Fetcher;
 use cairn_registry::git::{Checkout, GitAddress, Repository};
-use cairn_registry::http::redact;
 use cairn_sandbox::Cancel;
 use cairn_store::Store;
 
@@ -146,7 +144,7 @@ impl Opener<'_> {
             Some(subdir) => context.below(subdir)?,
             None => context,
         };
-        let remote = without_login(&address.remote);
+        let remote = redact(&address.remote);
         let url = match reference {
             Some(reference) => format!("{remote}#{reference}"),
             None => remote,
@@ -196,7 +194,7 @@ impl Opener<'_> {
             is_dockerfile: !is_archive,
             time,
             origin: Origin::File {
-                url: without_login(url),
+                url: redact(url),
                 digest: fetched.digest,
             },
         })

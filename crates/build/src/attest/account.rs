@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use cairn_attest::image_purl;
 use cairn_attest::provenance::{Handed, Material, Pin, Step};
-use cairn_attest::{image_purl, without_login};
 use cairn_diagnostic::Label;
-use cairn_oci::{Compression, Digest, Platform, Reference};
+use cairn_oci::{Compression, Digest, Platform, Reference, redact};
 
 use super::ops::{self, CopyInputs, NO_INPUT};
 use super::{AttestError, Origin};
@@ -155,7 +155,7 @@ impl Walk<'_> {
         }
         for remote in &copy.remote {
             let digest = self.prepared.fetched(self.engine, remote)?;
-            let step = self.file(&without_login(&remote.url), digest);
+            let step = self.file(&redact(&remote.url), digest);
             from.remote.push(inputs.add(Some(step)));
         }
         for source in &copy.repositories {
@@ -343,7 +343,7 @@ impl Inputs {
 
 /// A repository as it may be told: what was asked for, without a login.
 fn address_of(source: &RepositorySource) -> String {
-    let remote = without_login(&source.address.remote);
+    let remote = redact(&source.address.remote);
     match &source.address.reference {
         Some(reference) => format!("{remote}#{reference}"),
         None => remote,

@@ -4,9 +4,8 @@ use cairn_diagnostic::{Diagnostic, Span};
 use cairn_dockerfile::ast::{Add, Copy, CopySource, FileArguments};
 use cairn_dockerfile::chmod::Chmod;
 use cairn_dockerfile::expand::Expander;
-use cairn_oci::{Digest, DigestError};
+use cairn_oci::{Digest, DigestError, redact};
 use cairn_registry::git::GitAddress;
-use cairn_registry::http::redact;
 
 use super::dockerfile::FileLowering;
 use super::stage::{Place, StageState};
@@ -321,7 +320,7 @@ mod tests {
         };
         assert_eq!(
             told("ADD", &op, "./"),
-            "ADD --chown=1:2 --chmod=0644 a* https://me:***@host/b <<EOF ./ # buildkit"
+            "ADD --chown=1:2 --chmod=0644 a* https://xxxxx:xxxxx@host/b <<EOF ./ # buildkit"
         );
         let op = CopyOp {
             parents: true,

@@ -182,7 +182,7 @@ impl Service<'_> {
 
     fn url(&self, asker: &Asker<'_>) -> Result<Url, FetchProblem> {
         let refuse = |reason: &str| {
-            let realm = crate::http::redact(self.realm);
+            let realm = cairn_oci::redact(self.realm);
             FetchProblem::Answer(format!("the registry names `{realm}` for tokens: {reason}"))
         };
         let url = Url::parse(self.realm).map_err(|_| refuse("that is no URL"))?;

@@ -7,7 +7,7 @@
 
 use std::process::Command;
 
-use crate::http::redact;
+use cairn_oci::{HIDDEN, redact};
 
 /// A repository's address, taken apart.
 pub(super) struct Remote {
@@ -59,10 +59,10 @@ impl Remote {
         let mut said = said.replace(&login.full, &login.bare);
         // A shorter one would tear words apart.
         if let Some(password) = login.password.as_ref().filter(|text| text.len() > 3) {
-            said = said.replace(password, "***");
+            said = said.replace(password, HIDDEN);
         }
         // Of an address without a password `git` tells the user, which is a token then.
-        said.replace(&format!("{}@", login.user), "***@")
+        said.replace(&format!("{}@", login.user), &format!("{HIDDEN}@"))
     }
 }
 
@@ -123,14 +123,14 @@ mod tests {
                 "https://ann:hunter2@h/a.git",
                 "unable to access 'https://ann:hunter2@h/a.git/': hunter2"
             ),
-            "unable to access 'https://h/a.git/': ***"
+            "unable to access 'https://h/a.git/': xxxxx"
         );
         assert_eq!(
             told(
                 "https://ghp_x@h/a.git",
                 "could not read Password for 'https://ghp_x@h'"
             ),
-            "could not read Password for 'https://***@h'"
+            "could not read Password for 'https://xxxxx@h'"
         );
         assert_eq!(told("git@h:a", "git@h: no"), "git@h: no");
     }

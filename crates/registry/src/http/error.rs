@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cairn_oci::Digest;
+use cairn_oci::{Digest, redact};
 use thiserror::Error;
-
-use super::redact::redact;
 
 /// A download that did not succeed.
 #[derive(Debug, Error)]

@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use cairn_oci::{Algorithm, Digest};
+use cairn_oci::{Algorithm, Digest, redact};
 use reqwest::blocking::Response;
 use reqwest::header::{
     CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
@@ -14,7 +14,6 @@ use reqwest::header::{
 use super::body::{Bounds, Progress, Sink};
 use super::error::{FetchError, FetchProblem, fetch_error};
 use super::fetcher::{Download, Fetched};
-use super::redact::redact;
 use super::retry::{Failed, RetryPolicy, persist, retry_after};
 use super::words::{Words, words};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cairn_attest::provenance::{ConfigSource, Pin};
-use cairn_attest::without_login;
 use cairn_build::attest::Origin;
+use cairn_oci::redact;
 
 use crate::contexts::is_remote;
 use crate::git;
@@ -19,7 +19,7 @@ pub(super) fn args(build: &SingleBuild) -> BTreeMap<String, String> {
     let mut add = |key: String, value: String| args.insert(key, value);
     for (name, value) in &build.args {
         // A proxy's address may have a login in it.
-        add(format!("build-arg:{name}"), without_login(value));
+        add(format!("build-arg:{name}"), redact(value));
     }
     for (name, value) in &build.labels {
         add(format!("label:{name}"), value.clone());
@@ -50,7 +50,7 @@ fn named_context(name: &str, source: &str) -> String {
     }
     let is_elsewhere = source.contains("://") || source.starts_with("target:");
     match is_elsewhere || is_remote(source) {
-        true => without_login(source),
+        true => redact(source),
         false => format!("local:{name}"),
     }
 }
@@ -95,7 +95,7 @@ pub(super) fn config_source(
     file_name: &str,
 ) -> ConfigSource {
     let uri = match &build.context {
-        ContextSource::Remote(text) => Some(without_login(text)),
+        ContextSource::Remote(text) => Some(redact(text)),
         _ => None,
     };
     let digest = match origin {
@@ -121,7 +121,7 @@ pub(super) fn vcs(build: &SingleBuild) -> BTreeMap<String, String> {
     };
     told.insert("revision".to_owned(), commit.hash);
     if let Some(remote) = git::remote_with_login(directory) {
-        told.insert("source".to_owned(), without_login(&remote));
+        told.insert("source".to_owned(), redact(&remote));
     }
     told
 }

@@ -159,7 +159,7 @@ fn download(package: &Package, fetcher: &Fetcher, index: &str) -> Result<Vec<u8>
     let link = link_to(&String::from_utf8_lossy(&text), file);
     let Some(link) = link else {
         return Err(PackagesError::Missing {
-            index: cairn_registry::http::redact(index),
+            index: cairn_oci::redact(index),
             file,
         });
     };
