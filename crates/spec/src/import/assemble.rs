@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Build, Draft, DraftImage};
 use super::paths::{file_name, folder};
-use super::{Tree, Verdict, metadata};
+use super::{Tree, Verdict, machines, metadata};
 use crate::scaffold::name_from;
 
 /// Makes images of the builds, in the order they were found.
@@ -109,7 +109,7 @@ fn image(
             names.push(name.clone());
         }
     }
-    let group = with_targets(tree, group);
+    let group = machines::together(with_targets(tree, group), draft);
     let first = &group[0];
     let members = match group.len() {
         1 if first.track.is_none() && first.choice.is_none() => vec![(None, group[0].clone())],

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::machines::OnMachine;
 use super::{Note, Verdict};
 use crate::settings::EventKind;
 
@@ -54,6 +55,8 @@ pub(super) struct Build {
     pub(super) args: BTreeMap<String, String>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) platforms: Vec<String>,
+    /// What is different on some of them.
+    pub(super) on: BTreeMap<String, OnMachine>,
     /// The image it says it builds on.
     pub(super) parent: Option<String>,
     /// The track it is of: its name and its prefix.

@@ -25,7 +25,10 @@ pub(super) fn emit(name: &str, images: &[DraftImage], draft: &Draft) -> String {
     let is_used = |name: &str| {
         let written = format!("${{{name}}}");
         let builds = images.iter().flat_map(|image| &image.members);
-        let mut values = builds.flat_map(|(_, it)| it.args.values().chain(it.labels.values()));
+        let mut values = builds.flat_map(|(_, it)| {
+            let on = it.on.values().flat_map(|on| on.args.values());
+            it.args.values().chain(it.labels.values()).chain(on)
+        });
         let mut names = images.iter().flat_map(|image| &image.names);
         values.any(|it| it.contains(&written)) || names.any(|it| it.contains(&written))
     };
@@ -148,6 +151,16 @@ fn emit_image(
     let own_platforms = &first.platforms;
     if !own_platforms.is_empty() && own_platforms != platforms {
         let _ = writeln!(out, "platforms = {}", list(own_platforms));
+    }
+    for (platform, on) in &first.on {
+        let mut settings: Vec<String> = Vec::new();
+        for (name, value) in [("dockerfile", &on.dockerfile), ("target", &on.target)] {
+            settings.extend(value.iter().map(|it| format!("{name} = {}", quoted(it))));
+        }
+        if !on.args.is_empty() {
+            settings.push(format!("args = {{ {} }}", in_line(&on.args, draft)));
+        }
+        let _ = writeln!(out, "on.{} = {{ {} }}", key(platform), settings.join(", "));
     }
     if !first.info.is_empty() {
         let _ = writeln!(out, "info = {}", list(&first.info));
@@ -280,11 +293,15 @@ fn pairs(out: &mut String, name: &str, pairs: &BTreeMap<String, String>, draft: 
     if pairs.is_empty() {
         return;
     }
+    let _ = writeln!(out, "{name} = {{ {} }}", in_line(pairs, draft));
+}
+
+fn in_line(pairs: &BTreeMap<String, String>, draft: &Draft) -> String {
+    let pairs = pairs.iter();
     let written: Vec<String> = pairs
-        .iter()
         .map(|(k, v)| format!("{} = {}", key(k), quoted(&literal(v, draft))))
         .collect();
-    let _ = writeln!(out, "{name} = {{ {} }}", written.join(", "));
+    written.join(", ")
 }
 
 /// A value in which `${...}` that is no variable of the spec stands for itself.

@@ -21,6 +21,7 @@ mod dockerfiles;
 mod draft;
 mod emit;
 mod layout;
+mod machines;
 mod metadata;
 mod parents;
 mod paths;

@@ -18,6 +18,8 @@ use crate::import::{TAGS_OF_EVENTS, Verdict};
 
 /// So many variables of a file are tried; each costs an evaluation of all its targets.
 const TRIED_MAX: usize = 64;
+/// So many targets are evaluated for that in all.
+const EVALUATED_MAX: usize = 20_000;
 
 /// A variable with its default, if it has one.
 struct Declared {
@@ -110,7 +112,8 @@ pub(super) fn overridable(
         let is_free = draft.variables.get(&key(name)).is_none_or(|known| {
             (known.env.as_str(), known.default.as_str()) == (name.as_str(), default)
         });
-        if !is_free || at >= TRIED_MAX {
+        let cost = plain.len().saturating_mul(at + 1);
+        if !is_free || at >= TRIED_MAX || cost > EVALUATED_MAX {
             report
                 .fixed
                 .push((variable.told(), "and this one was not looked at".to_owned()));

@@ -235,6 +235,40 @@ fn pull_requests_and_caches_of_github_are_told() {
     assert_eq!(stack.build.cache_from[0].to_string(), "ghcr.io/x/a:c");
 }
 
+/// PAN-05, PAN-22, PAN-27: panoptes' older pipeline builds for each machine under a tag and puts an
+/// index together by hand.
+#[test]
+fn tags_of_machines_are_platforms() {
+    let cloud = "steps:\n- name: docker\n  args: [run, --privileged, 'multiarch/qemu-user-static:register', --reset]\n\
+         - name: docker\n  args:\n  - build\n  - '-f=docker/Dockerfile'\n  - '--build-arg=base=conda'\n  - '--build-arg=arch=amd64'\n  \
+         - '--tag=gcr.io/${PROJECT_ID}/pocs:amd64'\n  - '.'\n- name: docker\n  args:\n  - build\n  - '-f=docker/Dockerfile.rpi'\n  \
+         - '--build-arg=base=conda'\n  - '--build-arg=arch=arm32v7'\n  - '--build-arg=pip=/opt/pip'\n  \
+         - '--tag=gcr.io/${PROJECT_ID}/pocs:arm32v7'\n  - '.'\n- name: docker\n  \
+         args: [manifest, create, 'gcr.io/${PROJECT_ID}/pocs:latest', 'gcr.io/${PROJECT_ID}/pocs:arm32v7', 'gcr.io/${PROJECT_ID}/pocs:amd64']\n";
+    let (stack, made) = imported(&[
+        ("docker/cloudbuild.yaml", cloud),
+        ("docker/Dockerfile", "ARG base\nFROM $base\n"),
+        ("docker/Dockerfile.rpi", "ARG base\nFROM $base\n"),
+    ]);
+    assert_eq!(names(&stack), ["pocs"]);
+    let pocs = &stack[stack.exact("pocs").expect("an image")];
+    let on = |platform: &str| {
+        let platform = platform.parse().expect("a platform");
+        let ImageSource::Dockerfile(source) = pocs.source_on(&platform) else {
+            panic!("made by a Dockerfile");
+        };
+        let args = source.args.iter();
+        let args: Vec<String> = args.map(|(k, v)| format!("{k}={}", v.value)).collect();
+        format!("{} {}", source.dockerfile.value, args.join(","))
+    };
+    assert_eq!(on("linux/amd64"), "docker/Dockerfile arch=amd64,base=conda");
+    assert_eq!(
+        on("linux/arm/v7"),
+        "docker/Dockerfile.rpi arch=arm32v7,base=conda,pip=/opt/pip"
+    );
+    assert_eq!(why(&made, "tags amd64, arm32v7").0, Verdict::Equal);
+}
+
 /// The Jupyter Docker Stacks' pipeline: a workflow that is called once for each image, variant and
 /// machine, and builds by a script under a name that the runner fills in.
 #[test]
