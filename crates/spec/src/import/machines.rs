@@ -31,10 +31,11 @@ pub(super) fn together(group: Vec<Build>, draft: &mut Draft) -> Vec<Build> {
         return group;
     }
     let mut made = first.clone();
-    made.args.retain(|name, value| {
-        let everywhere = group.iter().all(|it| it.args.get(name) == Some(&*value));
-        everywhere
-    });
+    let is_everywhere = |name: &String, value: &String| {
+        let mut all = group.iter();
+        all.all(|it| it.args.get(name) == Some(value))
+    };
+    made.args.retain(|name, value| is_everywhere(name, value));
     for (platform, build) in platforms.iter().zip(&group) {
         let own = build
             .args
