@@ -126,7 +126,7 @@ fn distance(one: &str, other: &str) -> (usize, bool) {
         (name.to_owned(), tag.to_owned())
     };
     let ((one, one_tag), (other, other_tag)) = (split(one), split(other));
-    (strsim::levenshtein(&one, &other), one_tag != other_tag)
+    (strsim::osa_distance(&one, &other), one_tag != other_tag)
 }
 
 /// Whether an image came with this manifest, or out of this index.
