@@ -61,15 +61,15 @@ fn is_there(path: &Path) -> bool {
     found.is_ok_and(|found| found.is_file() || found.is_symlink() && !path.is_dir())
 }
 
-/// Reads a Dockerfile of the host.
-pub(crate) fn dockerfile_at(path: &Path) -> Result<Arc<Dockerfile>, SingleError> {
+/// Reads a Dockerfile of the host, which messages call by a name.
+pub(crate) fn dockerfile_at(path: &Path, name: &str) -> Result<Arc<Dockerfile>, SingleError> {
     let failed = |source| SingleError::Read {
         path: path.to_owned(),
         source,
     };
     let text = match (path.read_link(), path.parent(), path.file_name()) {
-        (Ok(target), Some(directory), Some(name)) => {
-            let found = read_inside(directory, Path::new(name)).map_err(failed)?;
+        (Ok(target), Some(directory), Some(link)) => {
+            let found = read_inside(directory, Path::new(link)).map_err(failed)?;
             let bytes = found.ok_or_else(|| SingleError::DockerfileOutside {
                 path: path.to_owned(),
                 target,
@@ -78,7 +78,7 @@ pub(crate) fn dockerfile_at(path: &Path) -> Result<Arc<Dockerfile>, SingleError>
         }
         _ => File::open(path).and_then(dockerfile_text),
     };
-    parse(&path.display().to_string(), text.map_err(failed)?)
+    parse(name, text.map_err(failed)?)
 }
 
 /// Reads a Dockerfile out of a context that is no directory of the host.
@@ -146,7 +146,7 @@ mod tests {
             let _ = std::fs::remove_file(&link);
             symlink(target, &link).unwrap();
             let found = dockerfile_beside(&context, &DockerfileSource::Default).unwrap();
-            match (stages(dockerfile_at(&found)), expected) {
+            match (stages(dockerfile_at(&found, "Dockerfile")), expected) {
                 (Ok(read), Ok(expected)) => assert_eq!(read, expected, "{target}"),
                 (Err(said), Err(part)) => assert!(said.contains(part), "{target}: {said}"),
                 (read, _) => panic!("{target}: {read:?}"),

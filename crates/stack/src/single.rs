@@ -1,7 +1,7 @@
 //! A lone Dockerfile: what `cairn build CONTEXT` builds, with docker's habits.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn_build::attest::Origin;
@@ -85,8 +85,19 @@ pub enum DockerfileSource {
     Default,
     /// As named: beside the working directory for a directory, else in the context.
     Named(PathBuf),
-    /// In this file of the host, whatever the context is.
+    /// In this file of the host, whatever the context is: what was piped in.
     File(PathBuf),
+}
+
+impl DockerfileSource {
+    /// What messages call the Dockerfile at a path. One that was piped in lies in a file for the
+    /// while, whose name says nothing to anybody.
+    pub fn called(&self, path: &Path) -> String {
+        match self {
+            Self::File(_) => "Dockerfile".to_owned(),
+            Self::Default | Self::Named(_) => path.display().to_string(),
+        }
+    }
 }
 
 /// A request for each platform, and the contexts they name.
@@ -293,7 +304,7 @@ fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError>
         ContextSource::Directory(directory) => {
             let path = dockerfile_beside(directory, &build.dockerfile)?;
             return Ok(Opened {
-                dockerfile: dockerfile_at(&path)?,
+                dockerfile: dockerfile_at(&path, &build.dockerfile.called(&path))?,
                 context: opener.directory(directory, Some(&path))?,
                 time: git::commit(directory).map(|commit| commit.time),
                 origin: here(),
@@ -315,7 +326,7 @@ fn open(build: &SingleBuild, opener: &Opener<'_>) -> Result<Opened, SingleError>
     };
     if let Some(path) = of_the_host(&build.dockerfile) {
         return Ok(Opened {
-            dockerfile: dockerfile_at(path)?,
+            dockerfile: dockerfile_at(path, &build.dockerfile.called(path))?,
             context: fetched.context,
             time: fetched.time,
             origin: fetched.origin,

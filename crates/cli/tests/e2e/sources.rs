@@ -496,6 +496,10 @@ fn several_dockerfiles_are_read_as_one() {
     for name in ["of-first", "of-third"] {
         assert_eq!(workshop.read(&format!("out/{name}")), "a");
     }
+    workshop.write("wrong", "FROM first\nCOPY none /\n");
+    build(&["first", "wrong"])
+        .code(1)
+        .err_has("\nDockerfile:4\n");
     build(&["first", "nowhere"])
         .code(2)
         .err_has("cannot read the Dockerfile nowhere");

@@ -86,7 +86,8 @@ impl Subject {
         build: &SingleBuild,
         dockerfile: &Path,
     ) -> Result<(Option<Self>, Vec<Diagnostic>), CommandError> {
-        let source = read(dockerfile)?;
+        let text = read(dockerfile)?.text.to_string();
+        let source = Source::new(build.dockerfile.called(dockerfile), text);
         let (file, errors) = parsed(&source);
         let Some(file) = file else {
             return Ok((None, errors));
