@@ -6,6 +6,7 @@
 
 mod lexer;
 mod pattern;
+mod template;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -2,6 +2,8 @@
 
 use regex::Regex;
 
+use super::template::Template;
+
 /// A pattern may be so long: what is made of it takes a hundred times its memory.
 const PATTERN_LENGTH_MAX: usize = 4096;
 
@@ -42,7 +44,7 @@ pub(super) fn trim_suffix(
 
 /// Replaces the first match, or all of them.
 ///
-/// The replacement of all matches knows `$1` and `$$`, as BuildKit's does by accident.
+/// The replacement of all matches is a [`Template`], as BuildKit's is by accident.
 pub(super) fn replace(
     pattern: &str,
     replacement: &str,
@@ -64,20 +66,20 @@ pub(super) fn replace(
     })
 }
 
-/// As `Regex::replace_all`, up to a length of the result.
+/// As `Regex::replace_all`, up to a length of the result and with Go's templates.
 fn replace_all(
     regex: &Regex,
     replacement: &str,
     value: &str,
     room: usize,
 ) -> Result<String, PatternError> {
+    let template = Template::read(replacement);
     let mut out = String::new();
     let mut done = 0;
-    for found in regex.captures_iter(value) {
-        let whole = found.get_match();
-        out.push_str(&value[done..whole.start()]);
-        found.expand(replacement, &mut out);
-        done = whole.end();
+    for found in regex.find_iter(value) {
+        out.push_str(&value[done..found.start()]);
+        template.write(found.as_str(), &mut out);
+        done = found.end();
         if out.len() > room {
             return Err(PatternError::ResultTooLong);
         }
