@@ -1,5 +1,6 @@
 //! Content digests of snapshots and of parts of merged trees, remembered once computed.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -134,8 +135,12 @@ fn listing(layer: &LayerDir, directory: PathBuf) -> Result<Listing, StoreError> 
 fn hash_layer(layer: &LayerDir) -> Result<ContentRecord, StoreError> {
     let mut hasher = TreeHasher::new();
     let mut disk_bytes = 0;
+    let mut counted = HashSet::new();
     walk_layer(layer, |path, node| {
-        disk_bytes += node.disk_bytes;
+        // A file of several names lies on the disk once.
+        if node.nlink == 1 || counted.insert((node.dev, node.ino)) {
+            disk_bytes += node.disk_bytes;
+        }
         let kind = match node.kind {
             _ if node.is_whiteout => ItemKind::Whiteout,
             EntryKind::Directory if layer.is_opaque(path)? => ItemKind::OpaqueDirectory,

@@ -1,7 +1,8 @@
 //! Everything that is in a store, with what names it, how large it is and when it was last used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -292,18 +293,26 @@ pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>, StoreError> 
     Ok(files)
 }
 
-/// What a tree takes on the disk. What cannot be read counts nothing.
+/// What a tree takes on the disk: a file of several names counts once, and what cannot be read
+/// nothing.
 pub(crate) fn bytes_below(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(metadata) = fs::symlink_metadata(path) else {
-        return 0;
-    };
-    let own = metadata.blocks() * 512;
-    let entries = match metadata.is_dir() {
-        true => fs::read_dir(path).into_iter().flatten().flatten(),
-        false => return own,
-    };
-    own + entries.map(|entry| bytes_below(&entry.path())).sum::<u64>()
+    let mut counted = HashSet::new();
+    let mut bytes = 0;
+    let mut open = vec![path.to_owned()];
+    while let Some(path) = open.pop() {
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        let has_names = !metadata.is_dir() && metadata.nlink() > 1;
+        if !has_names || counted.insert((metadata.dev(), metadata.ino())) {
+            bytes += metadata.blocks() * 512;
+        }
+        if metadata.is_dir() {
+            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+            open.extend(entries.map(|entry| entry.path()));
+        }
+    }
+    bytes
 }
 
 fn last_use(path: &Path) -> SystemTime {

@@ -327,3 +327,25 @@ fn cache_mounts_go_by_size_and_age() {
     });
     assert_eq!(all, [over("older"), over("old"), over("new")]);
 }
+
+#[test]
+fn a_file_of_many_names_counts_once() {
+    let mut store = TempStore::new();
+    let active = store.begin_snapshot().unwrap();
+    let file = active.upper().join("f");
+    fs::write(&file, "x".repeat(1 << 20)).unwrap();
+    for number in 0..50 {
+        fs::hard_link(&file, active.upper().join(format!("f{number}"))).unwrap();
+    }
+    let snapshot = active.commit().unwrap();
+    record(&store, "links", snapshot);
+    let told = gc(
+        &mut store,
+        &GcOptions {
+            dry_run: true,
+            ..ALL
+        },
+    );
+    let bytes = told.freed_bytes + told.kept_bytes;
+    assert!((1 << 20..2 << 20).contains(&bytes), "{told:?}");
+}
