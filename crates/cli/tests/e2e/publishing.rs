@@ -620,3 +620,48 @@ fn workflow_tests_of_what_is_published_open_the_way_to_stable() {
     test("gpu").success().err_has("written down for generation");
     workshop.cairn(&["promote", "stable"]).success();
 }
+
+/// A registry that joined a stack later cannot go back to what it never had, and the others do not
+/// leave it behind unsaid.
+#[test]
+fn a_registry_that_cannot_go_back_is_named() {
+    let Some((workshop, registry)) = stack() else {
+        return;
+    };
+    let image = "[image.a]\ncontext = \"a\"\n";
+    let spec = format!("{}{image}", stack_at("lab", &registry));
+    workshop.write("cairn.toml", &spec);
+    let at = |path: &str| format!("{}/{path}", registry.host());
+    let (old, new) = (at("old"), at("new"));
+    let publish = |word: &str, registries: &[&String]| {
+        workshop.write("a/word", word);
+        let named = registries.iter().flat_map(|it| ["--registry", it.as_str()]);
+        let publish = ["publish", "--tag", "t"].into_iter().chain(named);
+        workshop.cairn(&publish.collect::<Vec<_>>()).success();
+    };
+    publish("one", &[&old]);
+    publish("two", &[&old, &new]);
+    let both = ["--registry", &old, "--registry", &new];
+    let rollback = |registries: &[&str]| workshop.cairn(&[&["rollback", "t"], registries].concat());
+    let means = || {
+        let log = |at: &str| {
+            let log = workshop.cairn(&["log", "t", "--json", "--registry", at]);
+            let log: serde_json::Value = serde_json::from_str(&log.success().out).expect("JSON");
+            log[0]["generation"].as_str().expect("a name").to_owned()
+        };
+        (log(&old), log(&new))
+    };
+    let before = means();
+    assert_eq!(before.0, before.1);
+    rollback(&both)
+        .code(2)
+        .err_has(&format!(
+            "`t` never meant an earlier generation, says {new}"
+        ))
+        .err_has("nothing is moved; `--registry` names the registries");
+    assert_eq!(means(), before);
+    rollback(&["--registry", &old]).success();
+    let after = means();
+    assert_eq!(after.1, before.1);
+    assert_ne!(after.0, before.0);
+}

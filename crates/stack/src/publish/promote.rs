@@ -51,7 +51,7 @@ pub fn plan_promotion(
         let place = ledger.place();
         format!("no generation was published as `{from}` at {place}")
     };
-    let (ledgers, chosen) = agreed(ledgers, said, none)?;
+    let (ledgers, chosen) = agreed(means, ledgers, said, to, none)?;
     let entry = LogEntry {
         tag: to.to_owned(),
         action: Action::Promote,
@@ -193,7 +193,7 @@ pub fn plan_rollback(
         });
         format!("`{tag}` never meant {what}, says {place}")
     };
-    let (ledgers, chosen) = agreed(ledgers, said, none)?;
+    let (ledgers, chosen) = agreed(means, ledgers, said, tag, none)?;
     let found = &chosen.generation;
     if ledgers.iter().any(|it| it.is_yanked(found)) {
         return Err(PublishError::Refused(format!(
@@ -209,11 +209,13 @@ pub fn plan_rollback(
     plan(means, stack, &ledgers, entry)
 }
 
-/// What all ledgers say: they must say the same. A registry where the tag was never to be has no
-/// say and no part in what follows.
+/// What all ledgers say: they must say the same. A registry where the tag `to` was never to be has
+/// no say and no part in what follows; one that has it would stay behind the others unsaid.
 fn agreed(
+    means: Means<'_>,
     ledgers: Vec<Ledger>,
     said: Vec<Option<LogEntry>>,
+    to: &str,
     none: impl Fn(&Ledger) -> String,
 ) -> Result<(Vec<Ledger>, LogEntry), PublishError> {
     let mut answer: Option<(LogEntry, String)> = None;
@@ -228,6 +230,14 @@ fn agreed(
         let Some(said) = said else {
             if nobody_knows || expected.contains(&ledger.registry) {
                 return Err(PublishError::Refused(none(&ledger)));
+            }
+            if let Some(now) = ledger.current(means, to)? {
+                return Err(PublishError::Refused(format!(
+                    "{}, where `{to}` means {}: nothing is moved; `--registry` names the registries \
+                     that are to go without it",
+                    none(&ledger),
+                    now.generation
+                )));
             }
             continue;
         };
