@@ -33,8 +33,18 @@ pub struct CacheOptions {
     pub cache_from: Vec<CacheFrom>,
     /// Keep the results of steps elsewhere: `type=registry,ref=NAME[,mode=min|max][,limit=SIZE]`,
     /// `type=local,dest=DIR`, or `type=inline` in the images themselves (can be repeated)
-    #[arg(long, value_name = "CACHE", value_parser = CacheTo::parse)]
-    pub cache_to: Vec<CacheTo>,
+    #[arg(long, value_name = "CACHE", value_parser = KeptCache::parse)]
+    pub cache_to: Vec<KeptCache>,
+}
+
+/// A place that results go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCache {
+    /// Which.
+    pub to: CacheTo,
+    /// Whether a run has failed that could not write there (`ignore-error=false`). Usually it has
+    /// not: its images are there all the same.
+    pub is_needed: bool,
 }
 
 /// Where results come from.
@@ -65,13 +75,12 @@ pub enum CacheTo {
 const KINDS: [&str; 3] = ["registry", "local", "inline"];
 
 /// Keys of docker's caches that change nothing here.
-const WITHOUT_EFFECT: [&str; 7] = [
+const WITHOUT_EFFECT: [&str; 6] = [
     "compression",
     "compression-level",
     "force-compression",
     "oci-mediatypes",
     "image-manifest",
-    "ignore-error",
     "digest",
 ];
 
@@ -83,6 +92,7 @@ struct Words {
     reference: Option<Reference>,
     mode: Option<String>,
     limit: Option<u64>,
+    ignores_errors: Option<bool>,
 }
 
 impl Words {
@@ -101,6 +111,7 @@ impl Words {
                 "ref" => words.reference = Some(reference(&value)?),
                 "mode" => words.mode = Some(value),
                 "limit" => words.limit = Some(quantity::parse_bytes(&value)?),
+                "ignore-error" => words.ignores_errors = Some(flag(&key, &value)?),
                 key if key == place => words.place = Some(value.into()),
                 key if WITHOUT_EFFECT.contains(&key) => {}
                 key => {
@@ -121,6 +132,14 @@ impl Words {
     fn registry(&self) -> Result<Reference, String> {
         let missing = "`ref` is missing: `type=registry,ref=HOST/NAME:TAG`";
         self.reference.clone().ok_or_else(|| missing.to_owned())
+    }
+}
+
+fn flag(key: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(format!("`{key}={value}` is neither `true` nor `false`")),
     }
 }
 
@@ -152,12 +171,20 @@ impl CacheFrom {
     }
 }
 
-impl CacheTo {
+impl KeptCache {
     fn parse(text: &str) -> Result<Self, String> {
         if !text.contains('=') {
             return Err(format!("`type` is missing: `type=registry,ref={text}`"));
         }
         let words = Words::read(text, "dest")?;
+        let is_needed = words.ignores_errors == Some(false);
+        let to = CacheTo::of(words)?;
+        Ok(Self { to, is_needed })
+    }
+}
+
+impl CacheTo {
+    fn of(words: Words) -> Result<Self, String> {
         let only_final = match words.mode.as_deref() {
             None | Some("max") => false,
             Some("min") => true,
@@ -190,7 +217,7 @@ pub fn open(
     platforms: &[Platform],
     printer: &Printer,
 ) -> Result<(), CommandError> {
-    means.settings.inline_cache = options.cache_to.contains(&CacheTo::Inline);
+    means.settings.inline_cache = options.cache_to.iter().any(|it| it.to == CacheTo::Inline);
     for from in &options.cache_from {
         match from {
             CacheFrom::Local(place) => {
@@ -247,19 +274,21 @@ pub fn keep(
 ) -> Result<(), CommandError> {
     tell_brought(engine);
     tell_fetched(means, engine.events);
-    if options.cache_to.iter().all(|to| *to == CacheTo::Inline) || means.cancel.is_cancelled() {
+    let mut kept = options.cache_to.iter();
+    if kept.all(|it| it.to == CacheTo::Inline) || means.cancel.is_cancelled() {
         return Ok(());
     }
-    let keys = prepared
-        .keys(engine, steps)
-        .map_err(|error| failed(&error))?;
+    let keys = prepared.keys(engine, steps).map_err(|error| {
+        CommandError::from_error(Kind::Environment, &error).while_doing("cannot keep the cache")
+    })?;
     let all: Vec<CacheKey> = keys.values().copied().collect();
-    for to in &options.cache_to {
-        match to {
-            CacheTo::Inline => {}
+    for KeptCache { to, is_needed } in &options.cache_to {
+        let written = match to {
+            CacheTo::Inline => Ok(()),
             CacheTo::Local(place) => {
                 let known = all.iter().copied().chain(means.bases.keys());
-                directory::save(place, engine.store, known).map_err(|error| failed(&error))?;
+                let saved = directory::save(place, engine.store, known);
+                saved.map_err(|error| not_written(&place.display().to_string(), &error))
             }
             CacheTo::Registry { target, only_final } => {
                 let mut wanted: Vec<CacheKey> = match only_final {
@@ -276,16 +305,29 @@ pub fn keep(
                 let broken = broken_at(engine, &target.reference);
                 let is_stopped = || means.cancel.is_cancelled();
                 let (store, client) = (engine.store, &means.registry);
-                let done = export(store, client, target, &wanted, known, &broken, &is_stopped);
-                tell_kept(engine.events, target, done.as_ref());
+                match export(store, client, target, &wanted, known, &broken, &is_stopped) {
+                    Ok(done) => {
+                        tell_kept(engine.events, target, &done);
+                        Ok(())
+                    }
+                    // Ctrl-C is told elsewhere.
+                    Err(error) if error.is_cancelled() => Ok(()),
+                    Err(error) => Err(not_written(&target.reference.familiar(), &error)),
+                }
             }
+        };
+        match written {
+            Err(text) if *is_needed => return Err(CommandError::new(Kind::Environment, text)),
+            // The images are there all the same.
+            Err(text) => tell(engine.events, true, text),
+            Ok(()) => {}
         }
     }
     Ok(())
 }
 
-fn failed(error: &(dyn std::error::Error + 'static)) -> CommandError {
-    CommandError::from_error(Kind::Environment, error).while_doing("cannot keep the cache")
+fn not_written(name: &str, error: &(dyn std::error::Error + 'static)) -> String {
+    format!("the cache {name} was not written: {}", whole(error))
 }
 
 /// What a cache promised this run and could not give.
@@ -328,22 +370,8 @@ fn tell_fetched(means: &Means, events: &dyn EventSink) {
     }
 }
 
-fn tell_kept(
-    events: &dyn EventSink,
-    target: &RegistryTarget,
-    done: Result<&Exported, &cairn_registry::RegistryError>,
-) {
+fn tell_kept(events: &dyn EventSink, target: &RegistryTarget, done: &Exported) {
     let name = target.reference.familiar();
-    let done = match done {
-        Ok(done) => done,
-        // Ctrl-C is told elsewhere.
-        Err(error) if error.is_cancelled() => return,
-        // The images are there all the same.
-        Err(error) => {
-            let text = format!("the cache {name} was not written: {}", whole(error));
-            return tell(events, true, text);
-        }
-    };
     let size = quantity::bytes(done.bytes);
     let size = match target.limit {
         Some(limit) => format!("{size} of {}", quantity::bytes(limit)),
@@ -386,8 +414,9 @@ mod tests {
         let place = PathBuf::from("/c");
         let from = CacheFrom::parse("type=local,src=/c");
         assert_eq!(from, Ok(CacheFrom::Local(place.clone())));
-        let to = CacheTo::parse("type=local,dest=/c,mode=max");
-        assert_eq!(to, Ok(CacheTo::Local(place)));
+        let to = |text: &str| KeptCache::parse(text).map(|it| it.to);
+        let local = to("type=local,dest=/c,mode=max");
+        assert_eq!(local, Ok(CacheTo::Local(place)));
         let name: Reference = "ghcr.io/lab/x:cache".parse().unwrap();
         for text in [
             "ghcr.io/lab/x:cache",
@@ -396,19 +425,31 @@ mod tests {
             let from = CacheFrom::parse(text);
             assert_eq!(from, Ok(CacheFrom::Registry(name.clone())), "{text}");
         }
-        let to = CacheTo::parse("type=registry,ref=ghcr.io/lab/x:cache,mode=min,limit=2GB");
+        let registry = to("type=registry,ref=ghcr.io/lab/x:cache,mode=min,limit=2GB");
         let target = RegistryTarget {
             reference: name,
             limit: Some(2_000_000_000),
         };
         let only_final = true;
-        assert_eq!(to, Ok(CacheTo::Registry { target, only_final }));
-        assert_eq!(CacheTo::parse("type=inline"), Ok(CacheTo::Inline));
+        assert_eq!(registry, Ok(CacheTo::Registry { target, only_final }));
+        assert_eq!(to("type=inline"), Ok(CacheTo::Inline));
+    }
+
+    #[test]
+    fn a_cache_is_needed_where_that_is_said() {
+        let is_needed = |said: &str| {
+            let text = format!("type=local,dest=/c{said}");
+            KeptCache::parse(&text).map(|it| it.is_needed)
+        };
+        assert_eq!(is_needed(""), Ok(false));
+        assert_eq!(is_needed(",ignore-error=true"), Ok(false));
+        assert_eq!(is_needed(",ignore-error=false"), Ok(true));
+        is_needed(",ignore-error=no").unwrap_err();
     }
 
     #[test]
     fn what_is_none_is_refused() {
-        let to = |text| CacheTo::parse(text).unwrap_err();
+        let to = |text| KeptCache::parse(text).unwrap_err();
         assert!(to("type=gha").contains("`type=gha` is not supported"));
         assert!(to("host/x").contains("type=registry,ref=host/x"));
         assert!(to("type=local").contains("`dest` is missing"));

@@ -154,3 +154,23 @@ fn a_name_whose_image_is_gone_is_told_and_taken_away() {
     workshop.cairn(&["build", "-t", "app", "./app"]).success();
     workshop.cairn(&["doctor", "--store"]).success();
 }
+
+#[test]
+fn a_cache_that_cannot_be_written_costs_no_build_unless_it_is_needed() {
+    let workshop = Workshop::empty();
+    workshop.write("app/word", "one");
+    workshop.write("app/Dockerfile", "FROM scratch\nCOPY word /\n");
+    workshop.write("taken", "a file");
+    let build = |more: &str| {
+        let cache = format!("--cache-to=type=local,dest=taken{more}");
+        workshop.cairn(&["build", "-t", "app", "--json", &cache, "./app"])
+    };
+    let said = build("")
+        .success()
+        .err_has("warning: the cache taken was not written: ");
+    assert!(said.out.contains("\"id\""), "{}", said.out);
+    build(",ignore-error=false")
+        .code(3)
+        .err_has("error: the cache taken was not written: ");
+    assert_eq!(workshop.read("taken"), "a file");
+}
