@@ -244,6 +244,15 @@ fn plan(
     }
     text.push_str(&waiting(found, means.now));
     session.printer.note(&text);
+    let beside = found.due.iter().filter(|thing| thing.only_tags);
+    let beside: usize = beside.map(|thing| thing.tags.len()).sum();
+    if beside > 0 {
+        session.printer.note(&format!(
+            "{registry}: {beside} of these {} what is kept under another name: a registry that \
+             removes no tags alone leaves them",
+            if beside == 1 { "means" } else { "mean" }
+        ));
+    }
     report
 }
 

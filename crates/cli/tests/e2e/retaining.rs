@@ -101,6 +101,9 @@ fn collects_at(workshop: &Workshop, host: &str, is_announced: bool) {
             .err_has("nothing is announced any more");
     }
     spec("[retention]\ngenerations = 1\ndays = 0\ndelay-days = 0\n");
+    gc(&["--dry-run"])
+        .success()
+        .err_has("what is kept under another name");
     let removed = gc(&[]).success();
     assert!(
         removed.out.contains("/one:lost\n") != removed.err.contains("removes no tags"),
