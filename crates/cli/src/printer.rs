@@ -5,7 +5,7 @@
 //! standard output that went away ends the command cleanly; standard error may be closed.
 
 use std::io::{self, Write};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use cairn_build::event::{Event, EventSink};
 use cairn_build::secrets::Secrets;
@@ -17,6 +17,18 @@ use crate::error::{CommandError, Kind, OutputError};
 use crate::sanitize;
 use crate::settings::Settings;
 use crate::style::{Line, Tone, paint};
+
+/// A text with stars for its secrets.
+struct Masked {
+    of: Source,
+    source: Source,
+}
+
+impl Masked {
+    fn is_of(&self, source: &Source) -> bool {
+        Arc::ptr_eq(&self.of.text, &source.text) && self.of.name == source.name
+    }
+}
 
 /// Where words go, and how they look there.
 #[derive(Debug, Clone)]
@@ -92,11 +104,18 @@ impl Printer {
         self.bytes(text.as_bytes())
     }
 
-    /// Prints a finding as data, with the lines it points at.
-    pub fn finding_data(&self, finding: &Diagnostic) -> Result<(), OutputError> {
-        // An excerpt may hold anything, and who pipes this often shows it in the end.
-        let text = cairn_diagnostic::render(&self.shown(finding));
-        self.bytes(tinted(&sanitize::text(&text), self.color_stdout).as_bytes())
+    /// Prints findings as data, with the lines they point at.
+    pub fn findings_data(
+        &self,
+        findings: impl Iterator<Item = Diagnostic>,
+    ) -> Result<(), OutputError> {
+        let mut last = None;
+        for finding in findings {
+            // An excerpt may hold anything, and who pipes this often shows it in the end.
+            let text = cairn_diagnostic::render(&self.shown(&finding, &mut last));
+            self.bytes(tinted(&sanitize::text(&text), self.color_stdout).as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Prints a value as JSON, indented as people like to read it.
@@ -139,7 +158,11 @@ impl Printer {
 
     /// Prints a finding about a file, with the lines it points at.
     pub fn finding(&self, finding: &Diagnostic) {
-        let finding = self.shown(finding);
+        self.finding_after(finding, &mut None);
+    }
+
+    fn finding_after(&self, finding: &Diagnostic, last: &mut Option<Masked>) {
+        let finding = self.shown(finding, last);
         if self.json_events {
             self.event(&Message::of(&finding));
             return;
@@ -153,8 +176,9 @@ impl Printer {
         if error.kind == Kind::BrokenPipe {
             return;
         }
+        let mut last = None;
         for finding in &error.findings {
-            self.finding(finding);
+            self.finding_after(finding, &mut last);
         }
         if error.messages.is_empty() && error.hints.is_empty() {
             return;
@@ -174,21 +198,35 @@ impl Printer {
         write_stderr(&tinted(&sanitize::text(&text), self.color_stderr));
     }
 
-    /// A finding without the secrets that stand in the text it points into, or in its words.
-    fn shown(&self, finding: &Diagnostic) -> Diagnostic {
+    /// A finding without the secrets that stand in the text it points into, or in its words. `last`
+    /// is the text of the one before: a text with thousands of findings is read through once.
+    fn shown(&self, finding: &Diagnostic, last: &mut Option<Masked>) -> Diagnostic {
         let mut shown = finding.clone();
         shown.message = self.mask(&finding.message);
         for hint in &mut shown.hints {
             *hint = self.mask(hint);
         }
         if let Some(label) = &mut shown.label {
-            let text = match self.secrets.get() {
-                Some(secrets) => masked(&secrets.star_out(&label.source.text)),
-                None => masked(&label.source.text),
+            let is_known = |last: &mut Masked| last.is_of(&label.source);
+            let masked = match last.take_if(is_known) {
+                Some(known) => known,
+                None => self.without_secrets(&label.source),
             };
-            label.source = Source::new(label.source.name.clone(), text);
+            let masked = last.insert(masked);
+            label.source = masked.source.clone();
         }
         shown
+    }
+
+    fn without_secrets(&self, of: &Source) -> Masked {
+        let text = match self.secrets.get() {
+            Some(secrets) => masked(&secrets.star_out(&of.text)),
+            None => masked(&of.text),
+        };
+        Masked {
+            of: of.clone(),
+            source: Source::new(of.name.clone(), text),
+        }
     }
 
     fn say(&self, word: &'static str, tone: Tone, text: &str) {
@@ -293,6 +331,8 @@ pub fn write_stderr(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use cairn_diagnostic::Span;
+
     use super::*;
 
     #[test]
@@ -314,5 +354,27 @@ mod tests {
             "\u{1b}[1;31merror\u{1b}[0m: an error\n\u{1b}[1m  2 | >>> RUN x\u{1b}[0m\nplain\n"
         );
         assert_eq!(tinted(text, false), text);
+    }
+
+    #[test]
+    fn a_text_is_read_through_once_for_all_its_findings() {
+        let printer = Printer {
+            stdout_is_terminal: false,
+            color_stdout: false,
+            color_stderr: false,
+            json_events: false,
+            secrets: OnceLock::new(),
+        };
+        let mut last = None;
+        let mut text_of = |source: &Source| {
+            let finding = Diagnostic::error("x").at(source, Span::new(0, 1));
+            let shown = printer.shown(&finding, &mut last).label;
+            shown.expect("it has a place").source.text
+        };
+        let source = Source::new("f", "curl https://ann:hunter2@x.org");
+        let first = text_of(&source);
+        assert!(!first.contains("hunter2"));
+        assert!(Arc::ptr_eq(&first, &text_of(&source)));
+        assert_eq!(&*text_of(&Source::new("f", "another")), "another");
     }
 }

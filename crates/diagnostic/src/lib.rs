@@ -7,18 +7,29 @@
 mod excerpt;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use excerpt::render;
 
 /// A text that findings point into.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Source {
     /// The name people know the text by: a path as the user wrote it.
     pub name: String,
     /// The whole text.
     pub text: Arc<str>,
+    /// Where its lines start, found out by the first who asks: a text may have thousands of
+    /// findings, all with a place.
+    starts: Arc<OnceLock<Vec<usize>>>,
 }
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for Source {}
 
 impl Source {
     /// Names a text.
@@ -26,6 +37,7 @@ impl Source {
         Self {
             name: name.into(),
             text: text.into(),
+            starts: Arc::default(),
         }
     }
 
@@ -37,18 +49,31 @@ impl Source {
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = &self.text[..offset];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let starts = self.starts();
+        // The first line starts at 0, so there is always one that does.
+        let line = starts.partition_point(|&start| start <= offset);
+        let start = starts[line - 1];
         Position {
-            line: before.bytes().filter(|&byte| byte == b'\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column: self.text[start..offset].chars().count() + 1,
         }
     }
 
     /// Gives the text of a line (from 1), without its line end; `None` behind the end.
     pub fn line(&self, number: usize) -> Option<&str> {
-        let line = self.text.split('\n').nth(number.checked_sub(1)?)?;
+        let starts = self.starts();
+        let start = *starts.get(number.checked_sub(1)?)?;
+        // The next one starts behind this one's line end.
+        let end = starts.get(number).map_or(self.text.len(), |next| next - 1);
+        let line = &self.text[start..end];
         Some(line.strip_suffix('\r').unwrap_or(line))
+    }
+
+    fn starts(&self) -> &[usize] {
+        self.starts.get_or_init(|| {
+            let ends = self.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(ends).collect()
+        })
     }
 }
 
@@ -214,7 +239,19 @@ mod tests {
         let source = Source::new("f", "one\r\ntwo\n");
         assert_eq!(source.line(1), Some("one"));
         assert_eq!(source.line(2), Some("two"));
+        assert_eq!(source.line(3), Some(""));
+        assert_eq!(source.line(4), None);
         assert_eq!(source.line(0), None);
+        assert_eq!(Source::new("f", "").line(1), Some(""));
+    }
+
+    #[test]
+    fn lines_are_counted_once_for_all_findings() {
+        let source = Source::new("f", "one\ntwo");
+        let finding = Diagnostic::error("x").at(&source, Span::new(4, 5));
+        assert_eq!(finding.position(), Some(Position { line: 2, column: 1 }));
+        assert_eq!(source.starts.get(), Some(&vec![0, 4]));
+        assert_eq!(source, Source::new("f", "one\ntwo"));
     }
 
     #[test]

@@ -11,9 +11,8 @@ use crate::style::{Line, Tone};
 
 pub fn print(checked: &[Checked], printer: &Printer) -> Result<(), CommandError> {
     for file in checked {
-        for finding in &file.findings {
-            printer.finding_data(&diagnostic(&file.source, finding))?;
-        }
+        let findings = file.findings.iter();
+        printer.findings_data(findings.map(|finding| diagnostic(&file.source, finding)))?;
     }
     print_sum(checked, printer);
     Ok(())

@@ -52,6 +52,8 @@ pub(crate) struct Step<'a> {
     /// The last `SHELL` before it.
     shell: Option<&'a [Word]>,
     work: OnceCell<Work>,
+    /// The directory it works in, where a rule asked: all before it has to be read for that.
+    workdir: OnceCell<String>,
     /// How many of the stage's variables are set before it.
     variables: usize,
     /// How many of the stage's arguments are declared before it.
@@ -62,6 +64,11 @@ impl Step<'_> {
     /// The last `SHELL` before it.
     pub(crate) fn last_shell(&self) -> Option<&[Word]> {
         self.shell
+    }
+
+    /// The directory it works in, as `find` tells it the first time.
+    pub(crate) fn workdir_by(&self, find: impl FnOnce() -> String) -> &str {
+        self.workdir.get_or_init(find)
     }
 
     /// What the step does, if it is this `RUN`.
@@ -192,6 +199,7 @@ impl<'a> StageFacts<'a> {
             is_trigger: trigger.is_some(),
             shell: self.last_shell,
             work: OnceCell::new(),
+            workdir: OnceCell::new(),
             variables: self.variables.len(),
             declared: self.declared.len(),
         };

@@ -27,17 +27,18 @@ pub(in crate::lint) static APT_UPDATE_ALONE: Rule = Rule {
 fn update_alone(facts: &Facts<'_>, found: &mut Findings) {
     for stage in facts.reached() {
         let runs: Vec<RunStep<'_, '_>> = facts.runs_of(stage).collect();
-        for (at, run) in runs.iter().enumerate() {
-            if let Some(update) = lone_update(facts, run) {
-                let after = runs[at + 1..].iter();
-                let Some(line) = after.clone().find_map(|run| stale_install(facts, run)) else {
-                    continue;
-                };
+        // From the end, so that the next installation is known and not sought by each.
+        let mut next = None;
+        for run in runs.iter().rev() {
+            if let Some(line) = next
+                && let Some(update) = lone_update(facts, run)
+            {
                 let detail = format!(
                     "the installation in line {line} may use lists of long ago: join the two RUN"
                 );
                 found.at(update, detail);
             }
+            next = stale_install(facts, run).or(next);
         }
     }
 }
@@ -95,35 +96,47 @@ pub(in crate::lint) static APT_LISTS_LEFT: Rule = Rule {
 };
 
 fn lists_left(facts: &Facts<'_>, found: &mut Findings) {
-    for run in facts.runs().filter(|run| run.stage.is_shipped) {
-        let commands: Vec<Found<'_>> = run.work.commands().collect();
-        let update = commands
-            .iter()
-            .find(|command| installs::apt(&command.invocation) == Some("update"));
-        let is_removed = commands.iter().any(|command| {
-            let invocation = &command.invocation;
-            matches!(invocation.program, "rm" | "find")
-                && invocation
-                    .arguments
-                    .iter()
-                    .flat_map(|word| braces(&word.text))
-                    .any(|path| removes_lists(&path))
-        });
-        let Some(update) = update.filter(|_| !is_removed) else {
-            continue;
-        };
-        // The other rule has said to join it with its installation.
-        let is_alone = lone_update(facts, &run).is_some()
-            && facts
-                .runs_of(run.stage)
-                .filter(|other| other.step.span.start > run.step.span.start)
-                .any(|other| stale_install(facts, &other).is_some());
-        if is_alone || keeps_lists_out(facts, &run) {
-            continue;
-        }
-        let detail = "the package lists of `apt-get update` stay in the layer";
-        found.fixable(update.span, detail, removal(&run));
+    for stage in facts.reached().filter(|stage| stage.is_shipped) {
+        let installs = facts.runs_of(stage);
+        let installs = installs.filter(|run| stale_install(facts, run).is_some());
+        let last = installs.map(|run| run.step.span.start).last();
+        facts
+            .runs_of(stage)
+            .for_each(|run| lists_left_by(facts, &run, last, found));
     }
+}
+
+/// `last` is where the stage's last installation by lists of an earlier `RUN` stands.
+fn lists_left_by(
+    facts: &Facts<'_>,
+    run: &RunStep<'_, '_>,
+    last: Option<usize>,
+    found: &mut Findings,
+) {
+    let commands: Vec<Found<'_>> = run.work.commands().collect();
+    let update = commands
+        .iter()
+        .find(|command| installs::apt(&command.invocation) == Some("update"));
+    let is_removed = commands.iter().any(|command| {
+        let invocation = &command.invocation;
+        matches!(invocation.program, "rm" | "find")
+            && invocation
+                .arguments
+                .iter()
+                .flat_map(|word| braces(&word.text))
+                .any(|path| removes_lists(&path))
+    });
+    let Some(update) = update.filter(|_| !is_removed) else {
+        return;
+    };
+    // The other rule has said to join it with its installation.
+    let is_before = last.is_some_and(|last| last > run.step.span.start);
+    let is_alone = is_before && lone_update(facts, run).is_some();
+    if is_alone || keeps_lists_out(facts, run) {
+        return;
+    }
+    let detail = "the package lists of `apt-get update` stay in the layer";
+    found.fixable(update.span, detail, removal(run));
 }
 
 fn removes_lists(path: &str) -> bool {

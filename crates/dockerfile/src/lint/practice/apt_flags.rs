@@ -1,6 +1,6 @@
 //! How `apt-get install` is called.
 
-use crate::lint::facts::{Facts, Found};
+use crate::lint::facts::{Facts, Found, RunStep, StageFacts};
 use crate::lint::finding::{Findings, Fix, Level};
 use crate::lint::installs;
 use crate::lint::rule::{Group, Rule};
@@ -22,22 +22,8 @@ pub(in crate::lint) static APT_INSTALL_ASKS: Rule = Rule {
 };
 
 fn asks(facts: &Facts<'_>, found: &mut Findings) {
-    for run in facts.runs() {
-        // An answer may be set once for all of apt.
-        let is_configured = facts.history(run.stage).iter().any(|(_, step)| {
-            step.instruction
-                .text
-                .to_ascii_lowercase()
-                .contains("assume-yes")
-                || step
-                    .instruction
-                    .text
-                    .to_ascii_lowercase()
-                    .contains("assumeyes")
-        });
-        if is_configured {
-            continue;
-        }
+    // An answer may be set once for all of apt.
+    for run in runs_without(facts, &["assume-yes", "assumeyes"]) {
         for command in run.work.commands() {
             let invocation = &command.invocation;
             if !is_install(&command) || has_answer(&command) || is_answered(&command) {
@@ -53,6 +39,22 @@ fn asks(facts: &Facts<'_>, found: &mut Findings) {
             found.fixable(command.span, detail, fix);
         }
     }
+}
+
+/// The `RUN`s of stages where no instruction has one of these words, whatever its case. Stages are
+/// looked at, not `RUN`s: each would read the whole stage.
+fn runs_without<'f, 'a>(
+    facts: &'f Facts<'a>,
+    words: &'f [&str],
+) -> impl Iterator<Item = RunStep<'f, 'a>> {
+    let has_none = move |stage: &&StageFacts<'a>| {
+        !facts.history(stage).iter().any(|(_, step)| {
+            let text = step.instruction.text.to_ascii_lowercase();
+            words.iter().any(|word| text.contains(word))
+        })
+    };
+    let stages = facts.reached().filter(has_none);
+    stages.flat_map(move |stage| facts.runs_of(stage))
 }
 
 /// Whether a pipeline says yes for it: `yes | apt-get install`.
@@ -103,15 +105,8 @@ pub(in crate::lint) static APT_RECOMMENDS: Rule = Rule {
 };
 
 fn recommends(facts: &Facts<'_>, found: &mut Findings) {
-    for run in facts.runs() {
-        let is_configured = facts.history(run.stage).iter().any(|(_, step)| {
-            let text = step.instruction.text.to_ascii_lowercase();
-            text.contains("install-recommends")
-        });
-        for command in run.work.commands() {
-            if is_configured || !is_install(&command) {
-                continue;
-            }
+    for run in runs_without(facts, &["install-recommends"]) {
+        for command in run.work.commands().filter(is_install) {
             let fix = installs::apt_verb(&command.invocation)
                 .and_then(|word| command.exact(&word.range))
                 .map(|span| Fix::insert(span.end, " --no-install-recommends"));

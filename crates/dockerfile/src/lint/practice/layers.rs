@@ -206,7 +206,7 @@ fn paths<'w>(
     let workdir = workdir(facts, run.stage, run.step);
     operands
         .filter_map(|word| facts.expander.word(&word.text, &variables).ok())
-        .map(|word| absolute(&workdir, &word.text))
+        .map(|word| absolute(workdir, &word.text))
         .collect()
 }
 
@@ -215,7 +215,12 @@ const UNKNOWN_WORKDIR: &str = "/the base's working directory";
 
 /// The working directory at an instruction. Where nobody sets it, that of a plain distribution is
 /// the root; that of another base is not known.
-fn workdir(facts: &Facts<'_>, stage: &StageFacts<'_>, step: &Step<'_>) -> String {
+fn workdir<'f>(facts: &Facts<'_>, stage: &StageFacts<'_>, step: &'f Step<'_>) -> &'f str {
+    step.workdir_by(|| followed(facts, stage, step))
+}
+
+/// The working directory, from one `WORKDIR` to the next.
+fn followed(facts: &Facts<'_>, stage: &StageFacts<'_>, step: &Step<'_>) -> String {
     let mut workdir = match stage.has_known_variables {
         true => "/".to_owned(),
         false => UNKNOWN_WORKDIR.to_owned(),
@@ -298,7 +303,7 @@ fn dest(facts: &Facts<'_>, stage: &StageFacts<'_>, step: &Step<'_>, dest: &Word)
     let variables = stage.variables_at(step);
     let text = facts.expander.word(dest.as_str(), &variables);
     let text = text.map_or_else(|_| dest.value.clone(), |word| word.text);
-    absolute(&workdir(facts, stage, step), &text)
+    absolute(workdir(facts, stage, step), &text)
 }
 
 /// Whether what lies at `dest` is changed by a change of all below `path`.
