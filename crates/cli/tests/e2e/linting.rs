@@ -76,7 +76,10 @@ fn sarif_points_at_known_rules() {
 fn a_file_that_is_no_dockerfile_is_an_error_in_every_form() {
     let shop = Workshop::empty();
     shop.write("Dockerfile", "FORM x\n");
-    shop.cairn(&["lint"]).code(2).err_has("did you mean FROM?");
+    shop.cairn(&["lint"])
+        .code(2)
+        .err_has("did you mean FROM?")
+        .err_lacks("no findings");
     let said = shop.cairn(&["lint", "--format", "github"]).code(2);
     assert!(
         said.out.starts_with("::error file=Dockerfile,line=1,"),

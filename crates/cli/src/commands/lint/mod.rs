@@ -116,9 +116,13 @@ pub fn run(args: &LintArgs, session: &Session) -> Result<(), CommandError> {
         file.hide_below(args.level);
     }
     match args.format() {
-        // Standard output has the diff.
-        Format::Text if args.fix => text::print_sum(&checked, &session.printer),
-        Format::Text => text::print(&checked, &session.printer)?,
+        Format::Text => {
+            // With a fix, standard output has the diff.
+            if !args.fix {
+                text::print(&checked, &session.printer)?;
+            }
+            text::print_sum(&checked, !refused.is_empty(), &session.printer);
+        }
         Format::Json => session.printer.json(&json::list(&checked))?,
         Format::Sarif => session.printer.json(&sarif::log(&checked, &refused))?,
         Format::Github => session
@@ -148,7 +152,9 @@ pub fn check_build(
         Some(Ok(mut checked)) => {
             checked.hide_below(LevelChoice::Warning);
             found = checked.findings.len();
-            text::print(&[checked], printer)?;
+            let checked = [checked];
+            text::print(&checked, printer)?;
+            text::print_sum(&checked, !errors.is_empty(), printer);
         }
         Some(Err(error)) => return Err(CommandError::from_findings(Kind::Usage, vec![*error])),
         None => {}

@@ -14,13 +14,15 @@ pub fn print(checked: &[Checked], printer: &Printer) -> Result<(), CommandError>
         let findings = file.findings.iter();
         printer.findings_data(findings.map(|finding| diagnostic(&file.source, finding)))?;
     }
-    print_sum(checked, printer);
     Ok(())
 }
 
-/// Tells how many findings there are.
-pub fn print_sum(checked: &[Checked], printer: &Printer) {
-    if !checked.is_empty() {
+/// Tells how many findings there are. That there are none is no news where a file could not be
+/// read.
+pub fn print_sum(checked: &[Checked], has_refused: bool, printer: &Printer) {
+    let has_findings = checked.iter().any(|file| !file.findings.is_empty());
+    let is_news = has_findings || !has_refused;
+    if !checked.is_empty() && is_news {
         printer.tell(&[sum(checked)]);
     }
 }
