@@ -52,6 +52,7 @@ fn mirrors(environment: &Environment) -> Result<Vec<Mirror>, CommandError> {
     let texts = listed(environment, "CAIRN_MIRRORS");
     let mirrors = texts.map(|text| {
         Mirror::parse(&text).ok_or_else(|| {
+            let text = cairn_oci::redact(&text);
             CommandError::usage(format!("`CAIRN_MIRRORS` has `{text}`, which is no mirror"))
                 .hint("a mirror is REGISTRY=HOST[:PORT][/PREFIX], as in `docker.io=mirror.lab/hub`")
         })

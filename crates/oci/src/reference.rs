@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, DigestError};
+use crate::{Digest, DigestError, redact};
 
 /// Where an image is: `docker.io/library/busybox:latest`.
 ///
@@ -44,6 +44,12 @@ pub enum ReferenceError {
         /// The part that should be a tag.
         tag: String,
     },
+    /// A login stands before the registry; what is told does not hold it.
+    #[error(
+        "`{0}` is no image reference: a login does not belong there, `podman login` and \
+         `docker login` keep it"
+    )]
+    Login(String),
     /// The digest is none.
     #[error("`{reference}` is no image reference")]
     Digest {
@@ -179,6 +185,8 @@ fn split_digest(text: &str) -> Result<(&str, Option<Digest>), ReferenceError> {
     };
     match digest.parse() {
         Ok(digest) => Ok((rest, Some(digest))),
+        // No digest has a path behind it.
+        Err(_) if digest.contains('/') => Err(ReferenceError::Login(redact(text))),
         Err(source) => Err(ReferenceError::Digest {
             reference: text.into(),
             source,
@@ -415,6 +423,15 @@ mod tests {
             "App".parse::<Reference>(),
             Err(ReferenceError::UpperCase(_))
         ));
+    }
+
+    #[test]
+    fn a_login_is_no_digest_and_is_not_told() {
+        for text in ["lab:geheim@localhost:7104/sm/x", "lab:ge@heim@ghcr.io/x:1"] {
+            let error = text.parse::<Reference>().unwrap_err();
+            assert!(matches!(error, ReferenceError::Login(_)), "{error}");
+            assert!(!error.to_string().contains("heim"), "{error}");
+        }
     }
 
     #[test]

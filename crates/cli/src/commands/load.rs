@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use cairn_build::image::load::{LoadOptions, Loaded, Source, load};
-use cairn_oci::Reference;
+use cairn_oci::{Reference, redact};
 use cairn_store::{Store, write_advice};
 use clap::Args;
 
@@ -136,6 +136,6 @@ fn names(loaded: &[Loaded], tags: &[Reference]) -> Result<Vec<Vec<Reference>>, C
 pub fn reference(text: &str) -> Result<Reference, CommandError> {
     text.parse::<Reference>().map_err(|error| {
         CommandError::from_error(Kind::Usage, &error)
-            .while_doing(format!("`{text}` is not an image's name"))
+            .while_doing(format!("`{}` is not an image's name", redact(text)))
     })
 }

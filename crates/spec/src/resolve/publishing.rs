@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_diagnostic::Span;
-use cairn_oci::{Platform, Reference};
+use cairn_oci::{Platform, Reference, redact};
 
 use super::Resolver;
 use super::merge::Merged;
@@ -24,6 +24,9 @@ impl Resolver<'_> {
         written
             .map(|registry| {
                 let text = registry.value.trim_end_matches('/');
+                if self.has_login(text, registry.span) {
+                    return redact(text);
+                }
                 if text.is_empty() || text.contains("://") || text.contains(char::is_whitespace) {
                     self.error(registry.span, "not a registry and namespace")
                         .hint("write it as in `ghcr.io/lab`, without a scheme");
@@ -31,6 +34,17 @@ impl Resolver<'_> {
                 text.to_owned()
             })
             .collect()
+    }
+
+    /// Whether a login stands before a registry's name; that is an error. It would be read by all
+    /// who read the spec.
+    pub(super) fn has_login(&mut self, registry: &str, span: Span) -> bool {
+        let has_login = registry.contains('@');
+        if has_login {
+            self.error(span, "a login does not belong into the spec")
+                .hint("`podman login HOST` or `docker login HOST` keeps it for `cairn`, too");
+        }
+        has_login
     }
 
     /// The repositories of an image: each registry with the image's name there (DH-05, MAN-16).
@@ -45,11 +59,11 @@ impl Resolver<'_> {
         let own = merged.registries;
         let registries = match own {
             Some(own) => self.registries(own.iter()),
-            // Those of the stack were checked once already.
+            // Those of the stack were checked once already, and one with a login was refused.
             None => stack
                 .into_iter()
                 .flatten()
-                .map(|registry| registry.value.trim_end_matches('/').to_owned())
+                .map(|registry| redact(registry.value.trim_end_matches('/')))
                 .collect(),
         };
         let mut named: BTreeMap<&str, &Spanned<String>> = BTreeMap::new();
@@ -78,6 +92,7 @@ impl Resolver<'_> {
                                 }
                                 None => format!("it goes to {}", quoted(known())),
                             };
+                            let text = redact(text);
                             self.error(given.span, format!("the image does not go to `{text}`"))
                                 .hint(hint);
                         }

@@ -59,6 +59,9 @@ impl Resolver<'_> {
     }
 
     fn names_a_registry(&mut self, written: &str, span: Span) {
+        if self.has_login(written, span) {
+            return;
+        }
         let host = written.split('/').next().unwrap_or_default();
         if !host.contains(['.', ':', '*']) && host != "localhost" {
             self.error(span, format!("`{written}` names no registry"))

@@ -166,6 +166,18 @@ fn debian_bases_are_merged_and_checked() {
 }
 
 #[test]
+fn a_login_is_refused_where_it_stands() {
+    let text = "[stack]\nname = \"lab\"\nregistries = [\"me:geheim@localhost:7104/sm\"]\n\
+                [build]\ncache-from = [\"me:geheim@localhost:7104/cache\"]\n\
+                [image.x]\ncontext = \"x\"\nnames = { \"me:geheim@x.org/u\" = \"w\" }\n";
+    let told = wrong(text);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(!told.join(" ").contains("geheim"), "{told:?}");
+    assert_eq!(told[0], "f:3:15: a login does not belong into the spec");
+    assert!(told[1].starts_with("f:5:15: `cache-from`: `xxxxx@localhost:7104/cache`"));
+}
+
+#[test]
 fn everything_wrong_is_reported_at_once() {
     let text = r#"
 [stack]

@@ -108,8 +108,10 @@ pub fn masked(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let literals = LITERALS.iter().flat_map(|(regex, _)| regex.find_iter(text));
     let addresses = ADDRESS.iter().flat_map(|regex| regex.captures_iter(text));
+    let logins = LOGIN.iter().flat_map(|regex| regex.captures_iter(text));
     let written = addresses
         .filter_map(|found| found.get(2))
+        .chain(logins.filter_map(|found| found.get(1)))
         .filter(|secret| !secret.as_str().starts_with(['$', '<']));
     for hit in literals.chain(written) {
         bytes[hit.range()].fill(b'*');
@@ -131,6 +133,14 @@ fn literals<K>(facts: &Facts<'_>, instruction: &Instruction<K>, found: &mut Find
 
 static ADDRESS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"[a-z+]+://(?:([^\s/:@'"]*):)?(\$\([^)]*\)|[^\s/@'"]+)@[A-Za-z0-9.\[-]"#).ok()
+});
+
+/// A user and a password before a registry, as in `me:secret@ghcr.io/lab`. A tag before a digest is
+/// none: no path follows.
+static LOGIN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let user = r#"(?:^|[\s"'=,])[^\s"'/:@=,]+"#;
+    let host = r"[A-Za-z0-9.\[\]-]+(?::[0-9]+)?/";
+    Regex::new(&format!(r#"(?m){user}:([^\s"'/]+)@{host}"#)).ok()
 });
 
 /// Addresses with a password that a command leaves behind.
@@ -210,6 +220,11 @@ mod tests {
         assert!(!hidden.contains("aaa") && !hidden.contains("hunter2"));
         assert!(hidden.contains("https://ann:*******@x.org https://u:$T@y"));
         assert_eq!(hidden.len(), text.len());
+        let spec = "registries = [\"me:geheim@localhost:7104/sm\", 'a:ge@heim@ghcr.io/lab']";
+        let hidden = super::masked(spec);
+        assert!(!hidden.contains("heim") && hidden.contains("me:******@localhost:7104/sm"));
+        let pinned = "FROM ghcr.io/lab/base:1@sha256:abc AS x\nFROM debian:13@sha256:abc\n";
+        assert_eq!(super::masked(pinned), pinned);
     }
 
     #[test]
