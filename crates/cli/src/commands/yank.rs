@@ -14,7 +14,7 @@ use crate::session::Session;
 /// rolled back.
 #[derive(Debug, Clone, Args)]
 pub struct YankArgs {
-    /// The generation, as `cairn log` prints it
+    /// The generation, as `cairn log` prints it, or what its name begins with
     #[arg(value_name = "GENERATION")]
     generation: String,
     /// Take the mark away
@@ -30,20 +30,21 @@ pub fn run(args: &YankArgs, session: &Session) -> Result<(), CommandError> {
     let place = Workplace::open(session, &args.stack, &args.registry)?;
     place.change(session, |means| {
         let ledgers = Ledger::open_all(means, &place.registries, &place.stack.name)?;
+        let Some(generation) = Ledger::generation_named(&ledgers, &args.generation)? else {
+            return Err(unknown(&args.generation));
+        };
         // All of them are looked at before the first is changed.
         let mut knowing = Vec::new();
         for ledger in &ledgers {
-            if ledger.generation(means, &args.generation)?.is_some() {
+            if ledger.generation(means, &generation)?.is_some() {
                 knowing.push(ledger);
             }
         }
         if knowing.is_empty() {
-            let generation = &args.generation;
-            let text = format!("no registry knows a generation `{generation}`");
-            return Err(CommandError::usage(text).hint("`cairn log TAG` lists generations"));
+            return Err(unknown(&generation));
         }
         for ledger in knowing {
-            ledger.yank(means, &args.generation, !args.undo)?;
+            ledger.yank(means, &generation, !args.undo)?;
         }
         let done = match args.undo {
             true => "may be promoted and rolled back to again",
@@ -51,7 +52,12 @@ pub fn run(args: &YankArgs, session: &Session) -> Result<(), CommandError> {
         };
         session
             .printer
-            .note(&format!("generation {} {done}", args.generation));
+            .note(&format!("generation {generation} {done}"));
         Ok(())
     })
+}
+
+fn unknown(generation: &str) -> CommandError {
+    let text = format!("no registry knows a generation `{generation}`");
+    CommandError::usage(text).hint("`cairn log TAG` lists generations")
 }

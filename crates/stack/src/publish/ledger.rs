@@ -15,6 +15,8 @@
 //! list of tags and merged by who reads. Two machines at once add two entries, and none is lost.
 //! What is written is kept in the store, too, under `cairn:ledger/...`.
 
+use std::collections::BTreeSet;
+
 use cairn_oci::{Digest, Platform, Reference};
 
 use super::Means;
@@ -262,6 +264,24 @@ impl Ledger {
         name: &str,
     ) -> Result<Option<Generation>, PublishError> {
         artifact::read(means, &generation_at(&self.place, name)?)
+    }
+
+    /// The generation in any of these ledgers whose name is this, or the only one that begins so.
+    pub fn generation_named(ledgers: &[Self], start: &str) -> Result<Option<String>, PublishError> {
+        let names = ledgers.iter().flat_map(|ledger| ledger.names("gen-"));
+        let names: BTreeSet<&str> = names.map(|name| &name["gen-".len()..]).collect();
+        if start.is_empty() || names.contains(start) {
+            return Ok(names.get(start).map(|&name| name.to_owned()));
+        }
+        let begun = names.into_iter().filter(|name| name.starts_with(start));
+        match begun.collect::<Vec<_>>().as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some((*one).to_owned())),
+            several => Err(PublishError::Refused(format!(
+                "the names of several generations begin with `{start}`: {}",
+                several.join(", ")
+            ))),
+        }
     }
 
     /// What is known of the tests of a generation.
@@ -551,5 +571,29 @@ mod tests {
             assert_eq!(EntryName::parse(other), None, "{other}");
             assert_eq!(YankName::parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_generation_is_named_by_its_beginning() {
+        let ledger = |names: &[&str]| Ledger {
+            registry: "localhost/lab".to_owned(),
+            stack: "lab".to_owned(),
+            place: place("localhost/lab", "lab").unwrap(),
+            entries: Vec::new(),
+            yanks: Vec::new(),
+            parts: Vec::new(),
+            tests: Vec::new(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let ledgers = [
+            ledger(&["gen-abc1", "gen-ab", "log-ff"]),
+            ledger(&["gen-abc1", "gen-f0"]),
+        ];
+        let named = |start: &str| Ledger::generation_named(&ledgers, start);
+        assert_eq!(named("abc").unwrap().as_deref(), Some("abc1"));
+        assert_eq!(named("ab").unwrap().as_deref(), Some("ab"), "it is whole");
+        assert_eq!(named("ff").unwrap(), None);
+        assert_eq!(named("").unwrap(), None);
+        assert!(named("a").unwrap_err().to_string().contains("ab, abc1"));
     }
 }
