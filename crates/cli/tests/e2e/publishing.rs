@@ -294,10 +294,10 @@ fn promotion_goes_by_the_rules_of_the_spec() {
         .err_has("2 tags would be moved");
     promote(&["2026.3-stable"]).success();
     promote(&["2026.2-stable"]).success();
-    // Of several sources that one which has the spec's prefix; and its tests are not known.
+    // Of several sources that one which has the spec's prefix; and it has no tests.
     promote(&["stable"])
         .code(2)
-        .err_has("that is not known of `ml:cpu`");
+        .err_has("`ml:cpu` has no tests: add some");
     let test = "schemaVersion: 2.0.0\nfileExistenceTests:\n- name: word\n  path: /word\n  shouldExist: true\n";
     workshop.write("test.yaml", test);
     let tested = spec.replacen(

@@ -66,7 +66,7 @@ pub fn plan_promotion(
         )));
     }
     if rule.is_some_and(|rule| rule.tests) {
-        tests_passed(means, &ledgers, &entry)?;
+        tests_passed(means, &ledgers, &entry, stack)?;
     }
     for workflow in rule.iter().flat_map(|rule| &rule.workflows) {
         if !skipped.contains(&workflow.value) {
@@ -141,6 +141,7 @@ fn tests_passed(
     means: Means<'_>,
     ledgers: &[Ledger],
     entry: &LogEntry,
+    stack: &Stack,
 ) -> Result<(), PublishError> {
     let mut known = Vec::new();
     for ledger in ledgers {
@@ -155,14 +156,36 @@ fn tests_passed(
         .collect();
     match without.is_empty() {
         true => Ok(()),
-        false => Err(PublishError::Refused(format!(
-            "`{}` is given to images whose tests passed, all of them: that is not known of `{}` of \
-             generation {}",
-            entry.tag,
-            without.join("`, `"),
-            entry.generation
-        ))),
+        false => Err(PublishError::Refused(untested(entry, &without, stack))),
     }
+}
+
+/// Says which images lack tests that passed: those that have none by the spec need some, the others
+/// a run of them.
+fn untested(entry: &LogEntry, without: &[&str], stack: &Stack) -> String {
+    let has_none = |image: &&str| {
+        let image = stack.exact(image).map(|id| &stack[id]);
+        image.is_some_and(|it| it.tests.structure.is_empty() && it.tests.suites.is_empty())
+    };
+    let (none, unknown): (Vec<&str>, Vec<&str>) = without.iter().copied().partition(has_none);
+    let mut parts = Vec::new();
+    if !unknown.is_empty() {
+        let (images, generation) = (unknown.join("`, `"), &entry.generation);
+        parts.push(format!(
+            "that is not known of `{images}` of generation {generation}"
+        ));
+    }
+    if !none.is_empty() {
+        let images = none.join("`, `");
+        let verb = if none.len() == 1 { "has" } else { "have" };
+        parts.push(format!(
+            "`{images}` {verb} no tests: add some, `tests` of an image names them, or take \
+             `tests = true` out of the rule of `[promote]`"
+        ));
+    }
+    let parts = parts.join("; ");
+    let tag = &entry.tag;
+    format!("`{tag}` is given to images whose tests passed, all of them: {parts}")
 }
 
 /// Decides how a tag comes to mean the generation before, or the one that is named.
@@ -301,4 +324,38 @@ fn plan(
         before: before.into_iter().flatten().next().map(|it| it.generation),
         switch: Switch::plan(means, stack, places, vec![entry], None)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_tests_is_told_so() {
+        let text = "[stack]\nname = \"s\"\n[image.data]\ncontext = \".\"\n\
+                    [image.ml]\ncontext = \".\"\ntests.structure = \"a.yaml\"\n";
+        let source = cairn_diagnostic::Source::new("cairn.toml", text);
+        let stack = cairn_spec::read(&source, &cairn_spec::Surroundings::none()).unwrap();
+        let entry = LogEntry {
+            number: 1,
+            tag: "stable".to_owned(),
+            generation: "abc".to_owned(),
+            action: Action::Promote,
+            time: 1,
+            from: None,
+            commit: None,
+            registries: Vec::new(),
+            images: Default::default(),
+        };
+        let told = |without: &[&str]| untested(&entry, without, &stack);
+        let none = told(&["data"]);
+        assert!(none.contains("`data` has no tests: add"), "{none}");
+        assert!(!none.contains("not known"), "{none}");
+        let both = told(&["data", "ml"]);
+        assert!(
+            both.contains("not known of `ml` of generation abc; `data` has no"),
+            "{both}"
+        );
+        assert!(!told(&["ml"]).contains("no tests"));
+    }
 }
