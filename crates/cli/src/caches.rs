@@ -221,6 +221,11 @@ pub fn open(
     for from in &options.cache_from {
         match from {
             CacheFrom::Local(place) => {
+                if place.exists() && !place.is_dir() {
+                    let place = place.display();
+                    printer.warning(&format!("no cache at {place}: that is no directory"));
+                    continue;
+                }
                 if !place.is_dir() {
                     printer.note(&format!("there is no cache at {} yet", place.display()));
                 }

@@ -90,6 +90,9 @@ fn results_are_taken_from_another_machines_directory() {
         workshop.cairn(&[&common, more].concat()).success()
     };
     build(&workshop, &["--cache-from", "type=local,src=kept"]).err_has("no cache at kept yet");
+    workshop.write("file", "");
+    build(&workshop, &["--cache-from", "type=local,src=file"])
+        .err_has("no cache at file: that is no directory");
     let first = std::fs::read(workshop.path().join("image.tar")).unwrap();
     build(&workshop, &["--cache-to", "type=local,dest=kept,mode=max"]).err_lacks(" compiling\n");
 
