@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cairn_build::image::trust::{Trust, TrustRule};
+use cairn_diagnostic::Diagnostic;
 use cairn_oci::{Digest, Reference};
 use cairn_registry::signature::{Evidence, Form, PublicKey, SigningKey};
 use cairn_registry::{RegistryClient, Watch};
@@ -184,10 +185,13 @@ pub fn unsigned(
 /// The rules of a stack in a folder, with their keys.
 pub fn trust(folder: &Path, stack: &Stack) -> Result<Trust, CommandError> {
     let rules = stack.verify.iter().map(|rule| {
-        let keys = rule
-            .keys
-            .iter()
-            .map(|path| public_key(&folder.join(&path.value)));
+        let keys = rule.keys.iter().map(|path| {
+            let key = read_public_key(&folder.join(&path.value));
+            key.map_err(|told| {
+                let told = stack.sources.point(Diagnostic::error(told), path.span);
+                CommandError::from_findings(Kind::Usage, vec![told])
+            })
+        });
         let (concerned, keys) = (rule.clone(), keys.collect::<Result<_, _>>()?);
         Ok::<_, CommandError>(TrustRule {
             pattern: rule.images.value.clone(),
@@ -201,23 +205,27 @@ pub fn trust(folder: &Path, stack: &Stack) -> Result<Trust, CommandError> {
 
 /// Reads a private key.
 pub fn signing_key(path: &Path) -> Result<SigningKey, CommandError> {
-    SigningKey::parse(&text(path)?).map_err(|error| wrong(path, &error.to_string()))
+    let key = text(path).and_then(|text| {
+        SigningKey::parse(&text).map_err(|error| unusable(path, &error.to_string()))
+    });
+    key.map_err(CommandError::usage)
 }
 
 /// Reads a public key.
 pub fn public_key(path: &Path) -> Result<PublicKey, CommandError> {
-    PublicKey::parse(&text(path)?).map_err(|error| wrong(path, &error.to_string()))
+    read_public_key(path).map_err(CommandError::usage)
 }
 
-fn text(path: &Path) -> Result<String, CommandError> {
-    fs::read_to_string(path).map_err(|error| wrong(path, &error.to_string()))
+fn read_public_key(path: &Path) -> Result<PublicKey, String> {
+    PublicKey::parse(&text(path)?).map_err(|error| unusable(path, &error.to_string()))
 }
 
-fn wrong(path: &Path, reason: &str) -> CommandError {
-    CommandError::usage(format!(
-        "the key {} cannot be used: {reason}",
-        path.display()
-    ))
+fn text(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| unusable(path, &error.to_string()))
+}
+
+fn unusable(path: &Path, reason: &str) -> String {
+    format!("the key {} cannot be used: {reason}", path.display())
 }
 
 fn no_image(image: &Reference) -> CommandError {

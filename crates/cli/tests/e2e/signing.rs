@@ -125,7 +125,8 @@ fn bases_are_used_if_they_are_signed_as_the_spec_asks() {
     workshop
         .cairn(&["build"])
         .code(2)
-        .err_has("missing.pub cannot be used");
+        .err_has("missing.pub cannot be used")
+        .err_has("cairn.toml:4\n");
     spec("[verify]\nlab = {}\n");
     workshop
         .cairn(&["build"])
