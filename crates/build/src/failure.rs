@@ -14,6 +14,7 @@ use crate::copy::{CopyError, SelectError};
 use crate::device::DeviceError;
 use crate::event::VertexId;
 use crate::graph::Vertex;
+use crate::resolve::whole;
 
 /// Why a vertex gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -266,16 +267,7 @@ impl Failure {
         log: Option<PathBuf>,
         elapsed: Duration,
     ) -> Self {
-        let mut message = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(next) = cause {
-            let text = next.to_string();
-            if !message.ends_with(&text) {
-                message = format!("{message}: {text}");
-            }
-            cause = next.source();
-        }
-        let mut diagnostic = Diagnostic::error(message);
+        let mut diagnostic = Diagnostic::error(whole(error));
         diagnostic.label.clone_from(&vertex.origin.label);
         diagnostic.hints = error.hints();
         Self {
