@@ -32,7 +32,8 @@ pub struct CacheOptions {
     #[arg(long, value_name = "CACHE", value_parser = CacheFrom::parse)]
     pub cache_from: Vec<CacheFrom>,
     /// Keep the results of steps elsewhere: `type=registry,ref=NAME[,mode=min|max][,limit=SIZE]`,
-    /// `type=local,dest=DIR`, or `type=inline` in the images themselves (can be repeated)
+    /// `type=local,dest=DIR`, or `type=inline` in the images themselves; one that cannot be written
+    /// is a warning, unless `ignore-error=false` is added (can be repeated)
     #[arg(long, value_name = "CACHE", value_parser = KeptCache::parse)]
     pub cache_to: Vec<KeptCache>,
 }

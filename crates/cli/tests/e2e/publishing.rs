@@ -664,4 +664,13 @@ fn a_registry_that_cannot_go_back_is_named() {
     let after = means();
     assert_eq!(after.1, before.1);
     assert_ne!(after.0, before.0);
+    // There and back again, by the beginning of a name; an empty one is the beginning of all.
+    rollback(&["--to", &before.0[..6], "--registry", &old]).success();
+    assert_eq!(means(), before);
+    rollback(&["--to", "", "--registry", &old]).code(2);
+    workshop
+        .cairn(&["yank", &after.0[..6], "--registry", &old])
+        .success();
+    rollback(&["--registry", &old]).code(2);
+    assert_eq!(means(), before);
 }

@@ -197,13 +197,13 @@ pub fn plan_rollback(
     wanted: Option<&str>,
 ) -> Result<Promotion, PublishError> {
     let ledgers = Ledger::open_all(means, registries, stack)?;
+    let named = wanted.map(|start| Ledger::generation_named(&ledgers, start));
+    let named = named.transpose()?.flatten();
+    let wanted = named.as_deref().or(wanted);
     let said = few_at_a_time(&ledgers, |ledger| {
         let log = ledger.log(means, tag)?;
         let found = match wanted {
-            Some(wanted) => log
-                .entries
-                .iter()
-                .find(|entry| entry.generation.starts_with(wanted)),
+            Some(wanted) => log.entries.iter().find(|entry| entry.generation == wanted),
             None => log.before(|generation| !ledger.is_yanked(generation)),
         };
         Ok::<_, PublishError>(found.cloned())
