@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_diagnostic::Diagnostic;
-use cairn_sandbox::{ExecFailure, Exit, SandboxError};
+use cairn_sandbox::{Emulator, ExecFailure, Exit, SandboxError};
 use cairn_store::{StoreError, write_advice};
 
 use crate::account::AccountError;
@@ -232,10 +232,12 @@ fn exec_hint(failure: &ExecFailure) -> Option<String> {
              needs a /bin/sh in the stage."
                 .to_owned()
         }
-        ExecFailure::NotExecutable { reason, .. } if reason.starts_with("it is built for") => {
-            "This machine cannot run it: register a binfmt handler (Debian: qemu-user-static), or \
-             build the stage with `FROM --platform=$BUILDPLATFORM`."
-                .to_owned()
+        ExecFailure::Foreign { .. } => {
+            let order = Emulator::how_to_get_one();
+            format!(
+                "This machine cannot run it: {order}. Or build the stage with \
+                 `FROM --platform=$BUILDPLATFORM`."
+            )
         }
         _ => return None,
     })

@@ -77,6 +77,8 @@ pub struct ExecOp {
     pub argv: Vec<String>,
     /// The environment, in order; the step can observe all of it.
     pub env: Vec<(String, String)>,
+    /// What its programs are built for, in Go's spelling; which machine runs them enters no key.
+    pub architecture: String,
     /// The working directory inside.
     pub cwd: String,
     /// `USER` as written: `name`, `uid`, `name:group`; empty means root.

@@ -38,6 +38,15 @@ impl Environment {
         path.is_absolute().then_some(path)
     }
 
+    /// Gives the directories that programs are looked up in. Relative ones are not among them: they
+    /// would mean another place wherever a command is run.
+    pub fn program_places(&self) -> Vec<PathBuf> {
+        let path = self.raw("PATH").unwrap_or_default();
+        std::env::split_paths(path)
+            .filter(|place| place.is_absolute())
+            .collect()
+    }
+
     /// Gives all variables, for a program that is run in this environment.
     pub fn all(&self) -> Vec<(OsString, OsString)> {
         let pairs = self.variables.iter();

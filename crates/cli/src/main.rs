@@ -43,7 +43,7 @@ mod warnings;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cairn_sandbox::interrupt;
+use cairn_sandbox::{interrupt, look_for_emulators_in};
 use clap::Parser;
 use clap::error::ErrorKind;
 
@@ -75,8 +75,10 @@ fn cairn() -> u8 {
             };
         }
     };
+    let environment = Environment::of_process();
+    look_for_emulators_in(environment.program_places());
     let settings = Settings::new(
-        Environment::of_process(),
+        environment,
         Terminals::of_process(),
         cairn.globals.home.as_deref(),
         cairn.globals.color,

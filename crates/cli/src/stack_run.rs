@@ -17,6 +17,7 @@ use cairn_build::image::external::Externals;
 use cairn_build::image::named::{Others, open_of_stack};
 use cairn_build::image::record::canonical;
 use cairn_build::run::{Prepared, prepare};
+use cairn_sandbox::Emulator;
 use cairn_spec::ImageId;
 use cairn_stack::decide::Reason;
 use cairn_stack::load::LoadedStack;
@@ -187,7 +188,7 @@ impl StackRun {
         let mut error = CommandError::new(Kind::Environment, text);
         error.messages.extend(lines);
         Err(error
-            .hint("an emulator lets it: register one with the kernel (Debian: qemu-user-binfmt)")
+            .hint(Emulator::how_to_get_one())
             .hint(
                 "or build them on a machine of their own: `cairn publish` brings the platforms of several machines together",
             ))

@@ -273,6 +273,7 @@ impl Base<'_> {
             mount_point: &mount_point,
             work: &work,
             exe: &self.options.exe,
+            arch: &self.lock.arch,
             epoch,
             dpkg_version: dpkg.map_or("", |package| package.version.as_str()),
         };

@@ -11,9 +11,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cairn_sandbox::{Cancel, Exit, Mount, Network, Resolver, Sandbox, Stream, Writable};
+use cairn_sandbox::{Cancel, Emulator, Exit, Mount, Network, Resolver, Sandbox, Stream, Writable};
 use cairn_store::ActiveSnapshot;
 
+use crate::architecture::machine;
 use crate::database::entry_name;
 use crate::deb::Control;
 use crate::error::DebianError;
@@ -53,6 +54,8 @@ pub(crate) struct Stage<'a> {
     /// A fresh directory for the overlay.
     pub(crate) work: &'a Path,
     pub(crate) exe: &'a Path,
+    /// What the packages are built for, as Debian calls it.
+    pub(crate) arch: &'a str,
     pub(crate) epoch: i64,
     pub(crate) dpkg_version: &'a str,
 }
@@ -97,6 +100,7 @@ fn sandbox(stage: &Stage<'_>, driver: &Path) -> Sandbox {
     let argv = vec!["/bin/sh".to_owned(), format!("{INSIDE}/driver")];
     let mut sandbox = Sandbox::new(stage.mount_point.to_owned(), Vec::new(), writable, argv);
     sandbox.exe = stage.exe.to_owned();
+    sandbox.emulator = Emulator::needed_for(machine(stage.arch));
     sandbox.network = Network::None;
     sandbox.resolver = Resolver::Text(String::new());
     sandbox.hostname = Some("localhost".to_owned());

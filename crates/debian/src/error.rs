@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cairn_registry::{FetchError, FetchProblem};
-use cairn_sandbox::{Exit, SandboxError};
+use cairn_sandbox::{Emulator, Exit, SandboxError};
 use cairn_store::StoreError;
 use thiserror::Error;
 
@@ -133,7 +133,7 @@ pub enum DebianError {
         path: String,
     },
     /// The base's architecture cannot run here.
-    #[error("maintainer scripts of {arch} cannot run on {host}: no binfmt handler is registered")]
+    #[error("maintainer scripts of {arch} cannot run on {host}: there is no emulator")]
     ForeignArch {
         /// The base's architecture.
         arch: String,
@@ -229,7 +229,10 @@ impl DebianError {
                 "run it once without `--offline`: packages stay in the store".to_owned()
             }
             DebianError::ForeignArch { arch, .. } => {
-                format!("register an emulator for {arch} (package qemu-user-binfmt) or build there")
+                format!(
+                    "{}, or build on a machine of {arch}",
+                    Emulator::how_to_get_one()
+                )
             }
             DebianError::NoRelease { source, .. }
             | DebianError::Index { source, .. }

@@ -102,6 +102,7 @@ pub enum Step {
     Loopback,
     Terminal,
     Supervisor,
+    Emulator,
     Fork,
     WorkingDirectory,
     Limits,
@@ -132,6 +133,7 @@ impl std::fmt::Display for Step {
             Step::Loopback => "starting the loopback interface",
             Step::Terminal => "making a terminal",
             Step::Supervisor => "starting the chown supervisor",
+            Step::Emulator => "telling the kernel of the emulator",
             Step::Fork => "starting a process",
             Step::WorkingDirectory => "changing to the working directory",
             Step::Limits => "setting limit",
@@ -172,8 +174,16 @@ pub enum ExecFailure {
     NotExecutable {
         /// The file.
         program: String,
-        /// Its mode, its architecture, or the kernel's words.
+        /// Its mode, or the kernel's words.
         reason: String,
+    },
+    /// The file is a program of another machine, and nothing here runs it.
+    #[error("exec: `{program}` is not executable: it is built for {machine}")]
+    Foreign {
+        /// The file.
+        program: String,
+        /// What it is built for.
+        machine: String,
     },
     /// There is nothing to execute.
     #[error("exec: no command given")]
@@ -184,7 +194,7 @@ impl ExecFailure {
     /// 127 for what is not there, 126 for what is there and cannot be executed.
     pub fn shell_code(&self) -> i32 {
         match self {
-            ExecFailure::NotExecutable { .. } => 126,
+            ExecFailure::NotExecutable { .. } | ExecFailure::Foreign { .. } => 126,
             _ => 127,
         }
     }

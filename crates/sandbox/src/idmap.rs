@@ -111,7 +111,8 @@ pub(crate) fn parse_map(map: &str) -> Vec<Range> {
         .collect()
 }
 
-fn print_map(ranges: &[Range]) -> String {
+/// As the kernel reads it.
+pub(crate) fn print_map(ranges: &[Range]) -> String {
     ranges
         .iter()
         .map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count))

@@ -8,7 +8,8 @@
 //!    namespace and believes to be uid 0, whoever started it.
 //! 3. [`Sandbox::run`] as often as it likes, from as many threads as it likes.
 //!
-//! [`runs_here`] tells whether programs of an architecture can run, [`probe`] what the host allows; [`overlay`] mounts layers for the caller itself;
+//! [`runs_here`] tells whether programs of an architecture can run, and [`Emulator`] what they need
+//! for it; [`probe`] tells what the host allows; [`overlay`] mounts layers for the caller itself;
 //! [`Cancel`] and [`interrupt`] stop things from outside. `docs/dev/sandbox.md` goes through the
 //! steps in order and says what each protects.
 
@@ -25,6 +26,7 @@ mod idmap;
 mod init;
 pub mod interrupt;
 mod locate;
+mod machine;
 mod mount;
 mod octets;
 pub mod overlay;
@@ -41,7 +43,7 @@ mod watch;
 
 pub use ca::{CaTrust, Pem};
 pub use cancel::Cancel;
-pub use emulator::runs_here;
+pub use emulator::{Emulator, look_for_emulators_in, runs_here};
 pub use enter::{Enter, Privilege, enter, privilege};
 pub use error::{ExecFailure, SandboxError, Step};
 pub use probe::{Ability, HostReport, Verdict, probe};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ca::CaTrust;
+use crate::emulator::Emulator;
 use crate::octets;
 
 /// One process to be run in namespaces of its own.
@@ -70,6 +71,8 @@ pub struct Sandbox {
     pub shm_bytes: u64,
     /// The host's certificates to be trusted inside, without staying in the upper.
     pub ca: Option<CaTrust>,
+    /// What runs the image's programs, where they are for another machine.
+    pub emulator: Option<Emulator>,
 }
 
 impl Sandbox {
@@ -105,6 +108,7 @@ impl Sandbox {
             stop_signal: 15,
             shm_bytes: 64 << 20,
             ca: None,
+            emulator: None,
         }
     }
 }

@@ -88,6 +88,7 @@ fn exec() -> ExecOp {
     ExecOp {
         argv: vec!["sh".into(), "-c".into(), "x".into()],
         env: vec![("A".into(), "1".into()), ("B".into(), "2".into())],
+        architecture: "amd64".into(),
         cwd: "/".into(),
         user: String::new(),
         mounts: mounts(),

@@ -59,6 +59,7 @@ impl FileLowering<'_, '_> {
         let op = ExecOp {
             argv,
             env: state.env.to_pairs(),
+            architecture: state.platform.architecture.clone(),
             cwd: absolute("/", &state.workdir()),
             user: state.config.user.clone(),
             mounts,

@@ -118,6 +118,7 @@ impl FileLowering<'_, '_> {
         let exec = ExecOp {
             argv,
             env: environment(&base, generator, !extras.is_empty()),
+            architecture: platform.architecture.clone(),
             cwd: match config.working_dir.as_str() {
                 "" => "/".to_owned(),
                 directory => directory.to_owned(),

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use cairn_sandbox::{Exit, Network, Sandbox, Security, Writable};
+use cairn_sandbox::{Emulator, Exit, Network, Sandbox, Security, Writable};
 use cairn_store::{ActiveSnapshot, EntryKind, LayeredView, Room, SnapshotId};
 
 use super::Step;
@@ -54,6 +54,7 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
         exec.argv.clone(),
     );
     sandbox.env = environment(step.engine, exec, &identity, &mounts);
+    sandbox.emulator = Emulator::needed_for(&exec.architecture);
     sandbox.cwd = PathBuf::from(&exec.cwd);
     sandbox.uid = identity.uid;
     sandbox.gid = identity.gid;

@@ -174,6 +174,7 @@ impl StackRun {
                 NetworkPolicy::Host => Network::Host,
                 NetworkPolicy::None => Network::None,
             },
+            emulator: None,
             ca: settings.ca.clone(),
             timeout: None,
             jobs: NonZeroUsize::new(settings.jobs).unwrap_or(NonZeroUsize::MIN),

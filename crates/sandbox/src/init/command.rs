@@ -7,10 +7,10 @@ use std::path::Path;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
-use rustix::thread::UnshareFlags;
 
 use super::environment;
 use super::exec;
+use super::own_namespace::{self, Mapped, Opened, Told};
 use super::reaper::Started;
 use crate::capabilities;
 use crate::channel::{Channel, Report};
@@ -24,6 +24,7 @@ use crate::seccomp::{self, Ownership, Profile};
 pub(crate) fn start(
     sandbox: &Sandbox,
     privilege: Privilege,
+    emulator: Option<&Opened<'_>>,
     terminal: Option<OwnedFd>,
     control: &Channel,
 ) -> Result<Started, Failure> {
@@ -31,6 +32,7 @@ pub(crate) fn start(
     let becoming = Becoming {
         sandbox,
         user: User::of(sandbox, privilege),
+        emulator,
     };
     let (ours, theirs) = Channel::pair().at(Step::Supervisor)?;
     // SAFETY: this process has a single thread, so the child may go on as it pleases.
@@ -48,19 +50,33 @@ pub(crate) fn start(
     drop(theirs);
     // Kept from the program, which shares its user: this process can do more than it.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    let questions = match ours.receive::<Listening>() {
-        Ok(Some((Listening, fd))) => fd,
-        // The child failed before and has reported it, or there is nothing to supervise.
-        _ => None,
-    };
     let program = Pid::from_raw(pid).ok_or(Failure::new(Step::Fork, "", Errno::CHILD))?;
-    Ok(Started { program, questions })
+    listen(&ours, program)
 }
 
-/// What the second process tells the first, with the descriptor of the supervisor's questions if
-/// there are to be any.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Listening;
+/// Does what the second process needs of the first, until it is about to become the program.
+fn listen(second: &Channel, program: Pid) -> Result<Started, Failure> {
+    let mut started = Started {
+        program,
+        questions: None,
+        handlers: None,
+    };
+    loop {
+        match second.receive::<Told>() {
+            Ok(Some((Told::Unmapped, _))) => {
+                own_namespace::map_same(program)?;
+                second.send(&Mapped).at(Step::Emulator)?;
+            }
+            Ok(Some((Told::Emulating, handlers))) => started.handlers = handlers,
+            Ok(Some((Told::Listening, questions))) => {
+                started.questions = questions;
+                return Ok(started);
+            }
+            // The second process failed and has reported it.
+            Ok(None) | Err(_) => return Ok(started),
+        }
+    }
+}
 
 /// Changes to the directory, making what is missing of it.
 fn enter_directory(path: &Path) -> Result<(), Failure> {
@@ -98,12 +114,13 @@ impl User {
 struct Becoming<'a> {
     sandbox: &'a Sandbox,
     user: User,
+    emulator: Option<&'a Opened<'a>>,
 }
 
 impl Becoming<'_> {
     /// Returns only when something failed.
-    fn program(&self, terminal: Option<OwnedFd>, supervisor: &Channel) -> Failure {
-        match self.settle(terminal, supervisor) {
+    fn program(&self, terminal: Option<OwnedFd>, first: &Channel) -> Failure {
+        match self.settle(terminal, first) {
             Ok(()) => Failure::Exec(exec::execute(
                 &self.sandbox.argv,
                 &environment::of(self.sandbox, self.user),
@@ -112,7 +129,7 @@ impl Becoming<'_> {
         }
     }
 
-    fn settle(&self, terminal: Option<OwnedFd>, supervisor: &Channel) -> Result<(), Failure> {
+    fn settle(&self, terminal: Option<OwnedFd>, first: &Channel) -> Result<(), Failure> {
         reset_signals();
         rustix::process::setsid().at(Step::Terminal)?;
         if let Some(terminal) = terminal {
@@ -123,7 +140,8 @@ impl Becoming<'_> {
         for limit in &self.sandbox.limits.ulimits {
             set_ulimit(limit)?;
         }
-        let user = self.renumber();
+        let ids = (self.sandbox.uid, self.sandbox.gid);
+        let user = own_namespace::enter(self.user, ids, self.emulator, first)?;
         let needs_no_new_privileges = user != User::Set;
         if self.sandbox.no_new_privileges || needs_no_new_privileges {
             rustix::thread::set_no_new_privs(true).at(Step::Capabilities)?;
@@ -135,7 +153,7 @@ impl Becoming<'_> {
         match user {
             User::Set => {
                 // Without no-new-privileges a filter needs a capability that goes away below.
-                self.filter(confined, Ownership::Real, supervisor)?;
+                self.filter(confined, Ownership::Real, first)?;
                 self.set_ids()?;
                 if confined {
                     capabilities::reduce().at(Step::Capabilities)?;
@@ -152,27 +170,12 @@ impl Becoming<'_> {
                     // An ordinary user may not give files away, and is told so by the kernel.
                     _ => Ownership::Real,
                 };
-                self.filter(confined, ownership, supervisor)
+                self.filter(confined, ownership, first)
             }
         }
     }
 
-    /// Makes the single id appear as the wanted one. A kernel that refuses leaves it root.
-    fn renumber(&self) -> User {
-        if self.user == User::Renumbered
-            && enter_user_namespace(self.sandbox.uid, self.sandbox.gid).is_err()
-        {
-            return User::OnlyRoot;
-        }
-        self.user
-    }
-
-    fn filter(
-        &self,
-        confined: bool,
-        ownership: Ownership,
-        supervisor: &Channel,
-    ) -> Result<(), Failure> {
+    fn filter(&self, confined: bool, ownership: Ownership, first: &Channel) -> Result<(), Failure> {
         let listener = match seccomp::install(Profile {
             confined,
             ownership,
@@ -189,8 +192,8 @@ impl Becoming<'_> {
             Err(errno) => return Err(Failure::new(Step::Seccomp, "", errno)),
         };
         let told = match &listener {
-            Some(fd) => supervisor.send_with(&Listening, fd.as_fd()),
-            None => supervisor.send(&Listening),
+            Some(fd) => first.send_with(&Told::Listening, fd.as_fd()),
+            None => first.send(&Told::Listening),
         };
         told.at(Step::Supervisor)
     }
@@ -295,18 +298,6 @@ fn take_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::stdio::dup2_stdin(terminal)?;
     rustix::stdio::dup2_stdout(terminal)?;
     rustix::stdio::dup2_stderr(terminal)
-}
-
-/// A user namespace in which the one id of the outer one has another number.
-fn enter_user_namespace(uid: u32, gid: u32) -> Result<(), Errno> {
-    // SAFETY: the flag does not touch descriptors, and this process has a single thread.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER) }?;
-    let write = |file: &str, text: String| {
-        std::fs::write(format!("/proc/self/{file}"), text).map_err(super::scratch::errno_of)
-    };
-    write("setgroups", "deny".to_owned())?;
-    write("uid_map", format!("{uid} 0 1\n"))?;
-    write("gid_map", format!("{gid} 0 1\n"))
 }
 
 /// A string for the kernel. Strings from images cannot hold a zero byte; should one, it ends there.

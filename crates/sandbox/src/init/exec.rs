@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::command::c_string;
 use crate::error::ExecFailure;
 use crate::interrupt::last_errno;
+use crate::machine::elf_interpreter;
 
 /// Where Docker looks when the image sets no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -81,20 +82,23 @@ fn explain(program: &str, errno: Errno) -> ExecFailure {
             },
             None => ExecFailure::NoSuchFile { program },
         },
-        _ => {
-            let reason = reason(&program, errno);
-            ExecFailure::NotExecutable { program, reason }
-        }
+        _ => match machine_of(&head_of(&program)) {
+            Some(machine) if errno == Errno::NOEXEC => ExecFailure::Foreign {
+                program,
+                machine: machine.to_owned(),
+            },
+            _ => {
+                let reason = reason(&program, errno);
+                ExecFailure::NotExecutable { program, reason }
+            }
+        },
     }
 }
 
 fn reason(program: &str, errno: Errno) -> String {
     let kernel = || std::io::Error::from(errno).to_string();
     match errno {
-        Errno::NOEXEC => match machine_of(&head_of(program)) {
-            Some(machine) => format!("it is built for {machine}"),
-            None => "it is neither a program nor a script with a #! line".to_owned(),
-        },
+        Errno::NOEXEC => "it is neither a program nor a script with a #! line".to_owned(),
         Errno::ACCESS => match std::fs::metadata(program) {
             Ok(metadata) if metadata.is_dir() => "it is a directory".to_owned(),
             Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
@@ -123,36 +127,6 @@ fn interpreter_of(head: &[u8]) -> Option<String> {
         return text.split_whitespace().next().map(str::to_owned);
     }
     elf_interpreter(head)
-}
-
-/// The PT_INTERP entry of a 64-bit little-endian ELF file.
-fn elf_interpreter(head: &[u8]) -> Option<String> {
-    if !head.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let number = |at: usize, width: usize| -> Option<usize> {
-        let bytes = head.get(at..at.checked_add(width)?)?;
-        Some(
-            bytes
-                .iter()
-                .rev()
-                .fold(0, |value, byte| value << 8 | usize::from(*byte)),
-        )
-    };
-    let (start, entry_bytes, entries) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
-    (0..entries).find_map(|i| {
-        let entry = start.checked_add(i * entry_bytes)?;
-        const PT_INTERP: usize = 3;
-        if number(entry, 4)? != PT_INTERP {
-            return None;
-        }
-        let (at, length) = (
-            number(entry.checked_add(8)?, 8)?,
-            number(entry.checked_add(32)?, 8)?,
-        );
-        let text = head.get(at..at.checked_add(length)?)?;
-        Some(String::from_utf8_lossy(text.strip_suffix(b"\0").unwrap_or(text)).into_owned())
-    })
 }
 
 /// The architecture of an ELF file that is not this machine's.
@@ -188,21 +162,6 @@ mod tests {
         );
         assert_eq!(interpreter_of(b"#!\n"), None);
         assert_eq!(interpreter_of(b"echo"), None);
-    }
-
-    #[test]
-    fn a_programs_interpreter_is_in_its_header() {
-        let dynamic = head_of("/bin/ls");
-        if dynamic.starts_with(b"\x7fELF\x02\x01") {
-            assert!(
-                elf_interpreter(&dynamic).unwrap().contains("ld"),
-                "of /bin/ls"
-            );
-        }
-        // Entries that point beyond the file say nothing.
-        let mut odd = b"\x7fELF\x02\x01".to_vec();
-        odd.resize(64, 0xff);
-        assert_eq!(elf_interpreter(&odd), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod etc;
 mod exec;
 mod mounts;
 mod namespaces;
+mod own_namespace;
 mod pseudo;
 mod reaper;
 mod root;
@@ -67,6 +68,7 @@ fn begin(control: &Channel) -> Result<(), Failure> {
     rustix::io::fcntl_setfd(control, FdFlags::CLOEXEC).at(Step::ReadRequest)?;
     namespaces::make(&sandbox)?;
     let privilege = privilege().map_err(|_| Failure::new(Step::Namespaces, "", Errno::IO))?;
+    let emulator = own_namespace::Opened::of(&sandbox)?;
     let built = build(&sandbox, privilege)?;
     if let Some(terminal) = &built.terminal {
         control
@@ -78,7 +80,7 @@ fn begin(control: &Channel) -> Result<(), Failure> {
     };
     control.send(&ready).at(Step::Fork)?;
     let terminal = built.terminal.map(|terminal| terminal.program);
-    let started = command::start(&sandbox, privilege, terminal, control)?;
+    let started = command::start(&sandbox, privilege, emulator.as_ref(), terminal, control)?;
     reaper::run(started, control)
 }
 

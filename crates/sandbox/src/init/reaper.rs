@@ -20,11 +20,14 @@ pub(crate) struct Started {
     pub(crate) program: Pid,
     /// Where the supervisor is asked, when there is to be one.
     pub(crate) questions: Option<OwnedFd>,
+    /// What keeps an emulator known to the kernel, when there is one.
+    pub(crate) handlers: Option<OwnedFd>,
 }
 
 pub(crate) fn run(started: Started, control: &Channel) -> Result<(), Failure> {
     let signals = signals().at(Step::Supervisor)?;
     let program = started.program;
+    let _handlers = started.handlers;
     let mut supervisor = started
         .questions
         .map(Supervisor::new)

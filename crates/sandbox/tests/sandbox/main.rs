@@ -9,6 +9,7 @@
 
 mod certificates;
 mod confinement;
+mod emulation;
 mod filesystem;
 mod fixture;
 mod mode;
@@ -43,6 +44,7 @@ fn all_cases() -> Vec<Case> {
         stopping::cases(),
         filesystem::cases(),
         confinement::cases(),
+        emulation::cases(),
         ownership::cases(),
         certificates::cases(),
     ]
@@ -53,6 +55,9 @@ fn all_cases() -> Vec<Case> {
 
 fn main() -> ExitCode {
     cairn_sandbox::dispatch();
+    if emulation::is_asked() {
+        return emulation::emulate();
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, rest @ ..] = &arguments[..] {
         match first.as_str() {

@@ -26,7 +26,7 @@ use cairn_build::image::ImageRecord;
 use cairn_diagnostic::{Diagnostic, Source};
 use cairn_oci::Platform;
 use cairn_registry::Fetcher;
-use cairn_sandbox::{Cancel, runs_here};
+use cairn_sandbox::{Cancel, Emulator, runs_here};
 use cairn_spec::ImageId;
 use cairn_spec::suite::Suite;
 use cairn_store::{CacheKey, Store, StoreError};
@@ -175,6 +175,7 @@ impl Checker<'_> {
             config: &record.config,
         };
         let mut conditions = self.conditions.clone();
+        conditions.emulator = Emulator::needed_for(&record.platform.architecture);
         let timeout = self.loaded.stack[item.id].tests.timeout;
         conditions.timeout = conditions.timeout.or(timeout);
         let results = structure::evaluate(&file, &subject, &conditions, self.cancel, &|result| {

@@ -152,6 +152,7 @@ impl Container {
         sandbox.security = security(options, notes);
         sandbox.timeout = conditions.timeout;
         sandbox.ca.clone_from(&conditions.ca);
+        sandbox.emulator.clone_from(&conditions.emulator);
         sandbox.mounts = options
             .bind_mounts
             .iter()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cairn_oci::RunConfig;
-use cairn_sandbox::{CaTrust, Network};
+use cairn_sandbox::{CaTrust, Emulator, Network};
 use cairn_store::{ActiveSnapshot, Entry, EntryKind, LayeredView, SnapshotId, Store};
 
 use super::expand::expand;
@@ -56,6 +56,8 @@ pub struct Conditions {
     pub proxies: Vec<(String, String)>,
     /// What commands reach.
     pub network: Network,
+    /// What runs the image's programs, where they are for another machine.
+    pub emulator: Option<Emulator>,
     /// Certificates that commands trust.
     pub ca: Option<CaTrust>,
     /// How long one command may take.

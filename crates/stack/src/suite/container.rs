@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use cairn_build::account::Identity;
 use cairn_build::image::ImageRecord;
-use cairn_sandbox::{Sandbox, Writable};
+use cairn_sandbox::{Emulator, Sandbox, Writable};
 use cairn_spec::suite::RANDOM_USER;
 use cairn_store::{ActiveSnapshot, EntryKind, SnapshotId, Store};
 
@@ -80,6 +80,7 @@ impl Container {
         let mut sandbox = Sandbox::new(conditions.scratch.clone(), lowers, writable, Vec::new());
         sandbox.exe.clone_from(&conditions.exe);
         sandbox.env = env;
+        sandbox.emulator = Emulator::needed_for(&record.platform.architecture);
         sandbox.cwd = PathBuf::from("/").join(&record.config.working_dir);
         sandbox.uid = identity.uid;
         sandbox.gid = identity.gid;

@@ -66,6 +66,7 @@ impl Image {
             variables: BTreeMap::from([("HANDED_ON".to_owned(), "by the caller".to_owned())]),
             proxies: vec![("http_proxy".to_owned(), "http://proxy".to_owned())],
             network: Network::None,
+            emulator: None,
             ca: None,
             timeout: Some(Duration::from_secs(20)),
             jobs: NonZeroUsize::new(2).expect("not zero"),

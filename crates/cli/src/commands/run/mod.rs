@@ -14,7 +14,8 @@ use std::time::Duration;
 use cairn_build::device::Allowed;
 use cairn_build::image::ImageRecord;
 use cairn_sandbox::{
-    Cancel, Exit, Limits, Network, Sandbox, SandboxError, Security, Stdin, Stream,
+    Cancel, Emulator, ExecFailure, Exit, Limits, Network, Sandbox, SandboxError, Security, Stdin,
+    Stream,
 };
 use cairn_sandbox::{Writable, interrupt};
 use cairn_store::{LayeredView, Store};
@@ -197,7 +198,11 @@ fn start(args: &RunArgs, session: &Session) -> Result<Exit, CommandError> {
     exit.map_err(|error| match &error {
         SandboxError::Exec(failure) => {
             let code = u8::try_from(failure.shell_code()).unwrap_or(exit::RUN_NOT_STARTED);
-            CommandError::from_error(Kind::Code(code), &error)
+            let told = CommandError::from_error(Kind::Code(code), &error);
+            match failure {
+                ExecFailure::Foreign { .. } => told.hint(Emulator::how_to_get_one()),
+                _ => told,
+            }
         }
         _ => error.into(),
     })
@@ -279,6 +284,7 @@ fn sandbox(
         stop_signal: process::stop_signal(&record.config),
         shm_bytes: args.shm_size.unwrap_or(default.shm_bytes),
         ca: session.host_certificates(),
+        emulator: Emulator::needed_for(&record.platform.architecture),
         ..default
     })
 }
