@@ -3,7 +3,7 @@
 //! Labels, annotations and times are applied here and nowhere earlier, so that a new commit
 //! rebuilds no layer (BOR-18).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cairn_oci::{History, rfc3339};
@@ -71,6 +71,7 @@ pub fn assemble(
         inherited,
         marked: None,
         dialect: Dialect::default(),
+        absent: BTreeMap::new(),
     })
 }
 

@@ -1,11 +1,12 @@
 //! Everything a run needs beside the graph: store, contexts, settings, and where events go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_oci::Compression;
 use cairn_registry::Fetcher;
 use cairn_sandbox::{CaTrust, Cancel, Mount, Resolver, Ulimit};
 use cairn_store::Store;
@@ -44,6 +45,11 @@ pub struct Settings {
     pub no_cache: bool,
     /// Where results of other machines are, asked in this order when the store has none.
     pub cache_from: Vec<CacheSource>,
+    /// Whether this run only looks: what hangs on files that are not here stays open, and none are
+    /// fetched.
+    pub only_looks: bool,
+    /// The images that only leave the store.
+    pub leaving: Leaving,
     /// Whether images carry the results of their steps in their configs.
     pub inline_cache: bool,
     /// Values of secrets by name.
@@ -83,6 +89,16 @@ pub struct Settings {
     pub shm_bytes: u64,
     /// Names this run in the store's logs.
     pub run: String,
+}
+
+/// Images that are made to be sent away and nothing else. Layers of their bases that no step needs
+/// are not fetched: they can stay in their registries until something sends them on.
+#[derive(Debug, Clone, Default)]
+pub struct Leaving {
+    /// What they are called in the run.
+    pub images: BTreeSet<String>,
+    /// How layers are compressed on their way: one that came otherwise has to be here.
+    pub compression: Compression,
 }
 
 impl Engine<'_> {

@@ -126,8 +126,9 @@ pub enum Event {
     ImageReady {
         /// The image's name in the stack, with its variant (`model:cloud`), or its first tag.
         image: String,
-        /// Its id, see [`crate::image::id`].
-        id: String,
+        /// Its id, see [`crate::image::id`]; absent where nobody knows what is in all its layers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
         /// Whether anything ran for it.
         cached: bool,
     },

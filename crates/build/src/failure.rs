@@ -46,6 +46,12 @@ pub enum StepError {
     /// Files that it takes from elsewhere are not where a cache said.
     #[error(transparent)]
     Cache(#[from] crate::cache::BrokenPromise),
+    /// Files that it takes from elsewhere are not here, and a run that only looks fetches none.
+    #[error("the files that it takes are not here")]
+    Unseen {
+        /// What has them.
+        of: VertexId,
+    },
     /// The files of an image from outside cannot be fetched.
     #[error("the files of `{image}` cannot be fetched: {reason}")]
     Base {

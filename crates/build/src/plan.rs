@@ -37,7 +37,8 @@ pub enum Decision {
     Reuse(Arc<Filesystem>),
     /// It runs.
     Run(Cause),
-    /// It needs a vertex that runs; whether it has to run itself shows then.
+    /// It needs a vertex that runs, or files of one that are not here where a run only looks; whether
+    /// it has to run itself shows then.
     After(VertexId),
     /// It cannot run: what it needs is not there.
     Broken(Arc<StepError>),
@@ -91,10 +92,22 @@ impl GraphPlan {
 
     /// The vertex that makes this one run or wait: itself, or the first in its way.
     pub fn root_cause(&self, mut id: VertexId) -> VertexId {
-        while let Decision::After(input) = self.decision(id) {
+        while let Decision::After(input) = self.decision(id)
+            && self.unseen(id).is_none()
+        {
             id = *input;
         }
         id
+    }
+
+    /// The vertex whose files a step waits for although nothing has to run for them.
+    pub fn unseen(&self, id: VertexId) -> Option<VertexId> {
+        match self.decision(id) {
+            Decision::After(input) => {
+                matches!(self.decision(*input), Decision::Reuse(_)).then_some(*input)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -188,6 +201,7 @@ fn decide(
     };
     let inputs = match taker.inputs(engine, id, vertex, &known) {
         Ok(inputs) => inputs,
+        Err(StepError::Unseen { of }) => return Decision::After(of),
         Err(error) => return Decision::Broken(Arc::new(error)),
     };
     match found(engine, vertex, &inputs, &known) {

@@ -11,12 +11,12 @@ use cairn_debian::machine;
 use cairn_diagnostic::Diagnostic;
 use cairn_dockerfile::lint::masked;
 use cairn_oci::{Digest, Platform};
-use cairn_store::{CacheKey, CacheRecord, Store, StoreError};
+use cairn_store::{CacheKey, CacheRecord, SnapshotId, Store, StoreError};
 
 use crate::assemble::assemble;
 use crate::cache;
 use crate::cache::inline::InlineEntry;
-use crate::engine::Engine;
+use crate::engine::{Engine, Leaving};
 use crate::event::{Event, Outcome, VertexId, VertexInfo};
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
@@ -125,8 +125,7 @@ impl Prepared<'_> {
     /// Plans again without the results that caches only know, where their files are needed.
     fn give_up(&mut self, engine: &Engine<'_>) {
         loop {
-            let needed = self.needed(&self.plan, None);
-            let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
+            let promises = self.promises(engine, &self.plan, None);
             if !cache::give_up(engine, promises.keys()) {
                 return;
             }
@@ -136,8 +135,7 @@ impl Prepared<'_> {
 
     /// What caches would bring if the run began now: layers, and their bytes.
     pub fn to_bring(&self, engine: &Engine<'_>) -> (usize, u64) {
-        let needed = self.needed(&self.plan, None);
-        let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
+        let promises = self.promises(engine, &self.plan, None);
         (promises.len(), promises.values().sum())
     }
 
@@ -146,8 +144,7 @@ impl Prepared<'_> {
     fn with_files(&self, engine: &Engine<'_>) -> GraphPlan {
         let mut decided = self.plan.clone();
         loop {
-            let needed = self.needed(&decided, None);
-            let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
+            let promises = self.promises(engine, &decided, None);
             if promises.is_empty() {
                 return decided;
             }
@@ -160,16 +157,48 @@ impl Prepared<'_> {
         }
     }
 
-    /// The filesystems whose files a run needs: those of its images, and what steps take that run.
-    /// Where only some steps are `wanted`, what these take.
+    /// The promises that a run needs kept, with the bytes of each: those of its images, and of what
+    /// steps take that run. Where only some steps are `wanted`, of what these take.
+    ///
+    /// Of an image that only leaves, layers of its base may stay where they are.
+    fn promises(
+        &self,
+        engine: &Engine<'_>,
+        plan: &GraphPlan,
+        wanted: Option<&BTreeSet<VertexId>>,
+    ) -> BTreeMap<SnapshotId, u64> {
+        let Leaving {
+            images: leaving,
+            compression,
+        } = &engine.settings.leaving;
+        let images = self.lowered.images.iter().filter(|_| wanted.is_none());
+        let (leaving, here): (Vec<_>, Vec<_>) =
+            images.partition(|image| leaving.contains(&image.name));
+        let here = here.into_iter().flat_map(parts::results).collect();
+        let here = self.needed(plan, wanted, here);
+        let mut promises = cache::promises(engine, here.iter().map(Arc::as_ref));
+        let leaving = leaving.into_iter().flat_map(parts::results);
+        let leaving = leaving.filter_map(|id| match plan.decision(id) {
+            Decision::Reuse(filesystem) => Some(&**filesystem),
+            _ => None,
+        });
+        for (snapshot, bytes) in cache::promises(engine, leaving) {
+            let stays = cache::absent(engine, &snapshot)
+                .is_some_and(|it| it.blob.media_type.layer_compression() == Some(*compression));
+            if !stays {
+                promises.insert(snapshot, bytes);
+            }
+        }
+        promises
+    }
+
+    /// The filesystems whose files are needed: of these vertices, and of what steps take that run.
     fn needed(
         &self,
         plan: &GraphPlan,
         wanted: Option<&BTreeSet<VertexId>>,
+        mut needed: BTreeSet<VertexId>,
     ) -> Vec<Arc<Filesystem>> {
-        let images = self.lowered.images.iter();
-        let images = images.filter(|_| wanted.is_none());
-        let mut needed: BTreeSet<VertexId> = images.flat_map(parts::results).collect();
         for (id, decision) in plan.iter() {
             let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&id));
             if is_wanted && !matches!(decision, Decision::Reuse(_)) {
@@ -185,12 +214,24 @@ impl Prepared<'_> {
     }
 
     /// Puts together one image of the run, if its filesystem was built.
-    pub fn assemble(&self, image: &LoweredImage, solved: &Solved) -> Option<ImageRecord> {
+    pub fn assemble(
+        &self,
+        engine: &Engine<'_>,
+        image: &LoweredImage,
+        solved: &Solved,
+    ) -> Option<ImageRecord> {
         let is_scanned = |generator| solved.results.contains_key(&generator);
         if !image.scan.generator.is_none_or(is_scanned) {
             return None;
         }
-        assemble(image, &self.lowered.graph, &solved.results)
+        let mut record = assemble(image, &self.lowered.graph, &solved.results)?;
+        let layers = record.layers.iter();
+        let absent = layers.filter_map(|layer| {
+            let absent = cache::absent(engine, &layer.snapshot)?;
+            Some((layer.snapshot, absent))
+        });
+        record.absent = absent.collect();
+        Some(record)
     }
 
     /// Makes one layer of what a run put on an image's base, if that was asked for.
@@ -264,8 +305,14 @@ impl Prepared<'_> {
         let result_of = |input: VertexId| results[&input].clone();
         let steps = self.vertices_of(image).into_iter().map(|id| {
             let vertex = self.lowered.graph.vertex(id);
-            let is_known = vertex.inputs().iter().all(|it| results.contains_key(it));
-            let inputs = match is_known {
+            let is_there = vertex.inputs().iter().all(|it| results.contains_key(it));
+            let is_known = match &vertex.op {
+                Op::Image(_) => results
+                    .get(&id)
+                    .is_some_and(|it| !cache::has_stand_in(engine, &it.layers)),
+                _ => true,
+            };
+            let inputs = match is_there && is_known {
                 true => self.taker.inputs(engine, id, vertex, &result_of).ok(),
                 false => None,
             };

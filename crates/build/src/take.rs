@@ -473,7 +473,13 @@ pub(crate) fn with_tree<T>(
         FileSource::Context(id) => work(engine.context(id)),
         FileSource::Fs(fs) => {
             let snapshots = match fs.vertex() {
-                Some(id) => cache::brought(engine, &result_of(id))?.snapshots(),
+                Some(id) => {
+                    let filesystem = result_of(id);
+                    if engine.settings.only_looks && !cache::is_here(engine, &filesystem) {
+                        return Err(StepError::Unseen { of: id });
+                    }
+                    cache::brought(engine, &filesystem)?.snapshots()
+                }
                 None => Vec::new(),
             };
             let view = LayeredView::new(engine.store, &snapshots)?;

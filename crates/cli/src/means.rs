@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use cairn_build::cache::CacheSource;
-use cairn_build::engine::Settings as EngineSettings;
+use cairn_build::engine::{Leaving, Settings as EngineSettings};
 use cairn_build::event::EventSink;
 use cairn_build::image::bases::Bases;
 use cairn_build::image::external::{Externals, PullFailures, PullPolicy};
@@ -68,6 +68,8 @@ impl Means {
             fail_fast: options.fail_fast,
             no_cache: options.no_cache,
             cache_from: Vec::new(),
+            only_looks: false,
+            leaving: Leaving::default(),
             inline_cache: false,
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),

@@ -10,7 +10,7 @@ mod testing;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cairn_build::engine::Engine;
+use cairn_build::engine::{Engine, Leaving};
 use cairn_build::event::{Event, EventSink};
 use cairn_build::image::ImageRecord;
 use cairn_build::image::external::Externals;
@@ -92,6 +92,13 @@ impl StackRun {
     fn externals<'a>(&'a self, events: &'a dyn EventSink) -> Externals<'a> {
         let platform = &self.platforms[0].loaded.platform;
         self.means.externals(platform, events)
+    }
+
+    /// Lets layers of bases stay where they are that no step needs and that only images have which
+    /// leave: they are not fetched to know what they hold either.
+    pub fn leave(&mut self, leaving: Leaving) {
+        self.means.fetches &= leaving.images.is_empty();
+        self.means.settings.leaving = leaving;
     }
 
     /// What the engine is asked for.

@@ -10,6 +10,8 @@ mod workshop;
 #[path = "e2e/wrong_caches.rs"]
 mod wrong_caches;
 
+#[path = "e2e/absent_layers.rs"]
+mod absent_layers;
 #[path = "e2e/agents.rs"]
 mod agents;
 #[path = "e2e/attesting.rs"]

@@ -56,6 +56,8 @@ pub fn record(
     history.start_run(&note.ended(finished_ms, report.is_success()))?;
     history.record_steps(&step_records(note, prepared, &report.steps))?;
     let images = report.images.iter().filter_map(|image| match &image.state {
+        // Who asks later what was built could not be shown it.
+        ImageState::Ready { record, .. } if !record.absent.is_empty() => None,
         ImageState::Ready { record, ran, .. } => Some(BuiltImage {
             run: note.run.clone(),
             image: image.name.clone(),

@@ -106,8 +106,9 @@ impl MadeOf {
                 }),
             }
         });
+        let known = record.filter(|record| record.is_known());
         Self {
-            content: record.map(|it| it.content().to_string()),
+            content: known.map(|it| it.content().to_string()),
             config: record.map(|it| it.config.clone()),
             steps: steps.collect(),
         }

@@ -264,7 +264,7 @@ fn image_plan(
 }
 
 /// The images that are there without running anything, by what they are called in the run.
-pub fn records(prepared: &Prepared<'_>) -> BTreeMap<String, ImageRecord> {
+pub fn records(prepared: &Prepared<'_>, engine: &Engine<'_>) -> BTreeMap<String, ImageRecord> {
     let solved = Solved {
         results: prepared.at_hand(),
         ..Solved::default()
@@ -273,7 +273,9 @@ pub fn records(prepared: &Prepared<'_>) -> BTreeMap<String, ImageRecord> {
     let records = images.filter_map(|image| {
         let is_there = |id: VertexId| matches!(prepared.plan.decision(id), Decision::Reuse(_));
         let all_there = prepared.parts_of(image).into_iter().all(is_there);
-        let record = prepared.assemble(image, &solved).filter(|_| all_there)?;
+        let record = prepared
+            .assemble(engine, image, &solved)
+            .filter(|_| all_there)?;
         Some((image.name.clone(), record))
     });
     records.collect()
@@ -285,6 +287,12 @@ fn step_plan(prepared: &Prepared<'_>, id: VertexId) -> StepPlan {
         Decision::Run(why) => StepAction::Run {
             why: why.clone(),
             because: in_words(why),
+        },
+        Decision::After(_) if let Some(of) = prepared.plan.unseen(id) => StepAction::After {
+            because: format!(
+                "nobody has looked yet at the files that it takes of `{}`",
+                prepared.lowered.graph.vertex(of).origin.title
+            ),
         },
         Decision::After(_) => {
             let root = prepared.plan.root_cause(id);

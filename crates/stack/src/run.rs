@@ -196,6 +196,10 @@ fn name_images(
             continue;
         };
         match &image.state {
+            // What is not here cannot be run by a name.
+            ImageState::Ready { record, .. } if !record.absent.is_empty() => {
+                torn.insert(references);
+            }
             ImageState::Ready { record, .. } => {
                 meant
                     .entry(references)
@@ -253,7 +257,7 @@ fn finish_image(
     names: &Names,
 ) -> Result<ImageState, StoreError> {
     let vertices = prepared.vertices_of(image);
-    let Some(mut record) = prepared.assemble(image, solved) else {
+    let Some(mut record) = prepared.assemble(engine, image, solved) else {
         let failure = solved
             .failures
             .iter()
@@ -284,11 +288,13 @@ fn finish_image(
     if last.is_none_or(|last| last.content() != record.content()) {
         prepared.remember(image, solved, engine)?;
     }
-    record.save(engine.store, &[])?;
+    if record.absent.is_empty() {
+        record.save(engine.store, &[])?;
+    }
     let ran = ran_for(prepared, image, solved);
     engine.events.emit(Event::ImageReady {
         image: image.name.clone(),
-        id: record.id().to_string(),
+        id: record.is_known().then(|| record.id().to_string()),
         cached: ran == 0,
     });
     let graph = &prepared.lowered.graph;

@@ -159,6 +159,7 @@ fn item(store: &TempStore, image: &str, variant: Option<&str>, word: &str) -> It
                 bytes,
             },
             blobs: vec![layer, config],
+            absent: BTreeMap::new(),
         }],
     }
 }

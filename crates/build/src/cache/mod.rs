@@ -35,7 +35,7 @@ use cairn_store::{CacheKey, ContentDigest, SnapshotId, Store};
 use crate::engine::Engine;
 use crate::filesystem::Filesystem;
 use crate::image::bases::Bases;
-use crate::image::record::RecordLayer;
+use crate::image::record::{AbsentLayer, RecordLayer};
 use registry::RegistryCache;
 pub(crate) use registry::promise;
 
@@ -121,17 +121,17 @@ pub(crate) fn said(caches: &[CacheSource], key: &CacheKey) -> Option<(ContentDig
 
 /// The layers of a base, by their files where these are not what a cache had said.
 pub(crate) fn corrected(engine: &Engine<'_>, layers: &[RecordLayer]) -> Vec<RecordLayer> {
-    let correct = |layer: &RecordLayer| {
-        let mut sources = engine.settings.cache_from.iter();
-        sources.find_map(|source| match source {
-            CacheSource::Bases(bases) => bases.corrected(&layer.snapshot),
-            _ => None,
-        })
-    };
+    let correct =
+        |layer: &RecordLayer| bases(engine).find_map(|bases| bases.corrected(&layer.snapshot));
     let layers = layers.iter();
     layers
         .map(|layer| correct(layer).unwrap_or_else(|| layer.clone()))
         .collect()
+}
+
+/// Whether no file of a filesystem is a promise.
+pub(crate) fn is_here(engine: &Engine<'_>, filesystem: &Filesystem) -> bool {
+    promises(engine, [filesystem]).is_empty()
 }
 
 /// The same filesystem with all its files here.
@@ -204,6 +204,25 @@ pub(crate) fn bring(
     }
 }
 
+/// The layer of a base that is a promise, as it is where it came from.
+pub(crate) fn absent(engine: &Engine<'_>, snapshot: &SnapshotId) -> Option<AbsentLayer> {
+    bases(engine).find_map(|bases| bases.absent(snapshot))
+}
+
+/// Whether nobody knows what one of these layers holds.
+pub(crate) fn has_stand_in(engine: &Engine<'_>, layers: &[RecordLayer]) -> bool {
+    let mut layers = layers.iter();
+    layers.any(|layer| bases(engine).any(|bases| bases.is_stand_in(&layer.snapshot)))
+}
+
+fn bases<'a>(engine: &'a Engine<'_>) -> impl Iterator<Item = &'a Arc<Bases>> {
+    let sources = engine.settings.cache_from.iter();
+    sources.filter_map(|source| match source {
+        CacheSource::Bases(bases) => Some(bases),
+        _ => None,
+    })
+}
+
 /// Breaks those of some promises that nobody could keep; says whether there were any.
 pub(crate) fn give_up<'a>(
     engine: &Engine<'_>,
@@ -232,13 +251,9 @@ pub(crate) fn broken(engine: &Engine<'_>) -> usize {
 
 /// Why the files of a base cannot be had, once that was tried.
 pub(crate) fn missing_base(engine: &Engine<'_>, layers: &[RecordLayer]) -> Option<String> {
-    let mut sources = engine.settings.cache_from.iter();
-    sources.find_map(|source| match source {
-        CacheSource::Bases(bases) => {
-            let mut layers = layers.iter();
-            layers.find_map(|layer| bases.failure(&layer.snapshot))
-        }
-        _ => None,
+    bases(engine).find_map(|bases| {
+        let mut layers = layers.iter();
+        layers.find_map(|layer| bases.failure(&layer.snapshot))
     })
 }
 

@@ -5,9 +5,13 @@
 //! run writes. With it, a base is a *promise* like the results of a cache: what needs the files has
 //! them fetched, and a run that needs none fetches none.
 //!
+//! Where nobody knows what a layer holds, a stand-in serves that nothing was ever made of: in a plan,
+//! which fetches nothing, and where images only leave the store, for their layers can stay where they
+//! are ([`AbsentLayer`]).
+//!
 //! A layer that several bases have is one promise, and any of their registries may keep it. Where a
-//! cache said something else of a layer than its files do, the promise is broken once: the plan that
-//! is made again goes by the files.
+//! cache said something else of a layer than its files do, or a stand-in served until they came, the
+//! promise is broken once: the plan that is made again goes by the files.
 //!
 //! Once all files of a base are here it is an image of the store like any other.
 
@@ -22,7 +26,7 @@ use cairn_store::{CacheKey, ContentDigest, SnapshotId, Store, StoreError};
 
 use super::known_base::KnownBase;
 use super::layer_contents::{self as contents, Told, content_key};
-use super::record::{ImageRecord, RecordLayer};
+use super::record::{AbsentLayer, ImageRecord, RecordLayer};
 use crate::cache::{self, CacheSource};
 use crate::engine::Engine;
 use crate::event::Event;
@@ -95,10 +99,10 @@ impl Promise {
             .collect()
     }
 
-    /// Whether somebody said another content than this.
+    /// Whether plans were made with another content than this: what somebody said, or a stand-in.
     fn is_belied_by(&self, found: &RecordLayer) -> bool {
-        let mut told = self.told.iter();
-        told.any(|told| told.content != found.content)
+        let told = self.told.as_ref();
+        told.is_none_or(|told| told.content != found.content)
     }
 }
 
@@ -175,14 +179,20 @@ impl Bases {
                 continue;
             }
             let told = contents::told(store, caches, diff_id)?;
-            found.is_known &= told.is_some();
-            let stand_in = || ContentDigest::of(key.as_bytes());
-            let content = told.as_ref().map_or_else(stand_in, |told| told.content);
             let snapshot = cache::promise(&key);
             let mut state = self.lock();
-            let promise = state.promises.entry(snapshot).or_default();
-            promise.told = promise.told.take().or(told);
+            // What was said first counts for the whole run: plans are made with it.
+            let promise = state.promises.entry(snapshot).or_insert_with(|| Promise {
+                told,
+                ..Promise::default()
+            });
             promise.add(&base, number);
+            found.is_known &= promise.told.is_some();
+            let stand_in = || ContentDigest::of(key.as_bytes());
+            let content = promise
+                .told
+                .as_ref()
+                .map_or_else(stand_in, |told| told.content);
             found.promised.push(snapshot);
             found.layers.push(RecordLayer { snapshot, content });
         }
@@ -241,6 +251,29 @@ impl Bases {
         let promise = state.promises.get(snapshot)?;
         let found = promise.outcome.as_ref()?.as_ref().ok()?;
         promise.is_belied_by(found).then(|| found.clone())
+    }
+
+    /// A promised layer as it can leave the store without being in it: as it came.
+    pub(crate) fn absent(&self, snapshot: &SnapshotId) -> Option<AbsentLayer> {
+        let state = self.lock();
+        let promise = state.promises.get(snapshot)?;
+        let (base, layer) = promise.homes.first()?;
+        let (blob, diff_id) = &base.layers[*layer];
+        let places = promise.places().into_iter();
+        let same = places.filter(|(_, (other, _))| other.digest == blob.digest);
+        Some(AbsentLayer {
+            blob: blob.clone(),
+            diff_id: diff_id.clone(),
+            homes: same.map(|(home, _)| home.clone()).collect(),
+            is_known: promise.told.is_some(),
+        })
+    }
+
+    /// Whether the content that a promise has in plans is a stand-in.
+    pub(crate) fn is_stand_in(&self, snapshot: &SnapshotId) -> bool {
+        let state = self.lock();
+        let promise = state.promises.get(snapshot);
+        promise.is_some_and(|promise| promise.told.is_none())
     }
 
     /// Fetches the files of a promise.
@@ -323,8 +356,10 @@ impl Bases {
             .is_ok_and(|found| promise.is_belied_by(found));
         state.broken += usize::from(is_wrong || outcome.is_err());
         drop(state);
-        if let (true, Some((base, layer))) = (is_wrong, promise.homes.first()) {
-            let who = promise.told.as_ref().and_then(|told| told.by.as_deref());
+        // Nobody said anything where a stand-in served.
+        let told = promise.told.as_ref().filter(|_| is_wrong);
+        if let (Some(told), Some((base, layer))) = (told, promise.homes.first()) {
+            let who = told.by.as_deref();
             let text = format!(
                 "{} says something else of the layer {} of `{}` than its files do: that is \
                  ignored, and put right where this run writes that cache",

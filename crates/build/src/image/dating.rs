@@ -87,6 +87,7 @@ mod tests {
             },
             marked: None,
             dialect: crate::image::dialect::Dialect::default(),
+            absent: std::collections::BTreeMap::new(),
         }
     }
 

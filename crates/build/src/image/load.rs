@@ -333,6 +333,7 @@ impl Loader<'_> {
             inherited: Inherited::default(),
             marked: None,
             dialect: Dialect::default(),
+            absent: BTreeMap::new(),
         })
     }
 

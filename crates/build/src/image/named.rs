@@ -210,6 +210,7 @@ mod tests {
             inherited: crate::image::record::Inherited::default(),
             marked: None,
             dialect: crate::image::dialect::Dialect::default(),
+            absent: BTreeMap::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use cairn_oci::{
     Compression, Descriptor, ImageConfig, Index, Manifest, MediaType, RootFs, annotation, rfc3339,
 };
-use cairn_store::{Store, StoreError};
+use cairn_store::{Layer, Store, StoreError};
 
 use super::annotated::Level;
 use super::attested::{self, PackedAttestations};
@@ -43,7 +43,18 @@ pub fn pack(
     let mut layers = Vec::new();
     let mut diff_ids = Vec::new();
     for layer in &record.layers {
-        let exported = store.export_layer(&layer.snapshot, record.epoch, compression)?;
+        let exported = match record.absent.get(&layer.snapshot) {
+            // What the store would give if the layer were here.
+            Some(absent) => Layer {
+                diff_id: absent.diff_id.clone(),
+                descriptor: Descriptor::new(
+                    MediaType::OciLayer(compression),
+                    absent.blob.digest.clone(),
+                    absent.blob.size,
+                ),
+            },
+            None => store.export_layer(&layer.snapshot, record.epoch, compression)?,
+        };
         let mut layer = exported.descriptor;
         layer.media_type = words.layer(layer.media_type);
         layers.push(layer);

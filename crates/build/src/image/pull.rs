@@ -1,5 +1,7 @@
 //! Images from registries into the store.
 
+use std::collections::BTreeMap;
+
 use cairn_oci::{Platform, Reference, parse_rfc3339};
 use cairn_registry::{Described, RegistryClient, RegistryError, Watch};
 use cairn_store::Store;
@@ -54,5 +56,6 @@ pub(super) fn record(
         inherited: Inherited::default(),
         marked: None,
         dialect: Dialect::default(),
+        absent: BTreeMap::new(),
     }
 }

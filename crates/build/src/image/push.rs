@@ -1,6 +1,8 @@
 //! Images of the store into registries.
 
-use cairn_oci::{Compression, Descriptor, Manifest, Reference};
+use std::collections::BTreeMap;
+
+use cairn_oci::{Compression, Descriptor, Digest, Manifest, Reference};
 use cairn_registry::{Document, Places, Pushed, RegistryClient, RegistryError, Watch};
 use cairn_store::{Store, StoreError};
 
@@ -15,6 +17,8 @@ pub struct Parcel {
     pub manifest: Document,
     /// Everything else it consists of.
     pub blobs: Vec<Descriptor>,
+    /// Those of them that the store does not have, and where they are.
+    pub absent: BTreeMap<Digest, Vec<Reference>>,
 }
 
 impl Parcel {
@@ -30,7 +34,13 @@ impl Parcel {
             layers,
             ..
         } = pack(store, record, compression)?;
-        Self::of(store, manifest, config, layers)
+        let absent = record.absent.values();
+        Ok(Self {
+            absent: absent
+                .map(|it| (it.blob.digest.clone(), it.homes.clone()))
+                .collect(),
+            ..Self::of(store, manifest, config, layers)?
+        })
     }
 
     fn of(
@@ -48,7 +58,21 @@ impl Parcel {
                 bytes,
             },
             blobs,
+            absent: BTreeMap::new(),
         })
+    }
+
+    /// Takes note of where layers are that the store does not have: a registry that has one in another
+    /// repository need not be sent it.
+    pub fn note_homes(&self, places: &mut Places, registry: &str) {
+        for (digest, homes) in &self.absent {
+            for home in homes {
+                places.add_home(digest, home);
+                if home.registry() == registry {
+                    places.add(digest, home.repository());
+                }
+            }
+        }
     }
 
     /// Makes sure that a repository has the image, by its digest. No tag is moved.
@@ -167,10 +191,7 @@ pub fn places(store: &Store, registry: &str) -> Result<Places, StoreError> {
                 continue;
             };
             for layer in manifest.layers {
-                let known: &mut Vec<String> = places.entry(layer.digest).or_default();
-                if !known.iter().any(|place| place == from.repository()) {
-                    known.push(from.repository().to_owned());
-                }
+                places.add(&layer.digest, from.repository());
             }
         }
     }

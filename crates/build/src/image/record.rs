@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_oci::{Descriptor, History, Platform, Reference, RunConfig, annotation};
+use cairn_oci::{Descriptor, DiffId, History, Platform, Reference, RunConfig, annotation};
 use cairn_store::{ContentDigest, KeyHasher, SnapshotId, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,23 @@ pub struct ImageRecord {
     /// In which words it is packed.
     #[serde(skip)]
     pub dialect: Dialect,
+    /// Its layers that the store does not have, by the names that stand for their snapshots. Such an
+    /// image can leave the store and do nothing else: it is never saved.
+    #[serde(skip)]
+    pub absent: BTreeMap<SnapshotId, AbsentLayer>,
+}
+
+/// A layer of a base that is still where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AbsentLayer {
+    /// Its blob.
+    pub blob: Descriptor,
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// Where the blob is.
+    pub homes: Vec<Reference>,
+    /// Whether it is known what is in it; else its content is a stand-in.
+    pub is_known: bool,
 }
 
 /// The part of an image that stood in its base already, from the bottom up.
@@ -103,6 +120,12 @@ impl ImageRecord {
         let config = serde_json::to_vec(&config).unwrap_or_default();
         hasher.field("config", &config);
         hasher.finish_content()
+    }
+
+    /// Whether it is known what is in all layers: without that, neither the content nor the id says
+    /// anything to others.
+    pub fn is_known(&self) -> bool {
+        self.absent.values().all(|layer| layer.is_known)
     }
 
     /// The snapshots from the bottom up.

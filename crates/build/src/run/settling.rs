@@ -1,7 +1,6 @@
 //! What a plan leaves open is found out: the steps that others copy from are run, and no more.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::{Prepared, infos};
 use crate::cache;
@@ -37,8 +36,7 @@ impl Prepared<'_> {
             let wanted = open
                 .flat_map(|image| undecided(graph, &self.plan, image.fs))
                 .collect();
-            let needed = self.needed(&self.plan, Some(&wanted));
-            let promises = cache::promises(engine, needed.iter().map(Arc::as_ref));
+            let promises = self.promises(engine, &self.plan, Some(&wanted));
             if promises.is_empty() {
                 return wanted;
             }

@@ -86,7 +86,7 @@ pub fn run(args: &PlanArgs, session: &mut Session) -> Result<(), CommandError> {
     if args.settle {
         settle(&mut plan, &mut prepared, &stack, &requests, session)?;
     }
-    let records = records(&prepared);
+    let records = records(&prepared, &engine);
     let last = |label: &str| stack.last_built(label);
     compare(&mut plan, &records, &last, &stack.means.store);
     let made_of = || published::made_of(&prepared, &engine, &records);

@@ -529,8 +529,10 @@ fn image_line(image: &cairn_stack::run::ImageResult) -> ImageLine<'_> {
             line.steps_cached = Some(*cached);
             line.own_steps_ran = Some(own.ran);
             line.own_steps_cached = Some(own.cached);
-            line.id = Some(record.id().to_string());
-            line.content = Some(record.content().to_string());
+            if record.is_known() {
+                line.id = Some(record.id().to_string());
+                line.content = Some(record.content().to_string());
+            }
         }
     }
     line

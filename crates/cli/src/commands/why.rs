@@ -122,7 +122,7 @@ fn against(args: &WhyArgs, generation: &str, session: &Session) -> Result<(), Co
     let requests = stack.requests(&locks)?;
     let engine = stack.engine(&requests, &NoEvents);
     let prepared = stack.prepare(&requests, &engine)?;
-    let here = published::made_of(&prepared, &engine, &records(&prepared));
+    let here = published::made_of(&prepared, &engine, &records(&prepared, &engine));
     let images = stack.selected.iter();
     let wanted: Vec<String> = images
         .map(|id| stack.loaded.stack[*id].name.to_string())

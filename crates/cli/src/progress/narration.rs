@@ -51,7 +51,9 @@ impl Narration {
                 Some(step) => self.finished(step, outcome, *elapsed, model),
                 None => Vec::new(),
             },
-            Event::ImageReady { image, id, cached } => self.ready(image, id, *cached, model),
+            Event::ImageReady { image, id, cached } => {
+                self.ready(image, id.as_deref(), *cached, model)
+            }
             Event::ImageFailed { image, reason } => self.given_up(image, reason, model),
             Event::Test {
                 image,
@@ -125,21 +127,21 @@ impl Narration {
         lines
     }
 
-    fn ready(&mut self, image: &str, digest: &str, cached: bool, model: &Model) -> Vec<Line> {
+    fn ready(&mut self, image: &str, id: Option<&str>, cached: bool, model: &Model) -> Vec<Line> {
         let number = model.image_number_of(image);
         let mut lines = Vec::new();
         let name = sanitize::name(image);
-        let digest = short_digest(digest);
+        let id = id.map_or_else(String::new, |id| format!("  {}", short_digest(id)));
         if cached {
             let hits = number.and_then(|number| self.cached_untold.remove(&number));
             let steps = hits.map_or_else(String::new, |hits| format!("  {}", count(hits, "step")));
             let line = headed("Cached", Tone::Busy, None, &name).with(Tone::Plain, steps);
-            lines.push(line.with(Tone::Dim, format!("  {digest}")));
+            lines.push(line.with(Tone::Dim, id));
             return lines;
         }
         lines.extend(number.and_then(|number| self.tell_cached(number, model)));
         let line = headed("Built", Tone::Good, None, &name);
-        lines.push(line.with(Tone::Dim, format!("  {digest}")));
+        lines.push(line.with(Tone::Dim, id));
         lines
     }
 

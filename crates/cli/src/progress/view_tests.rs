@@ -68,7 +68,7 @@ fn done(id: u32, elapsed: u64) -> Event {
 fn ready(image: &str, cached: bool) -> Event {
     Event::ImageReady {
         image: image.into(),
-        id: format!("sha256:{}", "0123456789abcdef".repeat(4)),
+        id: Some(format!("sha256:{}", "0123456789abcdef".repeat(4))),
         cached,
     }
 }

@@ -72,6 +72,7 @@ impl StackRun {
         let event = EventOption::default();
         let mut run = Self::over(open, session, stack, options, images, purpose, &event)?;
         run.means.fetches = false;
+        run.means.settings.only_looks = true;
         Ok(run)
     }
 

@@ -11,13 +11,13 @@ use crate::serving::Serving;
 use crate::workshop::{Said, Workshop};
 
 /// Stands before a registry and notes which blobs are asked for.
-struct Counting {
-    host: String,
+pub(crate) struct Counting {
+    pub(crate) host: String,
     blobs: Arc<Mutex<Vec<String>>>,
 }
 
 impl Counting {
-    fn before(server: &str) -> Self {
+    pub(crate) fn before(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let blobs = Arc::new(Mutex::new(Vec::new()));
@@ -32,7 +32,7 @@ impl Counting {
     }
 
     /// The layers of a repository that were asked for since the last time; configs do not count.
-    fn layers(&self, repository: &str, manifest: &serde_json::Value) -> usize {
+    pub(crate) fn layers(&self, repository: &str, manifest: &serde_json::Value) -> usize {
         let asked = std::mem::take(&mut *self.blobs.lock().unwrap());
         let layers = manifest["layers"].as_array().unwrap();
         let is_layer = |path: &&String| {

@@ -166,6 +166,11 @@ impl RegistryError {
             hints.push("check the registry, the repository and the tag".to_owned());
         } else {
             hints.extend(failure.hint().map(str::to_owned));
+            if failure.problem.is_of_unknown_issuer() {
+                hints.push(format!(
+                    "for this registry alone, lay it as `ca.crt` into /etc/containers/certs.d/{registry}"
+                ));
+            }
         }
         hints.extend(mirrors.iter().cloned());
         hints

@@ -103,11 +103,13 @@ impl Host {
         self.tokens.login(repository)
     }
 
-    /// A URL that names the host before it is known how it is reached, for messages.
+    /// A URL for messages. Before it is known how a host is reached that may do without TLS, it has no
+    /// scheme: neither was spoken.
     pub(crate) fn shown(&self, path: &str) -> String {
         let base = self.base.lock().expect("no panics while held").clone();
         match base.and_then(|base| base.join(path).ok()) {
             Some(url) => url.to_string(),
+            None if self.may_be_plain => format!("{}{path}", self.host),
             None => format!("https://{}{path}", self.host),
         }
     }
@@ -267,6 +269,16 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_that_was_never_reached_is_told_without_a_scheme_it_may_not_have() {
+        let shown = |registry: &str| {
+            let options = RegistryOptions::new(FetchOptions::default());
+            Host::new(registry, &options).unwrap().shown("/v2/a/tags/list")
+        };
+        assert_eq!(shown("127.0.0.1:1"), "127.0.0.1:1/v2/a/tags/list");
+        assert_eq!(shown("r.example"), "https://r.example/v2/a/tags/list");
+    }
 
     #[test]
     fn only_this_machine_is_loopback() {

@@ -3,7 +3,6 @@
 //! A tag is moved only after everything it leads to is there, so a reader sees the old image or
 //! the new one and nothing between.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use super::error::RegistryError;
 use super::host::{NO_BODY, Request};
 use super::manifest::{CONTENT_DIGEST, Document};
 use super::options::Watch;
+use super::places::Places;
 use super::pull::in_parallel;
 use super::upload::Sent;
 use crate::http::error::FetchProblem;
@@ -40,9 +40,6 @@ pub(super) struct Put {
     /// Whether it will name it among what refers to its subject.
     pub(super) knows_subject: bool,
 }
-
-/// Repositories of one registry that probably have a blob.
-pub type Places = BTreeMap<Digest, Vec<String>>;
 
 /// What it took to have something in a registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,7 +67,7 @@ impl RegistryClient {
     /// Makes sure that a repository has a manifest, by its digest, and all its blobs.
     ///
     /// `blobs` are those of the manifest. A registry that has the manifest has checked that it
-    /// has them.
+    /// has them. One that the store does not have is mounted, else fetched from where `places` say.
     ///
     /// # Errors
     /// When the registry does not take one of them.
@@ -107,8 +104,8 @@ impl RegistryClient {
         };
         let push_blobs = || {
             in_parallel(&distinct, BLOBS_AT_ONCE, |blob| {
-                let known = places.get(&blob.digest).map_or(&[][..], Vec::as_slice);
-                self.push_blob(store, reference, blob, known, counted)
+                // What is fetched to be sent on is not told as sent.
+                self.push_held(store, reference, blob, places, (counted, watch))
             })
         };
         for one in push_blobs()? {

@@ -27,6 +27,7 @@ use super::error::RegistryError;
 use super::host::{NO_BODY, Request};
 use super::options::Watch;
 use super::place::location;
+use super::places::Places;
 use super::token::Scopes;
 use crate::http::error::{FetchProblem, fetch_error};
 use crate::http::retry::{Failed, persist};
@@ -68,6 +69,34 @@ impl RegistryClient {
         places: &[String],
         watch: Watch<'_>,
     ) -> Result<Sent, RegistryError> {
+        self.push_once(store, reference, blob, places, watch, &|| Ok(()))
+    }
+
+    /// As [`RegistryClient::push_blob`], of a blob that the store may not have: then it is fetched
+    /// from where `places` say, once it is clear that the registry cannot give it to itself. The first
+    /// watch follows what is sent, the second what is fetched.
+    pub(super) fn push_held(
+        &self,
+        store: &Store,
+        reference: &Reference,
+        blob: &Descriptor,
+        places: &Places,
+        (sending, fetching): (Watch<'_>, Watch<'_>),
+    ) -> Result<Sent, RegistryError> {
+        let bring = || self.bring_home(store, blob, places, fetching);
+        let known = places.of(&blob.digest);
+        self.push_once(store, reference, blob, known, sending, &bring)
+    }
+
+    fn push_once(
+        &self,
+        store: &Store,
+        reference: &Reference,
+        blob: &Descriptor,
+        places: &[String],
+        watch: Watch<'_>,
+        bring: &dyn Fn() -> Result<(), RegistryError>,
+    ) -> Result<Sent, RegistryError> {
         let target = self.origin(reference)?;
         let mut upload = Upload {
             scopes: target.scopes("pull,push"),
@@ -87,6 +116,7 @@ impl RegistryClient {
                 return Ok(Sent::Mounted);
             }
         }
+        bring()?;
         upload.run().map(|()| Sent::Uploaded)
     }
 }

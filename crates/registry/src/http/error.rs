@@ -191,6 +191,10 @@ impl FetchError {
                 "check the spelling of the address, and whether this machine has a name server \
                  (/etc/resolv.conf) or needs a proxy"
             }
+            problem if problem.is_of_unknown_issuer() => {
+                "nobody whom this machine trusts signed the server's certificate: name the file of \
+                 a private authority (PEM) with `SSL_CERT_FILE`"
+            }
             FetchProblem::Connection(source) if source.is_connect() => {
                 "check the network, the proxy settings and, behind a company proxy, the CA file"
             }
@@ -216,7 +220,10 @@ impl FetchProblem {
             FetchProblem::Status { status, .. } => {
                 matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 520..=529)
             }
-            FetchProblem::Connection(source) => !source.is_builder() && !source.is_redirect(),
+            FetchProblem::Connection(source) => {
+                let is_final = source.is_builder() || source.is_redirect();
+                !is_final && certificate_error(source).is_none()
+            }
             // A name server that was slow may have an answer the next time; "no such name" is one.
             FetchProblem::UnknownHost { reason, .. } => *reason == NO_ANSWER,
             FetchProblem::Broken { .. } | FetchProblem::Short { .. } => true,
@@ -224,6 +231,13 @@ impl FetchProblem {
             FetchProblem::Damaged { .. } => true,
             _ => false,
         }
+    }
+
+    /// Says whether nobody whom this machine trusts signed the server's certificate.
+    pub(crate) fn is_of_unknown_issuer(&self) -> bool {
+        use rustls::CertificateError::UnknownIssuer;
+        matches!(self, FetchProblem::Connection(source)
+            if certificate_error(source) == Some(UnknownIssuer))
     }
 
     /// Says whether a registry misses something that a manifest names, or cannot read it.
@@ -245,6 +259,23 @@ impl FetchProblem {
             None => FetchProblem::Connection(error.without_url()),
         }
     }
+}
+
+/// Why the certificate of a server is not believed, if that is what failed.
+fn certificate_error(error: &reqwest::Error) -> Option<rustls::CertificateError> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let wrapped = error.downcast_ref::<std::io::Error>();
+        let wrapped = wrapped.and_then(std::io::Error::get_ref);
+        let wrapped = wrapped.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::InvalidCertificate(why)) =
+            wrapped.or_else(|| error.downcast_ref())
+        {
+            return Some(why.clone());
+        }
+        next = error.source();
+    }
+    None
 }
 
 const NO_SUCH_NAME: &str = "there is no such host";

@@ -409,7 +409,7 @@ fn a_mirror_where_nobody_answers_is_named_and_left_alone() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
         told[0].starts_with(
-            "the mirror 127.0.0.1:1 failed: GET https://127.0.0.1:1/v2/cache/lab/app/"
+            "the mirror 127.0.0.1:1 failed: GET 127.0.0.1:1/v2/cache/lab/app/"
         ),
         "{told:?}"
     );

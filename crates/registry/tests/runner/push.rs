@@ -326,11 +326,9 @@ fn an_image_is_mounted_where_it_can_be_and_sent_once() {
     client
         .push_blob(&store, &base, &blobs[2], &[], Watch::NONE)
         .unwrap();
-    let places: Places = [(
-        blobs[2].digest.clone(),
-        vec!["lab/none".to_owned(), "lab/base".to_owned()],
-    )]
-    .into();
+    let mut places = Places::new();
+    places.add(&blobs[2].digest, "lab/none");
+    places.add(&blobs[2].digest, "lab/base");
     let app = name("lab/app:1");
     let push = || client.push_image(&store, &app, &manifest, &blobs, &places, Watch::NONE);
     let first = push().unwrap();

@@ -139,15 +139,14 @@ fn to_one(
             continue;
         };
         for parcel in &item.parcels {
+            parcel.note_homes(&mut known, repository.registry());
             let sent = parcel.send(means.store, means.client, &repository, &known, means.watch);
             match sent {
                 Ok(sent) => pushed += sent,
                 Err(error) => return Ok(Err(error)),
             }
             for blob in &parcel.blobs {
-                let places = known.entry(blob.digest.clone()).or_default();
-                // The newest first: it is sure to have it.
-                places.insert(0, repository.repository().to_owned());
+                known.add_first(&blob.digest, repository.repository());
             }
         }
         if let Some(index) = item.index(means.store)?

@@ -1,6 +1,7 @@
 //! `cairn publish`: all images of a stack into its registries, their tags moved together.
 
 mod joining;
+mod leaving;
 mod parts;
 mod signing;
 
@@ -21,6 +22,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::joining::{Bringing, Brings};
+use self::leaving::{only_leaves, tell_absent};
 use self::parts::{Brought, content, evidence, needed, part_of};
 use self::signing::Signing;
 use super::generations::{
@@ -157,6 +159,7 @@ fn publish(
     // Whoever asks later what is different needs to know what these were made of.
     stack.tells_made_of = true;
     let event = args.event.detect(session, &stack.loaded);
+    stack.leave(only_leaves(args, &stack, &event.facts, &instead));
     let signing = Signing::of(args, &stack, &event.facts)?;
     let spec = &stack.loaded.stack;
     // What can be wrong with the names is said before anything is built.
@@ -193,6 +196,7 @@ fn publish(
     let of = part_of(args, event.facts.commit.as_deref(), changes);
     let named = (of.clone().unwrap_or_default(), commit.clone());
     let brought = Brought::pack(&stack, done, &needed, args.compression, named)?;
+    tell_absent(session, brought.absent());
     if !args.untested {
         brought.refuse_untested()?;
     }

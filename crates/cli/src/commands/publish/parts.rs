@@ -1,6 +1,6 @@
 //! What this machine brings of a generation, and what it has to be put together with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_build::image::push::Parcel;
 use cairn_oci::{Compression, Digest, Platform};
@@ -107,6 +107,12 @@ impl Brought {
             part: Part { of, commit, images },
             parcels,
         })
+    }
+
+    /// How many layers are not here.
+    pub fn absent(&self) -> usize {
+        let absent = self.parcels.iter().flat_map(|parcel| parcel.absent.keys());
+        absent.collect::<BTreeSet<_>>().len()
     }
 
     /// Refuses images whose tests cannot be run here: somebody else's machine can.
