@@ -134,6 +134,8 @@ impl Host {
             false => with("https")?,
             true => match self.ping(with("https")?) {
                 Ok(_) => with("https")?,
+                // It speaks TLS, and is not believed.
+                Err(by_tls) if by_tls.is_about_a_certificate() => with("https")?,
                 Err(by_tls) => match self.ping(with("http")?) {
                     // What a TLS server says to a stranger.
                     Ok(StatusCode::BAD_REQUEST) | Err(_) => return Err(by_tls),
@@ -273,8 +275,8 @@ mod tests {
     #[test]
     fn a_host_that_was_never_reached_is_told_without_a_scheme_it_may_not_have() {
         let shown = |registry: &str| {
-            let options = RegistryOptions::new(FetchOptions::default());
-            Host::new(registry, &options).unwrap().shown("/v2/a/tags/list")
+            let host = Host::new(registry, &RegistryOptions::default()).unwrap();
+            host.shown("/v2/a/tags/list")
         };
         assert_eq!(shown("127.0.0.1:1"), "127.0.0.1:1/v2/a/tags/list");
         assert_eq!(shown("r.example"), "https://r.example/v2/a/tags/list");

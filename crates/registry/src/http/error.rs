@@ -233,6 +233,11 @@ impl FetchProblem {
         }
     }
 
+    /// Says whether the server's certificate is not believed.
+    pub(crate) fn is_about_a_certificate(&self) -> bool {
+        matches!(self, FetchProblem::Connection(source) if certificate_error(source).is_some())
+    }
+
     /// Says whether nobody whom this machine trusts signed the server's certificate.
     pub(crate) fn is_of_unknown_issuer(&self) -> bool {
         use rustls::CertificateError::UnknownIssuer;
@@ -265,15 +270,15 @@ impl FetchProblem {
 fn certificate_error(error: &reqwest::Error) -> Option<rustls::CertificateError> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        let wrapped = error.downcast_ref::<std::io::Error>();
-        let wrapped = wrapped.and_then(std::io::Error::get_ref);
-        let wrapped = wrapped.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(why)) =
-            wrapped.or_else(|| error.downcast_ref())
-        {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
             return Some(why.clone());
         }
-        next = error.source();
+        // Such an error's source is that of what it wraps, not what it wraps.
+        let wrapped = error.downcast_ref::<std::io::Error>();
+        next = match wrapped.and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     None
 }

@@ -408,9 +408,7 @@ fn a_mirror_where_nobody_answers_is_named_and_left_alone() {
     let told = client.mirror_troubles();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
-        told[0].starts_with(
-            "the mirror 127.0.0.1:1 failed: GET 127.0.0.1:1/v2/cache/lab/app/"
-        ),
+        told[0].starts_with("the mirror 127.0.0.1:1 failed: GET 127.0.0.1:1/v2/cache/lab/app/"),
         "{told:?}"
     );
     assert!(client.mirror_troubles().is_empty(), "told once");

@@ -158,6 +158,18 @@ fn a_registry_with_tls_and_a_password_lets_us_in() {
         stranger.contains("GET https://") && stranger.contains("UnknownIssuer"),
         "{stranger}"
     );
+    let advice = format!(
+        "as `ca.crt` into /etc/containers/certs.d/{}",
+        registry.host()
+    );
+    assert!(
+        stranger.contains("SSL_CERT_FILE") && stranger.contains(&advice),
+        "{stranger}"
+    );
+    assert!(
+        stranger.contains("attempts: 1"),
+        "it will not be believed later either: {stranger}"
+    );
     options.certificate_directories = vec![registry.certificates().to_owned()];
     assert!(refused(&options).contains("there is no login for 127.0.0.1"));
     options.credentials.files = vec![login];
