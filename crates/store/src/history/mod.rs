@@ -4,6 +4,9 @@
 //! ([`History::moved_aside`]); one that fails costs a report, never a build. It is opened when
 //! first asked for, so that a run with nothing to do does not pay for it.
 //!
+//! In a store that cannot be written it is read as it lies there; entries of a run that was cut off
+//! and never settled may be missing then.
+//!
 //! On network file systems WAL mode corrupts databases (its shared memory is not shared between
 //! machines): there a rollback journal is used.
 
@@ -14,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{At, StoreError};
 use crate::filesystem_kind::network_filesystem;
@@ -101,6 +104,36 @@ fn failed(path: &Path, source: rusqlite::Error) -> StoreError {
 }
 
 fn try_open(path: &Path) -> rusqlite::Result<Connection> {
+    match open_for_writing(path) {
+        Err(error) if is_unwritable(&error) => open_for_reading(path).map_err(|_| error),
+        opened => opened,
+    }
+}
+
+fn is_unwritable(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
+    )
+}
+
+/// Without the files beside it that SQLite would make, and without locks: where nobody can write,
+/// nothing changes meanwhile.
+fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
+            byte => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags)
+}
+
+fn open_for_writing(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let mode = match network_filesystem(path.parent().unwrap_or(path)) {
@@ -143,9 +176,11 @@ pub(crate) fn move_aside(path: &Path) -> Result<PathBuf, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::History;
-    use crate::store::tests::fixture;
     use std::fs;
+    use std::slice;
+
+    use super::{History, RunRecord};
+    use crate::store::tests::fixture;
 
     #[test]
     fn a_damaged_history_is_moved_aside() {
@@ -164,6 +199,26 @@ mod tests {
             assert!(fs::read(&aside).unwrap().starts_with(b"this is no"));
         }
         assert_eq!(store.history().unwrap().moved_aside(), None);
+    }
+
+    #[test]
+    fn a_history_that_cannot_be_written_is_read() {
+        let (home, store) = fixture();
+        let record = RunRecord {
+            run: "one".into(),
+            command: "up".into(),
+            stack: None,
+            started_ms: 1,
+            finished_ms: Some(2),
+            outcome: None,
+        };
+        store.history().unwrap().start_run(&record).unwrap();
+        // SQLite needs this name for writing; that a directory can be read only would not stop root.
+        fs::create_dir(home.path().join("history.db-shm")).unwrap();
+        let history = store.history().unwrap();
+        assert_eq!(history.moved_aside(), None);
+        assert_eq!(history.runs(10, None).unwrap(), slice::from_ref(&record));
+        assert!(history.start_run(&record).is_err());
     }
 
     #[test]
