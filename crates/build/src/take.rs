@@ -252,6 +252,7 @@ impl<'a> Taker<'a> {
         let address = &source.address;
         let go_on = || !engine.cancel.is_cancelled();
         let commit = Repository::new(&address.remote, &go_on)
+            .with_logins(engine.fetcher.logins())
             .allowed(engine.fetcher.is_offline())
             .map_err(git_error)?
             .resolve(address.reference.as_deref(), address.checksum.as_deref())
@@ -279,6 +280,7 @@ impl<'a> Taker<'a> {
         let tree = Context::checked_out(self.store, |into| {
             let repository = Repository::new(&address.remote, &go_on);
             repository
+                .with_logins(engine.fetcher.logins())
                 .check_out(&checkout, into)
                 .map(drop)
                 .map_err(git_error)

@@ -4,11 +4,13 @@
 //! file's address, and the server is asked whether it is still so, by one `HEAD`. A date is no such
 //! word: two files may have the same.
 
+use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
 
 use cairn_oci::Digest;
 use cairn_registry::{Download, Fetched};
 use cairn_store::{CacheKey, CacheRecord, KeyHasher, Store};
+use flate2::bufread::MultiGzDecoder;
 
 use crate::engine::Engine;
 use crate::failure::StepError;
@@ -44,8 +46,31 @@ pub(crate) fn fetch(engine: &Engine<'_>, url: &str) -> Result<Fetched, StepError
             }
         })
         .map_err(|source| StepError::Fetch(Box::new(source)))?;
+    let fetched = match fetched.is_gzipped {
+        true => unpacked(engine.store, fetched)?,
+        false => fetched,
+    };
     remember(engine.store, url, &fetched)?;
     Ok(fetched)
+}
+
+/// The file as it was before its server packed it for the way.
+fn unpacked(store: &Store, fetched: Fetched) -> Result<Fetched, StepError> {
+    let mut writer = store.blob_writer()?;
+    let packed = store.open_blob(&fetched.digest)?;
+    let mut file = MultiGzDecoder::new(BufReader::new(packed)).take(DOWNLOAD_MAX);
+    std::io::copy(&mut file, &mut writer).map_err(|source| StepError::Io {
+        doing: "unpack",
+        path: store.blob_path(&fetched.digest),
+        source,
+    })?;
+    let (digest, size) = writer.finish(None)?;
+    Ok(Fetched {
+        digest,
+        size,
+        is_gzipped: false,
+        ..fetched
+    })
 }
 
 /// What the store has of an address, with the word of its server.
@@ -62,6 +87,7 @@ fn known(store: &Store, url: &str) -> Option<(Fetched, String)> {
         last_modified: value(MODIFIED).and_then(|time| time.parse().ok()),
         url: value(PLACE)?,
         etag: Some(etag.clone()),
+        is_gzipped: false,
         digest,
     };
     store.has_blob(&fetched.digest).then_some((fetched, etag))

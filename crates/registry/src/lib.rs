@@ -15,6 +15,7 @@
 pub mod distribution;
 pub mod git;
 pub mod http;
+mod logins;
 pub mod serve;
 pub mod signature;
 
@@ -25,3 +26,4 @@ pub use distribution::{
 pub use http::{
     Download, FetchError, FetchOptions, FetchProblem, Fetched, Fetcher, Proxies, RetryPolicy,
 };
+pub use logins::Logins;

@@ -125,8 +125,9 @@ impl Opener<'_> {
 
     fn repository(&self, address: &GitAddress, keep_git_dir: bool) -> Result<Fetched, SingleError> {
         let go_on = || !self.cancel.is_cancelled();
-        let repository =
-            Repository::new(&address.remote, &go_on).allowed(self.fetcher.is_offline())?;
+        let repository = Repository::new(&address.remote, &go_on)
+            .with_logins(self.fetcher.logins())
+            .allowed(self.fetcher.is_offline())?;
         let reference = address.reference.as_deref();
         let commit = repository.resolve(reference, address.checksum.as_deref())?;
         let checkout = Checkout {

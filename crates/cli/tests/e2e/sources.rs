@@ -479,6 +479,66 @@ fn a_file_of_the_web_is_fetched_again_only_if_it_is_another() {
 }
 
 #[test]
+fn secrets_of_fixed_names_are_logins_of_hosts() {
+    let Some(forge) = Forge::new() else {
+        return;
+    };
+    let workshop = &forge.workshop;
+    workshop.write("private/file", "for friends");
+    std::fs::rename(
+        workshop.path().join("repo"),
+        workshop.path().join("private/repo"),
+    )
+    .unwrap();
+    let file = forge.web.url("private/file");
+    let repository = forge.web.url("private/repo/.git");
+    workshop.write(
+        "app/Dockerfile",
+        &format!("FROM scratch\nADD {file} /files/\nADD {repository} /repo/\n"),
+    );
+    workshop.write("token", "letmein\n");
+    let file_login = "id=HTTP_AUTH_TOKEN_127.0.0.1,src=token";
+    let git_login = "id=GIT_AUTH_TOKEN,src=token";
+    workshop
+        .cairn(&["build", "--secret", git_login, "./app"])
+        .code(3)
+        .err_has("the server answered 401")
+        .err_has("HTTP_AUTH_TOKEN_<host>");
+    workshop
+        .cairn(&["build", "--secret", file_login, "./app"])
+        .code(3)
+        .err_has("GIT_AUTH_TOKEN");
+    let secrets = ["--secret", file_login, "--secret", git_login];
+    let build = |rest: &[&str]| workshop.cairn(&[&["build"], &secrets[..], rest].concat());
+    build(&["-o", "tree", "./app"]).success();
+    assert_eq!(workshop.read("tree/files/file"), "for friends");
+    assert_eq!(workshop.read("tree/repo/foo"), "second");
+    build(&["-o", "tree", &repository]).success();
+    assert_eq!(workshop.read("tree/out"), "second");
+}
+
+#[test]
+fn a_file_that_is_packed_on_the_way_is_unpacked() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("web/packed", "as it was");
+    let web = Web::of(&workshop.path().join("web"));
+    let url = web.url("packed");
+    let sum = cairn_oci::Digest::sha256(b"as it was");
+    workshop.write(
+        "app/Dockerfile",
+        &format!("FROM scratch\nADD --checksum={sum} {url} /\n"),
+    );
+    workshop.cairn(&["build", "-o", "tree", "./app"]).success();
+    assert_eq!(workshop.read("tree/packed"), "as it was");
+    workshop
+        .cairn(&["build", "-o", "tree", "--no-cache", "./app"])
+        .success();
+    assert_eq!(web.sent(), 1, "the store knows the file by its tag");
+}
+
+#[test]
 fn several_dockerfiles_are_read_as_one() {
     let workshop = Workshop::empty();
     workshop.write("first", "FROM scratch AS first\nCOPY a /of-first");

@@ -1,4 +1,6 @@
 //! A web server for one test: the files of a directory, over plain HTTP, on loopback.
+//!
+//! What is below `private/` wants a login; what is called `packed` is packed by gzip on the way.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -10,6 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// The time that every file claims, in seconds since 1970 and as HTTP writes it.
 pub(crate) const MODIFIED: i64 = 1_000_000_000;
 const MODIFIED_TEXT: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
+
+/// What one must say to see a file below `private/`: as a token of files, or of repositories.
+const LOGINS: [&str; 2] = [
+    "bearer letmein",
+    // `x-access-token:letmein`
+    "basic ec1hy2nlc3mtdg9rzw46bgv0bwvpbg==",
+];
 
 /// A running server. Dropping it ends it.
 pub(crate) struct Web {
@@ -77,16 +86,23 @@ fn answer(mut stream: &TcpStream, directory: &Path, requests: &AtomicUsize, sent
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let Some(request) = lines.next() else { return };
     let mut known = String::new();
+    let mut login = String::new();
     for line in lines.by_ref().take_while(|line| !line.is_empty()) {
-        if let Some(tag) = line.to_ascii_lowercase().strip_prefix("if-none-match: ") {
+        let line = line.to_ascii_lowercase();
+        if let Some(tag) = line.strip_prefix("if-none-match: ") {
             tag.clone_into(&mut known);
+        }
+        if let Some(value) = line.strip_prefix("authorization: ") {
+            value.clone_into(&mut login);
         }
     }
     requests.fetch_add(1, Ordering::SeqCst);
     let path = request.split_whitespace().nth(1).unwrap_or("/");
     let path = path.split('?').next().unwrap_or(path);
     let file: PathBuf = directory.join(path.trim_start_matches('/'));
+    let is_let_in = !path.starts_with("/private/") || LOGINS.contains(&login.as_str());
     let (status, body) = match fs::read(file) {
+        _ if !is_let_in => ("401 Unauthorized", Vec::new()),
         Ok(body) if tag_of(path, &body) == known => ("304 Not Modified", Vec::new()),
         Ok(body) => ("200 OK", body),
         Err(_) => ("404 Not Found", Vec::new()),
@@ -95,9 +111,13 @@ fn answer(mut stream: &TcpStream, directory: &Path, requests: &AtomicUsize, sent
         "200 OK" => tag_of(path, &body),
         _ => known,
     };
+    let (coding, body) = match path.ends_with("packed") {
+        true => ("Content-Encoding: gzip\r\n", cairn_testkit::gzip(&body)),
+        false => ("", body),
+    };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nLast-Modified: {MODIFIED_TEXT}\r\nETag: {tag}\r\n\
-         Connection: close\r\n\r\n",
+         {coding}Connection: close\r\n\r\n",
         body.len()
     );
     let _ = stream.write_all(head.as_bytes());

@@ -96,8 +96,9 @@ impl GitError {
                 if REFUSALS.iter().any(|refusal| complaint.contains(refusal)) =>
             {
                 Some(
-                    "check the address; for a private repository set up a credential helper of \
-                     git, or use its ssh address: nobody is asked for a password here",
+                    "check the address; for a private repository give a secret `GIT_AUTH_TOKEN` or \
+                     `GIT_AUTH_HEADER`, set up a credential helper of git, or use its ssh address: \
+                     nobody is asked for a password here",
                 )
             }
             _ => None,

@@ -3,7 +3,8 @@
 //! What is an argument of a program can be read by everybody on the machine, and what is the
 //! address of a remote is written to `.git/config`, which may end up in an image. So a login in an
 //! address (`https://user:password@host/...`) goes to `git` as a setting in its environment, which
-//! replaces the beginning of all addresses at that host while it runs.
+//! replaces the beginning of all addresses at that host while it runs. A header that came with the
+//! build's secrets goes the same way.
 
 use std::process::Command;
 
@@ -16,6 +17,8 @@ pub(super) struct Remote {
     /// What messages say.
     pub(super) shown: String,
     login: Option<Login>,
+    /// What a server of the web is told in the header `Authorization`.
+    pub(super) header: Option<String>,
 }
 
 /// A login at a host of the web.
@@ -38,23 +41,50 @@ impl Remote {
             address,
             shown: redact(text),
             login,
+            header: None,
         }
     }
 
     /// Gives the login to a `git` that is about to be started.
     pub(super) fn let_in(&self, command: &mut Command) {
-        if let Some(login) = &self.login {
+        let of_address = self.login.as_ref().map(|login| {
+            let key = format!("url.{}.insteadOf", login.full);
+            (key, login.bare.clone())
+        });
+        let of_header = self.header.as_ref().map(|header| {
+            let key = format!("http.{}.extraheader", self.header_scope());
+            (key, format!("Authorization: {header}"))
+        });
+        let settings: Vec<(String, String)> = of_address.into_iter().chain(of_header).collect();
+        if settings.is_empty() {
+            return;
+        }
+        command.env("GIT_CONFIG_COUNT", settings.len().to_string());
+        for (number, (key, value)) in settings.iter().enumerate() {
             command
-                .env("GIT_CONFIG_COUNT", "1")
-                .env("GIT_CONFIG_KEY_0", format!("url.{}.insteadOf", login.full))
-                .env("GIT_CONFIG_VALUE_0", &login.bare);
+                .env(format!("GIT_CONFIG_KEY_{number}"), key)
+                .env(format!("GIT_CONFIG_VALUE_{number}"), value);
+        }
+    }
+
+    /// The addresses that the header is sent to: the repository's own, and all of a host whose
+    /// repositories one token opens, for submodules.
+    fn header_scope(&self) -> &str {
+        const GITHUB: &str = "https://github.com/";
+        match self.address.starts_with(GITHUB) {
+            true => GITHUB,
+            false => &self.address,
         }
     }
 
     /// What `git` said, without the login.
     pub(super) fn cleaned(&self, said: &str) -> String {
+        let said = match &self.header {
+            Some(header) => said.replace(header.as_str(), HIDDEN),
+            None => said.to_owned(),
+        };
         let Some(login) = &self.login else {
-            return said.to_owned();
+            return said;
         };
         let mut said = said.replace(&login.full, &login.bare);
         // A shorter one would tear words apart.
@@ -113,6 +143,34 @@ mod tests {
             .find(|(name, _)| *name == "GIT_CONFIG_KEY_0");
         let (_, value) = key.unwrap();
         assert_eq!(value.unwrap(), "url.https://ann:p=w@h/.insteadOf");
+    }
+
+    #[test]
+    fn a_header_is_for_this_repository_and_never_an_argument() {
+        let settings = |address: &str| {
+            let mut command = Command::new("git");
+            let remote = Remote {
+                header: Some("basic abc".to_owned()),
+                ..Remote::new(address)
+            };
+            remote.let_in(&mut command);
+            assert_eq!(command.get_args().count(), 0);
+            let settings = command.get_envs().filter_map(|(_, value)| value?.to_str());
+            settings.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            settings("https://h/a.git"),
+            [
+                "1",
+                "http.https://h/a.git.extraheader",
+                "Authorization: basic abc"
+            ]
+        );
+        assert!(
+            settings("https://github.com/a/b")
+                .contains(&"http.https://github.com/.extraheader".to_owned())
+        );
+        assert_eq!(settings("https://ann@h/a.git")[0], "2");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::program::{GitError, Program};
 use super::remote::Remote;
+use crate::logins::Logins;
 
 /// Hex digits of a whole SHA-1 hash.
 const SHA1_DIGITS: usize = 40;
@@ -50,6 +51,13 @@ impl<'a> Repository<'a> {
         }
     }
 
+    /// The repository, asked for with the login of its host, if there is one.
+    #[must_use]
+    pub fn with_logins(mut self, logins: &Logins) -> Self {
+        self.program.remote.header = logins.of_repository(&self.program.remote.address);
+        self
+    }
+
     /// The repository, unless nothing may be fetched and it is not on this machine.
     pub fn allowed(self, is_offline: bool) -> Result<Self, GitError> {
         let address = &self.program.remote.address;
@@ -72,10 +80,13 @@ impl<'a> Repository<'a> {
         checksum: Option<&str>,
     ) -> Result<String, GitError> {
         if let Some(checksum) = checksum {
-            if !is_hex(checksum) || checksum.len() > 64 || checksum.len() < 4 {
+            // Any beginning will do to compare with; git finds nothing by less than four digits.
+            let is_alone = reference.is_none_or(|reference| reference == checksum);
+            let digits_min = if is_alone { 4 } else { 1 };
+            if !is_hex(checksum) || !(digits_min..=SHA256_DIGITS).contains(&checksum.len()) {
                 return Err(GitError::BadChecksum(checksum.to_owned()));
             }
-            if reference.is_none_or(|reference| reference == checksum) {
+            if is_alone {
                 return Ok(checksum.to_owned());
             }
         }
@@ -332,5 +343,17 @@ eeee\trefs/tags/v2^{}
         );
         let wrong = repository.resolve(None, Some("foobar")).unwrap_err();
         assert!(wrong.to_string().contains("expected hex commit hash"));
+        assert!(repository.resolve(None, Some("abc")).is_err(), "too short");
+    }
+
+    #[test]
+    fn any_beginning_of_a_commit_is_its_checksum() {
+        let repository = Repository::new("https://host.invalid/a.git", &|| true);
+        let commit = "a".repeat(SHA1_DIGITS);
+        assert_eq!(
+            repository.resolve(Some(&commit), Some("A")).unwrap(),
+            commit
+        );
+        assert!(repository.resolve(Some(&commit), Some("b")).is_err());
     }
 }

@@ -180,7 +180,11 @@ impl FetchError {
             FetchProblem::Token(source) => return source.hint(),
             FetchProblem::Status {
                 status: 401 | 403, ..
-            } => "the server wants other credentials, or a proxy refuses the address",
+            } => {
+                "the server wants other credentials, or a proxy refuses the address; a file that \
+                 a Dockerfile adds is asked for with the secret `HTTP_AUTH_TOKEN_<host>` or \
+                 `HTTP_AUTH_HEADER_<host>`"
+            }
             FetchProblem::Status {
                 status: 404 | 410, ..
             } => "the server does not have this file; check the address or try another mirror",

@@ -9,13 +9,14 @@ use std::time::Duration;
 use cairn_oci::{Algorithm, Digest};
 use cairn_store::Store;
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{HeaderMap, IF_NONE_MATCH};
+use reqwest::header::{AUTHORIZATION, HeaderMap, IF_NONE_MATCH};
 
 use super::body::{Bare, Sink};
 use super::client::{self, ClientOptions, Proxies, Redirects};
 use super::error::{FetchError, FetchProblem, fetch_error};
 use super::retry::RetryPolicy;
 use super::transfer::{Origin, Transfer, strong_etag};
+use crate::logins::Logins;
 
 /// How the fetcher meets the network.
 #[derive(Debug, Clone)]
@@ -76,12 +77,16 @@ pub struct Fetched {
     pub url: String,
     /// The server's strong `ETag`: as long as it says this, the bytes are these.
     pub etag: Option<String>,
+    /// Whether the server packed the file by gzip for the way (`Content-Encoding`), unasked: the
+    /// bytes are the packed ones.
+    pub is_gzipped: bool,
 }
 
 /// Fetches files over HTTP. Cheap to clone; the client is made at the first request.
 #[derive(Clone)]
 pub struct Fetcher {
     shared: Arc<Shared>,
+    logins: Arc<Logins>,
 }
 
 struct Shared {
@@ -106,7 +111,23 @@ impl Fetcher {
                 options,
                 client: OnceLock::new(),
             }),
+            logins: Arc::default(),
         }
+    }
+
+    /// The same fetcher, which tells hosts who is asking.
+    #[must_use]
+    pub fn with_logins(&self, logins: Logins) -> Fetcher {
+        Fetcher {
+            shared: Arc::clone(&self.shared),
+            logins: Arc::new(logins),
+        }
+    }
+
+    /// What hosts are told; for repositories, too.
+    #[must_use]
+    pub fn logins(&self) -> &Logins {
+        &self.logins
     }
 
     /// Fetches a small file into memory.
@@ -171,7 +192,11 @@ impl Fetcher {
         let Ok(client) = self.client() else {
             return false;
         };
-        let asked = client.head(url).header(IF_NONE_MATCH, etag).send();
+        let mut question = client.head(url).header(IF_NONE_MATCH, etag);
+        if let Some(login) = self.logins.of_file(url) {
+            question = question.header(AUTHORIZATION, login);
+        }
+        let asked = question.send();
         asked.is_ok_and(|answer| match answer.status().as_u16() {
             304 => true,
             200 => strong_etag(&answer).as_deref() == Some(etag),
@@ -211,6 +236,7 @@ impl Fetcher {
         let origin = Plain {
             client,
             url: download.url,
+            login: self.logins.of_file(download.url),
         };
         Transfer::new(download, out).run(&origin, &self.shared.options.retry, out, watch)
     }
@@ -235,10 +261,11 @@ impl Fetcher {
     }
 }
 
-/// A server that is asked without further ado.
+/// A server that is asked without further ado, by a login where there is one.
 struct Plain<'a> {
     client: &'a Client,
     url: &'a str,
+    login: Option<String>,
 }
 
 impl Origin for Plain<'_> {
@@ -247,7 +274,11 @@ impl Origin for Plain<'_> {
     }
 
     fn get(&self, headers: HeaderMap) -> Result<Response, FetchProblem> {
-        let sent = self.client.get(self.url).headers(headers).send();
+        let mut question = self.client.get(self.url).headers(headers);
+        if let Some(login) = &self.login {
+            question = question.header(AUTHORIZATION, login);
+        }
+        let sent = question.send();
         sent.map_err(FetchProblem::of_request)
     }
 }

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use cairn_oci::{Algorithm, Digest, redact};
 use reqwest::blocking::Response;
 use reqwest::header::{
-    CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
-    RETRY_AFTER,
+    CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
+    LAST_MODIFIED, RANGE, RETRY_AFTER,
 };
 
 use super::body::{Bounds, Progress, Sink};
@@ -168,6 +168,8 @@ impl<'a> Transfer<'a> {
                 .map(|date| date.timestamp().as_second()),
             url: redact(response.url().as_str()),
             etag: strong_etag(response),
+            is_gzipped: header_text(response, &CONTENT_ENCODING)
+                .is_some_and(|coding| coding.eq_ignore_ascii_case("gzip")),
         })
     }
 }
