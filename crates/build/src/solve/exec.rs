@@ -23,6 +23,8 @@ use crate::secrets::Secrets;
 const HOSTNAME: &str = "buildkitsandbox";
 /// `/etc/passwd` and `/etc/group` are read up to this size.
 const ACCOUNTS_MAX: u64 = 16 * 1024 * 1024;
+/// Where the kernel's file systems are mounted in every container.
+const MOUNT_POINTS: [&str; 3] = ["dev", "proc", "sys"];
 /// So many last lines of a step's output are looked at for the cause of its failure.
 const LAST_LINES: usize = 20;
 
@@ -114,7 +116,33 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
             });
         }
     }
+    leave_mount_points(&view, &active)?;
     commit_changes(&view, active)
+}
+
+/// Makes the directories that every container needs where the image has none, as the runtimes of
+/// others leave them: so it runs with those that do not make them, too.
+fn leave_mount_points(base: &LayeredView, active: &ActiveSnapshot) -> Result<(), StepError> {
+    for name in MOUNT_POINTS {
+        let path = active.upper().join(name);
+        if base.lookup(Path::new(name))?.is_some() || std::fs::symlink_metadata(&path).is_ok() {
+            continue;
+        }
+        make_directory(&path).map_err(|source| StepError::Io {
+            doing: "make",
+            path,
+            source,
+        })?;
+        active.set_owner(Path::new(name), 0, 0)?;
+    }
+    Ok(())
+}
+
+/// Makes a directory with the mode of all others, whatever the umask.
+fn make_directory(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
 }
 
 /// Says which devices, or what of them, a step goes without.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
 use crate::workshop::{Workshop, said};
@@ -157,6 +157,21 @@ fn a_users_bytes_and_mount_points_stay_out_of_layers() {
             !workshop.path().join("tree").join(gone).exists(),
             "{gone} is in a layer"
         );
+    }
+}
+
+#[test]
+fn a_run_leaves_the_directories_that_every_container_needs() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop.write("app/Dockerfile", "FROM base\nRUN echo a >/dev/null\n");
+    workshop.cairn(&["build", "-o", "tree", "./app"]).success();
+    for name in ["dev", "proc", "sys"] {
+        let path = workshop.path().join("tree").join(name);
+        let mode = std::fs::metadata(&path).expect(name).permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755, "{name}");
+        assert_eq!(std::fs::read_dir(path).unwrap().count(), 0, "{name}");
     }
 }
 
