@@ -54,6 +54,8 @@ pub struct Finding {
 pub struct Fix {
     /// The changes; they do not overlap.
     pub edits: Vec<Edit>,
+    /// What the image has otherwise afterwards, where it is not only made otherwise.
+    pub effect: Option<&'static str>,
 }
 
 /// A part of the text and what takes its place.
@@ -71,6 +73,15 @@ impl Fix {
         let text = text.into();
         Self {
             edits: vec![Edit { span, text }],
+            effect: None,
+        }
+    }
+
+    /// The same, which changes what the image has.
+    pub(super) fn with_effect(self, effect: &'static str) -> Self {
+        Self {
+            effect: Some(effect),
+            ..self
         }
     }
 

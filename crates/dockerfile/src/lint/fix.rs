@@ -1,5 +1,7 @@
 //! Mending a text: the changes of findings, put into it.
 
+use std::collections::BTreeSet;
+
 use super::finding::{Edit, Finding};
 
 /// The changes of findings that can be made together, in the order of the text.
@@ -23,6 +25,14 @@ pub fn edits<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<&'a Edi
     }
     made.sort_by_key(|edit| edit.span.start);
     made
+}
+
+/// What mending these changes in the image: rule and effect, each once.
+pub fn effects<'a>(
+    findings: impl IntoIterator<Item = &'a Finding>,
+) -> BTreeSet<(&'static str, &'static str)> {
+    let effect = |finding: &Finding| Some((finding.rule.name, finding.fix.as_ref()?.effect?));
+    findings.into_iter().filter_map(effect).collect()
 }
 
 /// Whether two changes cannot both be made. Two texts may be put in at one place.
@@ -59,6 +69,7 @@ mod tests {
             span: Span::default(),
             detail: String::new(),
             fix: Some(Fix {
+                effect: None,
                 edits: edits
                     .iter()
                     .map(|&(start, end, text)| Edit {

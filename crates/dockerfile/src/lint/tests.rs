@@ -42,28 +42,40 @@ pub(super) fn count(rule: &str, text: &str) -> usize {
 }
 
 fn checked(file: &Dockerfile, levels: &BTreeMap<&'static str, Option<Level>>) -> Checked {
-    let amd64 = PlatformParts {
-        os: "linux",
-        architecture: "amd64",
-        ..PlatformParts::default()
-    };
     let only_arm = BaseImage {
         platform: Some("linux/arm64".to_owned()),
         ..BaseImage::default()
     };
     let input = Input {
-        args: &BTreeMap::new(),
-        reach: Reach::AllStages,
         ignore: Some(&Patterns::parse("*.md\n").unwrap()),
-        build_platform: amd64,
-        target_platform: amd64,
         bases: &BTreeMap::from([("only-arm:1".to_owned(), only_arm)]),
-        pinned: &BTreeSet::new(),
-        package_files: &BTreeMap::new(),
-        levels,
-        wants: |_| true,
+        ..input(levels)
     };
     check(file, &input).unwrap()
+}
+
+/// Nothing is known but the text.
+fn input<'a>(levels: &'a BTreeMap<&'static str, Option<Level>>) -> Input<'a> {
+    static NO_ARGS: BTreeMap<String, String> = BTreeMap::new();
+    static NO_BASES: BTreeMap<String, BaseImage> = BTreeMap::new();
+    static NO_NAMES: BTreeSet<String> = BTreeSet::new();
+    let amd64 = PlatformParts {
+        os: "linux",
+        architecture: "amd64",
+        ..PlatformParts::default()
+    };
+    Input {
+        args: &NO_ARGS,
+        reach: Reach::AllStages,
+        ignore: None,
+        build_platform: amd64,
+        target_platform: amd64,
+        bases: &NO_BASES,
+        pinned: &NO_NAMES,
+        package_files: &NO_ARGS,
+        levels,
+        wants: |_| true,
+    }
 }
 
 #[test]
@@ -112,6 +124,51 @@ fn pages_are_true() {
         assert!(rule.why.ends_with('.'), "{}", rule.name);
         assert!(!rule.summary.is_empty() && rule.bad.ends_with('\n') && rule.good.ends_with('\n'));
     }
+}
+
+/// Who tries an example sees what its page says, and nothing else.
+#[test]
+fn an_example_stands_alone() {
+    // What these find is beside the text, and the example says what.
+    let not_alone = ["CopyIgnoredFile", "InvalidBaseImagePlatform"];
+    for rule in RULES {
+        let levels = BTreeMap::from([(rule.name, Some(Level::Warning))]);
+        let names = |text: &str| {
+            let file = crate::parse(&Source::new("Dockerfile", text)).unwrap();
+            let input = Input {
+                ignore: None,
+                bases: &BTreeMap::new(),
+                ..input(&levels)
+            };
+            let mut names: Vec<&str> = check(&file, &input)
+                .unwrap()
+                .findings
+                .iter()
+                .filter(|finding| finding.level > Level::Info)
+                .map(|finding| finding.rule.name)
+                .collect();
+            names.dedup();
+            names
+        };
+        match not_alone.contains(&rule.name) {
+            true => assert!(rule.bad.starts_with("# ") && names(rule.bad).is_empty()),
+            false => assert_eq!(names(rule.bad), [rule.name], "{}", rule.bad),
+        }
+        assert_eq!(names(rule.good), [""; 0], "{}: {}", rule.name, rule.good);
+    }
+}
+
+#[test]
+fn a_fix_that_changes_the_image_says_so() {
+    let effects = |text: &str| {
+        let file = crate::parse(&Source::new("Dockerfile", text)).unwrap();
+        let findings = checked(&file, &BTreeMap::new()).findings;
+        let effects = fix::effects(&findings).into_iter();
+        effects.map(|(rule, _)| rule).collect::<Vec<_>>()
+    };
+    let maintained = "FROM scratch\nMAINTAINER a\nMAINTAINER b\n";
+    assert_eq!(effects(maintained), ["MaintainerDeprecated"]);
+    assert_eq!(effects("FROM scratch AS a\nENV a b\n"), [""; 0]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `cairn lint --fix`: what is mechanical is mended, shown as a diff, and written.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -26,6 +27,7 @@ pub fn mend(
     let mut left: Vec<Checked> = Vec::new();
     let mut files = 0;
     let mut done: Vec<String> = Vec::new();
+    let mut effects = BTreeSet::new();
     for subject in subjects {
         let name = subject.file.source.name.clone();
         let old = subject.file.source.text.clone();
@@ -38,7 +40,7 @@ pub fn mend(
                 .hint("`--fix --dry-run` prints what would be changed"));
         }
         done.push(name.clone());
-        let (mended, checked) = rounds(args, subject, levels)?;
+        let (mended, checked) = rounds(args, subject, levels, &mut effects)?;
         let new = &mended.file.source.text;
         let diff = unified(&name, &old, new);
         if !diff.is_empty() {
@@ -51,6 +53,9 @@ pub fn mend(
         }
         subject::merge(&mut left, checked);
     }
+    for (rule, effect) in effects {
+        session.printer.note(&format!("{rule}: {effect}"));
+    }
     let what = count(files, "file");
     session.printer.note(&match (files, args.dry_run) {
         (0, _) => "nothing here can be mended mechanically".to_owned(),
@@ -60,11 +65,12 @@ pub fn mend(
     Ok(left)
 }
 
-/// Mends and checks again until there is nothing left to mend.
+/// Mends and checks again until there is nothing left to mend; adds what that changes in images.
 fn rounds(
     args: &LintArgs,
     subject: &Subject,
     levels: &Levels,
+    effects: &mut BTreeSet<(&'static str, &'static str)>,
 ) -> Result<(Subject, Checked), CommandError> {
     let wrong = |error| CommandError::from_findings(Kind::Usage, vec![error]);
     let mut subject = subject.clone();
@@ -72,6 +78,7 @@ fn rounds(
     for _ in 0..ROUNDS_MAX {
         let shown = checked.findings.iter();
         let shown = shown.filter(|finding| args.level.has(finding.level));
+        effects.extend(fix::effects(shown.clone()));
         let edits = fix::edits(shown);
         if edits.is_empty() {
             break;

@@ -16,8 +16,8 @@ pub(in crate::lint) static COPY_IGNORED_FILE: Rule = Rule {
     summary: "Attempting to Copy file that is excluded by .dockerignore",
     why: "A file that `.dockerignore` excludes is not in the context: the copy fails, or copies \
           nothing. The check stays silent where the ignore file takes something back with `!`.",
-    bad: "FROM debian:13-slim\nCOPY notes.md /\n",
-    good: "FROM debian:13-slim\nCOPY model.py /\n",
+    bad: "# with the line `*.md` in .dockerignore\n\nFROM debian:13-slim\nCOPY notes.md /\n",
+    good: "# with the line `*.md` in .dockerignore\n\nFROM debian:13-slim\nCOPY model.py /\n",
     check: ignored_sources,
 };
 

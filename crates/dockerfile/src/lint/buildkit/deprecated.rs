@@ -31,7 +31,9 @@ fn maintainer(facts: &Facts<'_>, found: &mut Findings) {
             let detail = "Maintainer instruction is deprecated in favor of using label";
             let fix = quoted(&name.value).map(|value| {
                 let label = format!("LABEL org.opencontainers.image.authors={value}");
-                Fix::replace(step.span, label)
+                Fix::replace(step.span, label).with_effect(
+                    "the image has a label and no longer the author field of its config",
+                )
             });
             found.fixable(step.span, detail, fix);
         }

@@ -17,8 +17,8 @@ pub(in crate::lint) static UNDEFINED_ARG_IN_FROM: Rule = Rule {
     summary: "FROM command must use declared ARGs",
     why: "A name that no `ARG` above the first `FROM` declares is empty, whatever `--build-arg` \
           says. Most often it is a slip of the pen, and another image is built than was meant.",
-    bad: "ARG RELEASE=13\nFROM debian:${RELEAS}\n",
-    good: "ARG RELEASE=13\nFROM debian:${RELEASE}\n",
+    bad: "ARG VARIANT=-slim\nFROM debian:13${VARIAN}\n",
+    good: "ARG VARIANT=-slim\nFROM debian:13${VARIANT}\n",
     check: undefined,
 };
 

@@ -82,8 +82,9 @@ pub(in crate::lint) static INVALID_BASE_IMAGE_PLATFORM: Rule = Rule {
     is_experimental: false,
     summary: "Base image platform does not match expected target platform",
     why: "Programs of another platform do not run, or run emulated and slowly. It happens when an \
-          image that is for one platform only is asked for on another.",
-    bad: "FROM only-arm:1\n",
+          image that is for one platform only is asked for on another. Only `cairn build` reports \
+          it: `cairn lint` opens no image.",
+    bad: "# built for linux/amd64, where the registry has linux/arm64 alone\n\nFROM only-arm:1\n",
     good: "FROM debian:13-slim\n",
     check: base_platform,
 };

@@ -1,8 +1,8 @@
 //! Variables that nobody set.
 
 use crate::ast::InstructionKind;
-use crate::expand::Expanded;
-use crate::lint::facts::{Facts, StageFacts, Step};
+use crate::expand::{Env, Expanded};
+use crate::lint::facts::{Facts, Seen, StageFacts, Step};
 use crate::lint::finding::{Findings, Level};
 use crate::lint::rule::{Group, Rule};
 use crate::suggest;
@@ -23,23 +23,44 @@ pub(in crate::lint) static UNDEFINED_VAR: Rule = Rule {
     check: undefined,
 };
 
+/// So many variables are looked at for one that was meant.
+const COMPARED_MAX: usize = 200;
+
 fn undefined(facts: &Facts<'_>, found: &mut Findings) {
     for (stage, step) in facts.steps() {
         for word in stage.words(step, &facts.expander) {
             report(stage, step, &word, found);
         }
         if let InstructionKind::Arg(arg) = &step.instruction.kind {
-            let mut before: Vec<(String, String)> = stage.variables_at(step).to_vec();
+            let mut before = Declared {
+                before: stage.variables_at(step),
+                own: Vec::new(),
+            };
             for declaration in &arg.declarations {
                 let is_given = facts.input.args.contains_key(declaration.name.as_str());
                 if let Some(default) = declaration.default.as_ref().filter(|_| !is_given)
                     && let Ok(word) = facts.expander.word(default.as_str(), &before)
                 {
                     report(stage, step, &word, found);
-                    before.push((declaration.name.value.clone(), word.text));
+                    let name = declaration.name.value.clone();
+                    before.own.push((name, word.text));
                 }
             }
         }
+    }
+}
+
+/// What the declarations of one `ARG` see: those before them in it, and what was set before it.
+struct Declared<'a> {
+    before: Seen<'a>,
+    own: Vec<(String, String)>,
+}
+
+impl Env for Declared<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let own = self.own.iter().rev().find(|(known, _)| known == name);
+        own.map(|(_, value)| value.as_str())
+            .or_else(|| self.before.value(name))
     }
 }
 
@@ -48,8 +69,8 @@ fn report(stage: &StageFacts<'_>, step: &Step<'_>, word: &Expanded, found: &mut 
         if stage.declares(step, name) {
             continue;
         }
-        let known = stage.variables_at(step).iter();
-        let near = suggest::nearest_variable(name, known.map(|(name, _)| name.as_str()));
+        let known = stage.variables_at(step).last_names(COMPARED_MAX);
+        let near = suggest::nearest_variable(name, known);
         let mut detail = format!("Usage of undefined variable '${name}'");
         if let Some(near) = near {
             detail.push_str(&format!(" (did you mean ${near}?)"));

@@ -1,10 +1,10 @@
 //! What the rules look at: stages with their bases, and the variables at each instruction.
 //!
 //! Variables are folded as BuildKit folds them while it lowers a stage. Those of a stage stand in
-//! one list in the order they were set; an instruction sees the first so many of it, so that
-//! thousands of instructions cost no copies.
+//! one [`scope`], and an instruction sees what was set before it.
 
 mod bases;
+mod scope;
 mod stage;
 mod words;
 mod work;
@@ -20,6 +20,7 @@ use crate::mount::Mount;
 use crate::predefined::platform_args;
 
 pub(super) use bases::Base;
+pub(super) use scope::Seen;
 pub(super) use stage::{StageFacts, Step};
 pub(super) use work::{Found, PlacedScript, Work};
 
@@ -144,6 +145,20 @@ impl<'a> Facts<'a> {
             Some(Base::Stage(index)) => self.is_windows(&self.stages[*index]),
             _ => is_windows(self.input.target_platform.os),
         }
+    }
+
+    /// Whether something holds for a stage or for one below it, for each stage; `own` tells it of a
+    /// stage by itself.
+    pub(super) fn in_or_below(&self, own: impl Fn(&StageFacts<'a>) -> bool) -> Vec<bool> {
+        let mut holds = Vec::with_capacity(self.stages.len());
+        for stage in &self.stages {
+            let is_below = match stage.base {
+                Some(Base::Stage(below)) => holds[below],
+                _ => false,
+            };
+            holds.push(is_below || own(stage));
+        }
+        holds
     }
 
     /// The instructions before an instruction in its stage and in those below, nearest stage

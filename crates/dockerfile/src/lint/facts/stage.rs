@@ -1,13 +1,15 @@
 //! One stage: its base, its instructions with what they see, and the triggers it inherits.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 
 use cairn_diagnostic::Span;
 
 use super::bases::DEFAULT_PATH;
+use super::scope::{Moment, Scope, Seen};
 use super::words;
 use super::work::Work;
-use super::{Base, Facts, Variables, stage_before};
+use super::{Base, Facts, stage_before};
 use crate::ast::{ArgDeclaration, Instruction, InstructionKind, Run, Stage, Word};
 use crate::expand::{Expanded, Expander};
 use crate::lint::reference;
@@ -31,8 +33,7 @@ pub(crate) struct StageFacts<'a> {
     /// Whether all variables of its base are known: there is no image from outside below it, or
     /// its config is known, or it is one that sets nothing but `PATH`.
     pub(crate) has_known_variables: bool,
-    variables: Variables,
-    declared: Vec<String>,
+    scope: Rc<Scope>,
     triggers: Vec<&'a Instruction>,
     /// Whether a shell was set, at the start and at the end.
     shell: (bool, bool),
@@ -54,10 +55,8 @@ pub(crate) struct Step<'a> {
     work: OnceCell<Work>,
     /// The directory it works in, where a rule asked: all before it has to be read for that.
     workdir: OnceCell<String>,
-    /// How many of the stage's variables are set before it.
-    variables: usize,
-    /// How many of the stage's arguments are declared before it.
-    declared: usize,
+    /// When it is.
+    moment: Moment,
 }
 
 impl Step<'_> {
@@ -93,6 +92,11 @@ impl<'a> StageFacts<'a> {
         let clause = &stage.from.kind;
         let image = expand(clause.image.as_str());
         let base = image.as_ref().and_then(|name| base(name, stage, facts));
+        let below = match &base {
+            Some(Base::Stage(index)) => Some(Rc::clone(&facts.stages[*index].scope)),
+            _ => None,
+        };
+        let mut scope = Scope::over(below);
         let mut new = Self {
             stage,
             is_reached,
@@ -104,45 +108,43 @@ impl<'a> StageFacts<'a> {
             image,
             steps: Vec::new(),
             has_known_variables: false,
-            variables: Variables::new(),
-            declared: Vec::new(),
+            scope: Rc::default(),
             triggers: Vec::new(),
             shell: (false, false),
             last_shell: None,
             workdir: (false, false),
             base,
         };
-        let triggers = new.inherit(facts);
+        let triggers = new.inherit(&mut scope, facts);
         for instruction in triggers {
-            new.step(instruction, Some(stage.from.span), facts);
+            new.step(instruction, Some(stage.from.span), &mut scope, facts);
         }
         for instruction in &stage.instructions {
-            new.step(instruction, None, facts);
+            new.step(instruction, None, &mut scope, facts);
         }
+        new.scope = Rc::new(scope);
         new
     }
 
     /// The variables that an instruction sees.
-    pub(crate) fn variables_at(&self, step: &Step<'_>) -> &[(String, String)] {
-        &self.variables[..step.variables]
+    pub(crate) fn variables_at(&self, step: &Step<'_>) -> Seen<'_> {
+        self.scope.at(step.moment)
     }
 
     /// The value that a variable has once an instruction of this stage is done.
     pub(crate) fn value_after(&self, step: &Step<'_>, name: &str) -> Option<&str> {
-        let end = self
+        let next = self
             .steps
-            .iter()
-            .find(|later| later.variables > step.variables)
-            .map_or(self.variables.len(), |later| later.variables);
-        let set = self.variables[..end].iter().rev();
-        set.clone()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+            .partition_point(|other| other.moment <= step.moment);
+        let end = self.steps.get(next).map(|later| later.moment);
+        self.scope
+            .at(end.unwrap_or_else(|| self.scope.now()))
+            .value(name)
     }
 
     /// Whether an argument of this name was declared, with a value or without.
     pub(crate) fn declares(&self, step: &Step<'_>, name: &str) -> bool {
-        self.declared[..step.declared].iter().any(|own| own == name)
+        self.variables_at(step).declares(name)
     }
 
     /// Whether a shell is set where the stage starts.
@@ -161,13 +163,11 @@ impl<'a> StageFacts<'a> {
     }
 
     /// Takes over what the base leaves behind; gives the triggers that go off.
-    fn inherit(&mut self, facts: &Facts<'a>) -> Vec<&'a Instruction> {
+    fn inherit(&mut self, scope: &mut Scope, facts: &Facts<'a>) -> Vec<&'a Instruction> {
         let mut triggers = Vec::new();
         match &self.base {
             Some(Base::Stage(index)) => {
                 let below = &facts.stages[*index];
-                self.variables.clone_from(&below.variables);
-                self.declared.clone_from(&below.declared);
                 self.shell = (below.shell.1, below.shell.1);
                 self.last_shell = below.last_shell;
                 self.workdir = (below.workdir.1, below.workdir.1);
@@ -176,7 +176,9 @@ impl<'a> StageFacts<'a> {
             }
             Some(Base::Image(name)) => match facts.input.bases.get(name) {
                 Some(known) => {
-                    self.variables.clone_from(&known.env);
+                    for (name, value) in &known.env {
+                        scope.set(name.clone(), value.clone());
+                    }
                     self.shell = (known.has_shell, known.has_shell);
                     self.has_known_variables = true;
                 }
@@ -185,14 +187,19 @@ impl<'a> StageFacts<'a> {
             Some(Base::Scratch) => self.has_known_variables = true,
             None => {}
         }
-        if !self.variables.iter().any(|(name, _)| name == "PATH") {
-            let path = ("PATH".to_owned(), DEFAULT_PATH.to_owned());
-            self.variables.push(path);
+        if scope.all().value("PATH").is_none() {
+            scope.set("PATH".to_owned(), DEFAULT_PATH.to_owned());
         }
         triggers
     }
 
-    fn step(&mut self, instruction: &'a Instruction, trigger: Option<Span>, facts: &Facts<'a>) {
+    fn step(
+        &mut self,
+        instruction: &'a Instruction,
+        trigger: Option<Span>,
+        scope: &mut Scope,
+        facts: &Facts<'a>,
+    ) {
         let step = Step {
             instruction,
             span: trigger.unwrap_or(instruction.span),
@@ -200,21 +207,20 @@ impl<'a> StageFacts<'a> {
             shell: self.last_shell,
             work: OnceCell::new(),
             workdir: OnceCell::new(),
-            variables: self.variables.len(),
-            declared: self.declared.len(),
+            moment: scope.now(),
         };
         match &instruction.kind {
             InstructionKind::Env(_) => {
-                let words = self.words(&step, &facts.expander);
+                let words = words::expanded(instruction, &scope.all(), &facts.expander);
                 for pair in words.chunks_exact(2) {
                     let (name, value) = (pair[0].text.clone(), pair[1].text.clone());
-                    self.variables.push((name, value));
+                    scope.set(name, value);
                 }
             }
             InstructionKind::Arg(arg) => {
                 arg.declarations
                     .iter()
-                    .for_each(|declaration| self.declare(declaration, facts));
+                    .for_each(|declaration| declare(declaration, scope, facts));
             }
             InstructionKind::Shell(words) => {
                 self.shell.1 = true;
@@ -226,27 +232,26 @@ impl<'a> StageFacts<'a> {
         }
         self.steps.push(step);
     }
+}
 
-    fn declare(&mut self, declaration: &ArgDeclaration, facts: &Facts<'_>) {
-        let name = declaration.name.as_str();
-        let global = || {
-            let mut globals = facts.globals.iter().rev();
-            globals.find(|(known, _)| known == name)
-        };
-        let value = match (facts.input.args.get(name), &declaration.default) {
-            (Some(given), _) => Some(given.clone()),
-            (None, Some(default)) => {
-                let variables = self.variables.as_slice();
-                let expanded = facts.expander.word(default.as_str(), &variables);
-                expanded.ok().map(|word| word.text)
-            }
-            (None, None) => global().map(|(_, value)| value.clone()),
-        };
-        if let Some(value) = value {
-            self.variables.push((name.to_owned(), value));
+fn declare(declaration: &ArgDeclaration, scope: &mut Scope, facts: &Facts<'_>) {
+    let name = declaration.name.as_str();
+    let global = || {
+        let mut globals = facts.globals.iter().rev();
+        globals.find(|(known, _)| known == name)
+    };
+    let value = match (facts.input.args.get(name), &declaration.default) {
+        (Some(given), _) => Some(given.clone()),
+        (None, Some(default)) => {
+            let expanded = facts.expander.word(default.as_str(), &scope.all());
+            expanded.ok().map(|word| word.text)
         }
-        self.declared.push(name.to_owned());
+        (None, None) => global().map(|(_, value)| value.clone()),
+    };
+    if let Some(value) = value {
+        scope.set(name.to_owned(), value);
     }
+    scope.declare(name);
 }
 
 fn base(name: &Expanded, stage: &Stage, facts: &Facts<'_>) -> Option<Base> {

@@ -1,6 +1,6 @@
 //! How `apt-get install` is called.
 
-use crate::lint::facts::{Facts, Found, RunStep, StageFacts};
+use crate::lint::facts::{Facts, Found, RunStep};
 use crate::lint::finding::{Findings, Fix, Level};
 use crate::lint::installs;
 use crate::lint::rule::{Group, Rule};
@@ -47,13 +47,14 @@ fn runs_without<'f, 'a>(
     facts: &'f Facts<'a>,
     words: &'f [&str],
 ) -> impl Iterator<Item = RunStep<'f, 'a>> {
-    let has_none = move |stage: &&StageFacts<'a>| {
-        !facts.history(stage).iter().any(|(_, step)| {
+    let has_word = facts.in_or_below(|stage| {
+        stage.steps.iter().any(|step| {
             let text = step.instruction.text.to_ascii_lowercase();
             words.iter().any(|word| text.contains(word))
         })
-    };
-    let stages = facts.reached().filter(has_none);
+    });
+    let stages = facts.reached();
+    let stages = stages.filter(move |stage| !has_word[stage.stage.index]);
     stages.flat_map(move |stage| facts.runs_of(stage))
 }
 
@@ -109,7 +110,11 @@ fn recommends(facts: &Facts<'_>, found: &mut Findings) {
         for command in run.work.commands().filter(is_install) {
             let fix = installs::apt_verb(&command.invocation)
                 .and_then(|word| command.exact(&word.range))
-                .map(|span| Fix::insert(span.end, " --no-install-recommends"));
+                .map(|span| {
+                    Fix::insert(span.end, " --no-install-recommends").with_effect(
+                        "the image has fewer packages: those only recommended are not installed",
+                    )
+                });
             let detail = "recommended packages are installed, too";
             found.fixable(command.span, detail, fix);
         }

@@ -241,11 +241,8 @@ fn dnf(facts: &Facts<'_>, found: &mut Findings) {
 
 /// Whether a variable is set for a `RUN` to something that means yes.
 pub(super) fn is_off(run: &RunStep<'_, '_>, name: &str) -> bool {
-    let variables = run.stage.variables_at(run.step).iter().rev();
-    let by_stage = variables
-        .clone()
-        .find(|(known, _)| known == name)
-        .is_some_and(|(_, value)| !value.is_empty());
+    let variables = run.stage.variables_at(run.step);
+    let by_stage = variables.value(name).is_some_and(|value| !value.is_empty());
     by_stage
         || run.work.commands().any(|command| {
             let invocation = &command.invocation;
@@ -270,8 +267,7 @@ fn is_outside(facts: &Facts<'_>, run: &RunStep<'_, '_>, names: &[&str]) -> bool 
     let kept = run.kept_out(facts);
     let variables = run.stage.variables_at(run.step);
     let by_variable = names.iter().any(|name| {
-        let value = variables.iter().rev().find(|(known, _)| known == name);
-        value.is_some_and(|(_, path)| {
+        variables.value(name).is_some_and(|path| {
             !path.is_empty() && kept.iter().any(|target| path.starts_with(target.as_str()))
         })
     });

@@ -29,6 +29,7 @@ pub(in crate::lint) static CUDA_MISMATCH: Rule = Rule {
 };
 
 /// Somebody's idea of the version.
+#[derive(Clone)]
 struct Claim {
     major: u32,
     minor: Option<u32>,
@@ -41,8 +42,13 @@ struct Claim {
 }
 
 fn check(facts: &Facts<'_>, found: &mut Findings) {
+    let own: Vec<Vec<Claim>> = facts
+        .stages
+        .iter()
+        .map(|stage| own_claims(facts, stage))
+        .collect();
     for stage in facts.reached() {
-        let claims = claims(facts, stage);
+        let claims = claims(facts, stage, &own);
         let Some((first, others)) = claims.split_first() else {
             continue;
         };
@@ -81,16 +87,23 @@ fn version(claim: &Claim) -> String {
 }
 
 /// All claims about what is in a stage, those of its base first.
-fn claims(facts: &Facts<'_>, stage: &StageFacts<'_>) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    if let Some(image) = facts.root(stage) {
-        let mut bottom = stage;
-        while let Some(crate::lint::facts::Base::Stage(below)) = &bottom.base {
-            bottom = &facts.stages[*below];
-        }
-        claims.extend(of_image(image, bottom.stage.from.kind.image.span));
+fn claims(facts: &Facts<'_>, stage: &StageFacts<'_>, own: &[Vec<Claim>]) -> Vec<Claim> {
+    let mut chain = vec![stage.stage.index];
+    let mut bottom = stage;
+    while let Some(crate::lint::facts::Base::Stage(below)) = &bottom.base {
+        bottom = &facts.stages[*below];
+        chain.push(*below);
     }
-    for (owner, step) in facts.history(stage) {
+    let image = facts.root(bottom);
+    let image = image.and_then(|image| of_image(image, bottom.stage.from.kind.image.span));
+    let below = chain.into_iter().rev().flat_map(|index| &own[index]);
+    image.into_iter().chain(below.cloned()).collect()
+}
+
+/// The claims that the instructions of a stage itself make.
+fn own_claims(facts: &Facts<'_>, owner: &StageFacts<'_>) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for step in &owner.steps {
         match &step.instruction.kind {
             InstructionKind::Arg(arg) => {
                 for declaration in &arg.declarations {

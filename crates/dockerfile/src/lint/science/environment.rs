@@ -174,8 +174,7 @@ fn is_in_reach(facts: &Facts<'_>, run: &RunStep<'_, '_>, environment: &Environme
     let last = environment.name.trim_end_matches('/');
     let last = last.rsplit('/').next().unwrap_or(last);
     // PATH names its directory, or somebody has set what activation sets.
-    let by_path = variables.iter().rev().find(|(name, _)| name == "PATH");
-    let by_path = by_path.is_some_and(|(_, path)| {
+    let by_path = variables.value("PATH").is_some_and(|path| {
         path.split(':').any(|part| {
             part.trim_end_matches('/')
                 .split('/')
@@ -218,7 +217,7 @@ fn is_in_reach(facts: &Facts<'_>, run: &RunStep<'_, '_>, environment: &Environme
             })
         })
     }) && run.step.last_shell().is_some();
-    let has_bash_env = variables.iter().any(|(name, _)| name == "BASH_ENV");
+    let has_bash_env = variables.value("BASH_ENV").is_some();
     by_path || by_shell || by_script || by_startup || has_bash_env
 }
 
