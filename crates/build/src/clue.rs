@@ -22,6 +22,20 @@ pub enum Clue {
         /// The number of that user.
         uid: u32,
     },
+    /// Something was to be written where nothing can be.
+    ReadOnly {
+        /// The line that says so.
+        line: String,
+    },
+    /// What looks like a list of words is none, so the shell was given it.
+    NotJson,
+    /// A step that went without something failed.
+    Without {
+        /// What it was not given: a secret or an agent, with the flag that gives it.
+        what: String,
+        /// That flag.
+        flag: String,
+    },
     /// A program wanted to become another user where there is none to become.
     OnlyOneId {
         /// The line that says so.
@@ -33,6 +47,9 @@ pub enum Clue {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Circumstances<'a> {
     pub(crate) code: i32,
+    pub(crate) argv: &'a [String],
+    /// Secrets and agents that it may go without, and did.
+    pub(crate) without: &'a [Missing],
     /// The last lines of its output, oldest first.
     pub(crate) last_lines: &'a [String],
     pub(crate) path: &'a str,
@@ -40,10 +57,34 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) uid: u32,
 }
 
+/// A secret or an agent that was not given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// `secret` or `ssh agent`.
+    pub(crate) kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+impl Missing {
+    /// The flag that gives it.
+    pub(crate) fn flag(&self) -> String {
+        let name = &self.name;
+        match (self.kind, name.as_str()) {
+            ("secret", _) => format!("`--secret id={name},src=FILE` or `,env=VARIABLE`"),
+            (_, "default") => "`--ssh default`, with an agent that runs".to_owned(),
+            _ => format!("`--ssh {name}=SOCKET|KEY`"),
+        }
+    }
+}
+
 impl Clue {
     /// Finds a clue, if there is one.
     pub(crate) fn find(step: &Circumstances<'_>) -> Option<Self> {
         let mut lines = step.last_lines.iter().rev();
+        if is_like_json(step.argv) {
+            return Some(Clue::NotJson);
+        }
         if step.code == 127 {
             let program = lines.find_map(|line| missing_program(line))?;
             return Some(Clue::NoProgram {
@@ -64,11 +105,22 @@ impl Clue {
         }
         let says_denied =
             |line: &&String| line.contains("ermission denied") || line.contains("not permitted");
-        let line = lines.find(says_denied)?;
-        Some(Clue::Denied {
-            line: line.trim().to_owned(),
-            user: step.user.to_owned(),
-            uid: step.uid,
+        if let Some(line) = lines.clone().find(says_denied) {
+            return Some(Clue::Denied {
+                line: line.trim().to_owned(),
+                user: step.user.to_owned(),
+                uid: step.uid,
+            });
+        }
+        if let Some(line) = lines.find(|line| line.contains("Read-only file system")) {
+            return Some(Clue::ReadOnly {
+                line: line.trim().to_owned(),
+            });
+        }
+        let missing = step.without.first()?;
+        Some(Clue::Without {
+            what: format!("the {} `{}`", missing.kind, missing.name),
+            flag: missing.flag(),
         })
     }
 
@@ -96,6 +148,19 @@ impl Clue {
                 cut(line),
                 named(user, *uid)
             ),
+            Clue::ReadOnly { line } => format!(
+                "`{}`: a bind mount is read-only unless it says `rw` (what is written there is \
+                 thrown away), and so are /proc and /sys. Copy what is to be changed to another \
+                 place.",
+                cut(line)
+            ),
+            Clue::NotJson => "The command begins like a JSON list and is none, so the shell was \
+                              given it as it stands: words need double quotes, and no comma stands \
+                              behind the last."
+                .to_owned(),
+            Clue::Without { what, flag } => {
+                format!("The step went without {what}, which was not given: {flag}.")
+            }
             Clue::OnlyOneId { line } => format!(
                 "`{}`: this account has no range of subordinate ids, so that nothing inside can \
                  become another user. Put `USER root` before the line instead of `sudo`, or have \
@@ -104,6 +169,15 @@ impl Clue {
             ),
         }
     }
+}
+
+/// Whether a shell was given what looks like the exec form. `[ -f x ]` and `[[ ... ]]` are tests.
+fn is_like_json(argv: &[String]) -> bool {
+    let [_, _, command] = argv else {
+        return false;
+    };
+    let inside = command.trim_start().strip_prefix('[');
+    inside.is_some_and(|rest| rest.trim_start().starts_with(['"', '\'']) && command.contains(','))
 }
 
 /// As much of a line as a hint has room for.
@@ -145,9 +219,15 @@ mod tests {
     use super::*;
 
     fn clue(code: i32, lines: &[&str]) -> Option<Clue> {
+        clue_of("true", &[], code, lines)
+    }
+
+    fn clue_of(command: &str, without: &[Missing], code: i32, lines: &[&str]) -> Option<Clue> {
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         Clue::find(&Circumstances {
             code,
+            argv: &["/bin/sh", "-c", command].map(str::to_owned),
+            without,
             last_lines: &lines,
             path: "/bin:/opt",
             user: "ann",
@@ -158,7 +238,7 @@ mod tests {
     fn program(line: &str) -> Option<String> {
         match clue(127, &[line])? {
             Clue::NoProgram { program, .. } => Some(program),
-            Clue::Denied { .. } | Clue::OnlyOneId { .. } => None,
+            _ => None,
         }
     }
 
@@ -187,6 +267,32 @@ mod tests {
             hint.contains("`USER root`") && hint.contains("`cairn doctor`"),
             "{hint}"
         );
+    }
+
+    #[test]
+    fn a_list_that_is_no_json_is_told() {
+        for command in ["[\"echo\", 'hi']", "['a', 'b']", "[ \"a\", \"b\", ]"] {
+            let found = clue_of(command, &[], 127, &["/bin/sh: [echo,: not found"]);
+            assert_eq!(found, Some(Clue::NotJson), "{command}");
+        }
+        for command in ["[ -f a ] && b", "[[ a ]]", "[ \"a\" = b ]"] {
+            assert_eq!(clue_of(command, &[], 1, &[]), None, "{command}");
+        }
+    }
+
+    #[test]
+    fn what_a_step_went_without_is_told_last() {
+        let missing = |kind, name: &str| Missing {
+            kind,
+            name: name.to_owned(),
+        };
+        let secret = [missing("secret", "token")];
+        let hint = |without: &[Missing], lines: &[&str]| {
+            clue_of("true", without, 1, lines).unwrap().hint()
+        };
+        assert!(hint(&secret, &["no such file"]).contains("--secret id=token"));
+        assert!(hint(&secret, &["x: Read-only file system"]).contains("`rw`"));
+        assert!(hint(&[missing("ssh agent", "default")], &[]).contains("--ssh default"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use cairn_sandbox::{Emulator, ExecFailure, Exit, SandboxError};
 use cairn_store::{StoreError, write_advice};
 
 use crate::account::AccountError;
-use crate::clue::Clue;
+use crate::clue::{Clue, Missing};
 use crate::copy::{CopyError, SelectError};
 use crate::device::DeviceError;
 use crate::event::VertexId;
@@ -83,13 +83,8 @@ pub enum StepError {
     #[error(transparent)]
     Mode(cairn_dockerfile::chmod::ChmodError),
     /// A required secret or agent was not given.
-    #[error("{kind} {name}: not found")]
-    NotGiven {
-        /// `secret` or `ssh agent`.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-    },
+    #[error("{} {}: not found", .0.kind, .0.name)]
+    NotGiven(Missing),
     /// A device cannot be handed out.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -165,14 +160,8 @@ impl StepError {
             Self::Select(SelectError::NotFound {
                 near, hidden_by, ..
             }) => missing_file_hints(near, hidden_by.is_some()),
-            Self::NotGiven {
-                kind: "secret",
-                name,
-            } => {
-                vec![format!(
-                    "Give it with `--secret id={name},src=FILE` or `,env=VARIABLE`."
-                )]
-            }
+            Self::NotGiven(missing) => vec![format!("Give it with {}.", missing.flag())],
+            Self::Copy(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Fetch(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Git(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Debian(error) => error.hint().into_iter().collect(),
@@ -198,7 +187,7 @@ fn missing_file_hints(near: &[String], is_hidden: bool) -> Vec<String> {
 fn ending(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit code: {code}"),
-        Exit::Signal(signal) => format!("killed by signal {signal}"),
+        Exit::Signal(signal) => format!("exit code: {} (signal {signal})", 128 + signal),
         Exit::TimedOut => "time limit reached".to_owned(),
         Exit::OutOfMemory => "exit code: 137 (out of memory)".to_owned(),
         Exit::Cancelled => "stopped".to_owned(),
@@ -211,8 +200,8 @@ fn exit_hint(exit: Exit) -> Option<String> {
                             stage, and is it in PATH?"
             .to_owned(),
         Exit::Code(126) => {
-            "126 means that a file was found but could not be executed: is it executable, and \
-             for this CPU?"
+            "126 means that a file was found but could not be executed: is it executable (`COPY \
+             --chmod=755`), and for this CPU?"
                 .to_owned()
         }
         Exit::Code(137) | Exit::Signal(9) => {
@@ -224,6 +213,16 @@ fn exit_hint(exit: Exit) -> Option<String> {
         Exit::OutOfMemory => {
             "137 is signal 9 (SIGKILL), which the kernel sent for want of memory: give the \
              machine more, or lower what the step needs (fewer parallel jobs)."
+                .to_owned()
+        }
+        Exit::Code(139) | Exit::Signal(11) => {
+            "139 is signal 11 (SIGSEGV): the program crashed. Programs of another CPU that an \
+             emulator runs and mixed versions of libraries are common causes."
+                .to_owned()
+        }
+        Exit::Code(132) | Exit::Signal(4) => {
+            "132 is signal 4 (SIGILL): the program is built for instructions that this CPU does \
+             not have."
                 .to_owned()
         }
         Exit::TimedOut => "Raise the time limit, or make the step faster.".to_owned(),
@@ -244,6 +243,9 @@ fn exec_hint(failure: &ExecFailure) -> Option<String> {
                 "This machine cannot run it: {order}. Or build the stage with \
                  `FROM --platform=$BUILDPLATFORM`."
             )
+        }
+        ExecFailure::NotExecutable { reason, .. } if reason.starts_with("its mode") => {
+            "Copy it with `--chmod=755`, or make it executable in a step before.".to_owned()
         }
         _ => return None,
     })

@@ -5,24 +5,35 @@ const DISTANCE_MAX: usize = 2;
 
 /// Finds the known word nearest to one that is not known; case does not count.
 ///
-/// Nothing is suggested for a word that is itself among the options.
+/// Nothing is suggested for a word that is itself among the options. Of options that are equally
+/// near, one with the same letters is meant: letters change places more often than they turn into
+/// others.
 pub fn nearest<'a>(
     word: &str,
     options: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
 ) -> Option<&'a str> {
     let word = word.to_lowercase();
-    let mut best: Option<(usize, &str)> = None;
+    let mut best: Option<((usize, bool), &str)> = None;
     for option in options {
         let option = option.as_ref();
-        let distance = strsim::levenshtein(&word, &option.to_lowercase());
+        let known = option.to_lowercase();
+        let distance = strsim::levenshtein(&word, &known);
         if distance == 0 {
             return None;
         }
-        if distance <= DISTANCE_MAX && best.is_none_or(|(least, _)| distance < least) {
-            best = Some((distance, option));
+        let place = (distance, letters(&word) != letters(&known));
+        if distance <= DISTANCE_MAX && best.is_none_or(|(least, _)| place < least) {
+            best = Some((place, option));
         }
     }
     best.map(|(_, option)| option)
+}
+
+/// The letters of a word in order.
+fn letters(word: &str) -> Vec<char> {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// A suggestion behind a message: ` (did you mean X?)`, or nothing.
@@ -60,6 +71,7 @@ mod tests {
         assert_eq!(nearest("copi", options.iter()), Some("COPY"));
         assert_eq!(nearest("VOLUME", options.iter()), None);
         assert_eq!(nearest("run", options.iter()), None, "known already");
+        assert_eq!(nearest("chwon", ["chmod", "chown"]), Some("chown"));
         assert_eq!(nearest_variable("PAHT", ["PATH", "HOME"]), Some("PATH"));
         assert_eq!(nearest_variable("path", ["PATH"]), None, "another variable");
     }

@@ -74,7 +74,7 @@ enum TreeError {
     #[error(transparent)]
     Heredoc(#[from] ExpandError),
     #[error("unterminated heredoc")]
-    UnterminatedHeredoc,
+    UnterminatedHeredoc { name: String },
     #[error("file with no instructions")]
     Empty,
 }
@@ -173,10 +173,9 @@ impl Reader<'_> {
         for word in heredoc::words_of_line(&node.line)? {
             let start = self.lines.at();
             let end = loop {
-                let line = self
-                    .lines
-                    .next_physical()
-                    .ok_or(TreeError::UnterminatedHeredoc)?;
+                let Some(line) = self.lines.next_physical() else {
+                    return Err(TreeError::UnterminatedHeredoc { name: word.name });
+                };
                 let mut terminator = &self.source.text[line.text.clone()];
                 if word.strip_tabs {
                     terminator = terminator.trim_start_matches('\t');
@@ -204,8 +203,13 @@ impl Reader<'_> {
     }
 
     fn fail(&mut self, error: &TreeError, span: Span) {
-        self.errors
-            .push(Diagnostic::error(error.to_string()).at(self.source, span));
+        let finding = Diagnostic::error(error.to_string()).at(self.source, span);
+        self.errors.push(match error {
+            TreeError::UnterminatedHeredoc { name } => finding.hint(format!(
+                "It ends with a line that is `{name}` and nothing else, no blanks either."
+            )),
+            _ => finding,
+        });
     }
 }
 

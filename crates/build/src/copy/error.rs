@@ -103,7 +103,7 @@ pub enum CopyError {
         path: PathBuf,
     },
     /// A file of the context is not what it was when the key was made.
-    #[error("\"/{}\" changed while the build was running", path.display())]
+    #[error("`{}` of the context changed while the build was running", path.display())]
     Changed {
         /// The file, in the context.
         path: PathBuf,
@@ -164,6 +164,25 @@ pub enum CopyError {
 }
 
 impl CopyError {
+    /// What the user can do about it, where that is known.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotADirectory { .. } | Self::FileInTheWay { .. } => {
+                "There is a file of that name in the image: copy to another place, or remove the \
+                 file in a step before."
+            }
+            Self::IsADirectory { .. } => {
+                "There is a directory of that name in the image: copy to another place, or into it \
+                 with a `/` at the end."
+            }
+            Self::Changed { .. } => {
+                "Build again when nothing writes there; what is not to be copied belongs into \
+                 `.dockerignore`."
+            }
+            _ => return None,
+        })
+    }
+
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Read { path, source }

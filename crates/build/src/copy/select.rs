@@ -1,5 +1,6 @@
 //! Finds the files that the sources of one `COPY` or `ADD` mean.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -189,9 +190,13 @@ impl Selector<'_> {
     }
 
     fn not_found(&self, path: &Path) -> SelectError {
+        let mut near = near(self.tree, path);
+        if near.is_empty() {
+            near = elsewhere(self.tree, path);
+        }
         SelectError::NotFound {
             path: path.display().to_string(),
-            near: near(self.tree, path),
+            near,
             hidden_by: self.tree.hidden_by(path),
             dangling: dangling_link(self.tree, path).map(Box::new),
         }
@@ -301,9 +306,11 @@ fn dangling_link(tree: &dyn SourceTree, path: &Path) -> Option<DanglingLink> {
     })
 }
 
+/// So many names are told.
+const NAMES_MAX: usize = 3;
+
 /// Names in the deepest directory of a path that exists which look like the missing one.
 fn near(tree: &dyn SourceTree, path: &Path) -> Vec<String> {
-    const NAMES_MAX: usize = 3;
     let mut dir = path.to_owned();
     let (listing, dir, missing) = loop {
         let Some(missing) = dir
@@ -332,4 +339,34 @@ fn near(tree: &dyn SourceTree, path: &Path) -> Vec<String> {
         .into_iter()
         .map(|(_, name)| dir.join(name).display().to_string())
         .collect()
+}
+
+/// Where in the tree something of the same name lies: the nearest to the root first.
+fn elsewhere(tree: &dyn SourceTree, path: &Path) -> Vec<String> {
+    /// A search of a huge tree is not worth a hint.
+    const DIRECTORIES_MAX: usize = 2000;
+    let mut found = Vec::new();
+    let mut waiting = VecDeque::from([PathBuf::new()]);
+    let mut looked_at = 0;
+    while let Some(directory) = waiting.pop_front() {
+        looked_at += 1;
+        let is_enough = found.len() == NAMES_MAX || looked_at > DIRECTORIES_MAX;
+        let Some(wanted) = path.file_name().filter(|_| !is_enough) else {
+            break;
+        };
+        let Ok(listing) = tree.read_dir(&directory) else {
+            continue;
+        };
+        for (name, entry) in listing.iter() {
+            let place = directory.join(name);
+            if name == wanted {
+                found.push(place.display().to_string());
+            }
+            if entry.is_dir() {
+                waiting.push_back(place);
+            }
+        }
+    }
+    found.truncate(NAMES_MAX);
+    found
 }

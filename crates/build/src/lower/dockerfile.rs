@@ -166,7 +166,11 @@ impl FileLowering<'_, '_> {
         let name = self.expand_global(clause.image.as_str(), clause.image.span)?;
         if name.is_empty() {
             let text = format!("base name ({}) should not be blank", clause.image.value);
-            return Err(self.error(text, clause.image.span));
+            let finding = self.error(text, clause.image.span);
+            return Err(Box::new(finding.hint(
+                "Give the argument a value with `--build-arg NAME=IMAGE`, or a default before the \
+                 first `FROM`: `ARG NAME=IMAGE`.",
+            )));
         }
         let platform = match &clause.platform {
             Some(word) => Some(self.platform(word.as_str(), word.span)?),
@@ -482,7 +486,10 @@ fn unknown_image(
     let mut finding = finding;
     let stages: Vec<_> = file.stages.iter().filter_map(Stage::name).collect();
     if let Some(stage) = nearest(wanted, stages.iter().copied()) {
-        return finding.hint(format!("Did you mean the stage `{stage}`?"));
+        // Likelier than anything that the network has to do with it.
+        let hint = format!("Did you mean the stage `{stage}`?");
+        finding.hints.insert(0, hint);
+        return finding;
     }
     if !near.is_empty() {
         finding = finding.hint(format!("The store has {}.", near.join(", ")));

@@ -92,7 +92,7 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
 
     let secrets = Secrets::new(settings.secrets.values().map(Vec::as_slice));
     let (exit, last_lines) = run_logged(step, &sandbox, &secrets)?;
-    drop(mounts);
+    let without = mounts.end();
     match exit {
         Exit::Code(0) => {}
         Exit::Cancelled => return Err(StepError::Cancelled),
@@ -100,6 +100,8 @@ pub(super) fn run(step: &Step<'_>, exec: &ExecOp) -> Result<Option<SnapshotId>, 
             let clue = match exit {
                 Exit::Code(code) => Clue::find(&Circumstances {
                     code,
+                    argv: &exec.argv,
+                    without: &without,
                     last_lines: &last_lines,
                     path: variable(&sandbox.env, "PATH"),
                     user: &exec.user,

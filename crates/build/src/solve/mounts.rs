@@ -8,6 +8,7 @@ use cairn_store::ActiveSnapshot;
 use super::Step;
 use super::agent::AgentSocket;
 use super::caches::Caches;
+use crate::clue::Missing;
 use crate::failure::StepError;
 use crate::filesystem::Filesystem;
 use crate::graph::{ExecOp, FileSource, Fs};
@@ -19,6 +20,8 @@ pub(super) struct Mounts {
     variables: Vec<(String, String)>,
     /// Context files laid out for this step only.
     _layouts: Vec<ActiveSnapshot>,
+    /// Secrets and agents that were not given and need not be.
+    without: Vec<Missing>,
     /// Sockets in front of ssh agents.
     _agents: Vec<AgentSocket>,
     caches: Caches,
@@ -31,6 +34,7 @@ impl Mounts {
             ready: Vec::new(),
             variables: Vec::new(),
             _layouts: Vec::new(),
+            without: Vec::new(),
             _agents: Vec::new(),
             caches: Caches::take(step, exec)?,
         };
@@ -43,6 +47,11 @@ impl Mounts {
     /// As the sandbox wants them.
     pub(super) fn to_sandbox(&self) -> Vec<Mount> {
         self.ready.clone()
+    }
+
+    /// Gives everything back; what the step went without.
+    pub(super) fn end(self) -> Vec<Missing> {
+        self.without
     }
 
     /// Variables that hold secrets.
@@ -87,7 +96,7 @@ impl Mounts {
                 gid,
             } => {
                 let Some(value) = step.engine.settings.secrets.get(name) else {
-                    return not_given("secret", name, *required);
+                    return self.not_given("secret", name, *required);
                 };
                 if *file {
                     self.ready.push(Mount::File {
@@ -112,7 +121,7 @@ impl Mounts {
                 gid,
             } => {
                 let Some(agent) = step.engine.settings.ssh.get(name) else {
-                    return not_given("ssh agent", name, *required);
+                    return self.not_given("ssh agent", name, *required);
                 };
                 let socket = AgentSocket::new(step.engine.store, agent, *mode, (*uid, *gid))?;
                 let socket_inside = request.target.clone();
@@ -127,6 +136,23 @@ impl Mounts {
                 Ok(())
             }
         }
+    }
+
+    fn not_given(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        required: bool,
+    ) -> Result<(), StepError> {
+        let missing = Missing {
+            kind,
+            name: name.to_owned(),
+        };
+        if required {
+            return Err(StepError::NotGiven(missing));
+        }
+        self.without.push(missing);
+        Ok(())
     }
 
     fn bind(
@@ -172,17 +198,6 @@ impl Mounts {
                 read_only,
             });
         }
-        Ok(())
-    }
-}
-
-fn not_given(kind: &'static str, name: &str, required: bool) -> Result<(), StepError> {
-    if required {
-        Err(StepError::NotGiven {
-            kind,
-            name: name.to_owned(),
-        })
-    } else {
         Ok(())
     }
 }

@@ -577,7 +577,7 @@ fn a_file_that_changed_since_it_was_selected_is_an_error() {
         .expect_err("a change");
     assert_eq!(
         error.to_string(),
-        "\"/f\" changed while the build was running"
+        "`f` of the context changed while the build was running"
     );
     fs::remove_file(bench.context.join("f")).expect("a removal");
     let active = bench.store.begin_snapshot().expect("a snapshot");

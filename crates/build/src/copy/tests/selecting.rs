@@ -248,6 +248,7 @@ fn missing_sources_are_errors_that_name_what_is_near() {
     assert_eq!(near("requirement.txt"), ["requirements.txt"]);
     assert_eq!(near("src/mian.py"), ["src/main.py"]);
     assert_eq!(near("zzz"), [""; 0]);
+    assert_eq!(near("/home/ann/main.py"), ["src/main.py"], "elsewhere");
 }
 
 #[test]
