@@ -51,6 +51,8 @@ pub fn paint(text: &str, tone: Tone, color: bool) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Line {
     pieces: Vec<(Tone, String)>,
+    /// The piece that gives way on a narrow terminal.
+    soft: Option<usize>,
 }
 
 impl Line {
@@ -64,6 +66,13 @@ impl Line {
     pub fn with(mut self, tone: Tone, text: impl Into<String>) -> Self {
         self.pieces.push((tone, text.into()));
         self
+    }
+
+    /// Adds the piece that is cut where the line has to [fit](Self::fit).
+    #[must_use]
+    pub fn with_soft(mut self, tone: Tone, text: impl Into<String>) -> Self {
+        self.soft = Some(self.pieces.len());
+        self.with(tone, text)
     }
 
     /// The text alone.
@@ -97,6 +106,20 @@ impl Line {
             }
         }
         line.with(Tone::Dim, mark)
+    }
+
+    /// Cuts the soft piece, if there is one, so that the line takes at most `cells`, or as little
+    /// more as can be; all other pieces stay whole.
+    #[must_use]
+    pub fn fit(mut self, cells: usize, mark: &str) -> Self {
+        let excess = self.width().saturating_sub(cells);
+        if let Some((_, text)) = self.soft.and_then(|at| self.pieces.get_mut(at))
+            && excess > 0
+        {
+            let left = text.width().saturating_sub(excess + mark.width());
+            *text = cut_text(text, left).0.to_owned() + mark;
+        }
+        self
     }
 
     /// The line as bytes for a terminal or a file.
@@ -143,6 +166,21 @@ mod tests {
         assert_eq!(line.cut(1, "…").plain(), "…");
         assert_eq!(line.cut(0, "…").plain(), "");
         assert_eq!(line.cut(2, "...").plain(), "ab");
+    }
+
+    #[test]
+    fn only_what_is_soft_gives_way() {
+        let line = |soft: &str| {
+            Line::new(Tone::Good, "Done ")
+                .with_soft(Tone::Plain, soft)
+                .with(Tone::Dim, " (same)")
+        };
+        let fit = |soft: &str, cells| line(soft).fit(cells, "…").plain();
+        assert_eq!(fit("RUN x", 17), "Done RUN x (same)");
+        assert_eq!(fit("RUN make", 17), "Done RUN … (same)");
+        assert_eq!(fit("RUN make", 5), "Done … (same)", "the rest stays");
+        let hard = Line::new(Tone::Plain, "a long error");
+        assert_eq!(hard.clone().fit(4, "…"), hard);
     }
 
     #[test]

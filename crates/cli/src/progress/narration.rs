@@ -121,7 +121,8 @@ impl Narration {
         let mut lines: Vec<Line> = self.tell_cached(step.image, model).into_iter().collect();
         let line = headed(verb, tone, Some(elapsed), &step.label);
         lines.push(
-            line.with(Tone::Plain, format!("  {}", step.title))
+            line.with(Tone::Plain, "  ")
+                .with_soft(Tone::Plain, &step.title)
                 .with(Tone::Dim, remark),
         );
         lines

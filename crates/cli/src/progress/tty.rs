@@ -41,6 +41,14 @@ impl<W: Write> Tty<W> {
             drawn_at: None,
         }
     }
+
+    /// What is to scroll up: titles of steps are cut to a row, everything else is told whole.
+    fn news(&mut self, size: Size) -> Vec<Line> {
+        // A line that fills the last column leaves some terminals in doubt where the cursor is.
+        let columns = size.columns.saturating_sub(1).max(1);
+        let untold = std::mem::take(&mut self.untold).into_iter();
+        untold.map(|line| line.fit(columns, self.mark)).collect()
+    }
 }
 
 impl<W: Write + Send> View for Tty<W> {
@@ -58,14 +66,15 @@ impl<W: Write + Send> View for Tty<W> {
         self.drawn_at = Some(now);
         let size = (self.size)();
         let changing = frame(&self.model, now, size, self.mark);
-        let scrolled = std::mem::take(&mut self.untold);
+        let scrolled = self.news(size);
         // A terminal that went away does not stop a build.
         let _ = self.screen.update(&scrolled, &changing, size);
     }
 
     fn end(mut self: Box<Self>, now: Duration) {
         self.untold.extend(self.narration.end(&self.model, now));
-        let scrolled = std::mem::take(&mut self.untold);
-        let _ = self.screen.update(&scrolled, &[], (self.size)());
+        let size = (self.size)();
+        let scrolled = self.news(size);
+        let _ = self.screen.update(&scrolled, &[], size);
     }
 }
