@@ -7,7 +7,7 @@
 //! | `model:cloud`, `model-cloud` | that variant | the variant |
 //! | `base`, `base:latest` | an image without variants | the image |
 //! | `model` | variants, one with the asking image's own values on the axes both have | that one |
-//! | `model` | a single variant, or one whose tags have no suffix | that one |
+//! | `model` | a single variant, or one whose tags have neither prefix nor suffix | that one |
 //! | `model` | variants, none of which is meant | an error that lists them |
 //! | `model:clod` | a variant of nearly that name | an error that suggests it |
 //! | `python:3.11` | an image `python`, but no such variant | the image of that name elsewhere |
@@ -238,7 +238,7 @@ fn same_variant(
         return Ok(Some(*id));
     }
     // What is published under the plain name.
-    let mut plain = variants.iter().filter(|&&id| stack[id].suffix.is_empty());
+    let mut plain = variants.iter().filter(|&&id| stack[id].affixes.is_empty());
     if let (Some(id), None) = (plain.next(), plain.next()) {
         return Ok(Some(*id));
     }

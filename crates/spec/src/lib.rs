@@ -45,7 +45,7 @@ pub use settings::{
     SuitePlace,
 };
 pub use sources::Sources;
-pub use stack::{Image, ImageId, ImageName, ImageSource, Repository, Stack, VerifyRule};
+pub use stack::{Affixes, Image, ImageId, ImageName, ImageSource, Repository, Stack, VerifyRule};
 pub use written::{Parsed, SpecFile, Surroundings, parse};
 
 /// The file name people give a spec.

@@ -131,13 +131,38 @@ pub struct Image {
     pub published_name: String,
     /// The tags that events publish.
     pub tags: TagRules,
-    /// What tags end with that do not name the variant themselves.
-    pub suffix: String,
+    /// What tags that do not name the variant themselves have around them.
+    pub affixes: Affixes,
     /// The axes of its matrix with its values on them, in the order of the file; variants are on
     /// an axis called `variant`.
     pub axes: Vec<(String, String)>,
     /// Where the spec defines it: its name, or the variant's name.
     pub span: Span,
+}
+
+/// What stands around the tags of a variant and tells them from those of the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Affixes {
+    /// What they begin with, as in `cuda12-`.
+    pub prefix: String,
+    /// What they end with, as in `-gpu`.
+    pub suffix: String,
+}
+
+impl Affixes {
+    /// Whether tags stay as they are.
+    pub fn is_empty(&self) -> bool {
+        self.prefix.is_empty() && self.suffix.is_empty()
+    }
+
+    /// A tag with what stands around it.
+    pub fn around(&self, stem: &str) -> String {
+        format!("{}{stem}{}", self.prefix, self.suffix)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.prefix.len() + self.suffix.len()
+    }
 }
 
 /// A place of images in a registry.

@@ -95,7 +95,7 @@ pub fn clashes(loaded: &LoadedStack, published: &Publication) -> Result<(), Comm
     let (one, other) = (name(clash.one), name(clash.other));
     Err(
         CommandError::usage(format!("`{}` would be both {one} and {other}", clash.name)).hint(
-            "tell variants apart by `suffix`, by `tags.prefix`, or by `{variant}` in the rules",
+            "tell variants apart by `prefix` or `suffix`, by `tags.prefix`, or by `{variant}` in the rules",
         ),
     )
 }

@@ -6,7 +6,7 @@ use cairn_diagnostic::Span;
 
 use super::Resolver;
 use super::merge::Merged;
-use crate::stack::ImageName;
+use crate::stack::{Affixes, ImageName};
 use crate::suggest::{nearest, quoted};
 use crate::written::{
     AxisSection, ImageSection, MatrixSection, Scalar, Spanned, StringOrList, VariantSection,
@@ -26,7 +26,7 @@ pub(super) struct Member<'f> {
     pub(super) merged: Merged<'f>,
     /// The axes with the values it has on them, in the order of the file.
     pub(super) axes: Vec<(String, String)>,
-    pub(super) suffix: String,
+    pub(super) affixes: Affixes,
     /// The platforms that the matrix leaves out for it.
     pub(super) excluded: Vec<Spanned<String>>,
 }
@@ -42,10 +42,17 @@ struct Value<'f> {
 }
 
 impl Value<'_> {
+    fn prefix(&self) -> Option<&str> {
+        let prefix = self.section?.prefix.as_ref()?;
+        Some(&prefix.value)
+    }
+
     fn suffix(&self) -> String {
-        match self.section.and_then(|section| section.suffix.as_ref()) {
-            Some(suffix) => suffix.value.clone(),
-            None => format!("-{}", self.name),
+        let given = self.section.and_then(|section| section.suffix.as_ref());
+        match (given, self.prefix()) {
+            (Some(suffix), _) => suffix.value.clone(),
+            (None, Some(_)) => String::new(),
+            (None, None) => format!("-{}", self.name),
         }
     }
 }
@@ -66,7 +73,7 @@ impl Resolver<'_> {
                 span: section.span,
                 merged,
                 axes: Vec::new(),
-                suffix: String::new(),
+                affixes: Affixes::default(),
                 excluded: Vec::new(),
             }],
             (Some(_), Some(matrix)) => {
@@ -182,13 +189,11 @@ impl Resolver<'_> {
                     .axis_args
                     .extend(value.scalar.map(|scalar| (*axis, scalar)));
             }
-            let suffix: String = combination.iter().map(Value::suffix).collect();
-            if let Some(wrong) = suffix.chars().find(|c| !crate::tags::is_tag_character(*c)) {
-                self.error(
-                    place,
-                    format!("the suffix `{suffix}` has `{wrong}`, which cannot be in a tag"),
-                );
-            }
+            let affixes = Affixes {
+                prefix: combination.iter().filter_map(Value::prefix).collect(),
+                suffix: combination.iter().map(Value::suffix).collect(),
+            };
+            self.affixes_are_valid(&affixes, place);
             let on_axes = axes.iter().zip(&combination);
             members.push(Member {
                 name: ImageName::variant(name, variant),
@@ -197,7 +202,7 @@ impl Resolver<'_> {
                 axes: on_axes
                     .map(|((axis, _), value)| ((*axis).to_owned(), value.name.to_owned()))
                     .collect(),
-                suffix,
+                affixes,
                 excluded,
             });
         }
@@ -208,6 +213,24 @@ impl Resolver<'_> {
             );
         }
         members
+    }
+
+    fn affixes_are_valid(&mut self, affixes: &Affixes, place: Span) {
+        for (kind, text) in [("prefix", &affixes.prefix), ("suffix", &affixes.suffix)] {
+            if let Some(wrong) = text.chars().find(|c| !crate::tags::is_tag_character(*c)) {
+                self.error(
+                    place,
+                    format!("the {kind} `{text}` has `{wrong}`, which cannot be in a tag"),
+                );
+            }
+        }
+        if let Some(first) = affixes.prefix.chars().next().filter(|c| "-.".contains(*c)) {
+            let prefix = &affixes.prefix;
+            self.error(
+                place,
+                format!("the prefix `{prefix}` begins with `{first}`, which no tag does"),
+            );
+        }
     }
 
     fn exclusions_are_valid(

@@ -72,9 +72,9 @@ fn axes_are_combined_and_pairs_left_out() {
     );
     let noble = image(&stack, "r-ver:4.4.1-noble");
     assert_eq!(args(&noble.source), "LANG=C,R=4.4.1,UBUNTU=24.04");
-    assert_eq!(noble.suffix, "-4.4.1-noble");
+    assert_eq!(noble.affixes.suffix, "-4.4.1-noble");
     assert_eq!(noble.axes[0], ("R".to_owned(), "4.4.1".to_owned()));
-    assert_eq!(image(&stack, "r-ver-4.3.3-jammy").suffix, "-4.3.3");
+    assert_eq!(image(&stack, "r-ver-4.3.3-jammy").affixes.suffix, "-4.3.3");
     assert_eq!(stack.select("r-ver").len(), 3);
 }
 

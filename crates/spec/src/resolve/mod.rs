@@ -238,7 +238,7 @@ impl Resolver<'_> {
             span,
             merged,
             axes,
-            suffix,
+            affixes,
             excluded,
         } = member;
         let source = self.image_source(&name, span, &merged)?;
@@ -260,7 +260,7 @@ impl Resolver<'_> {
             repositories,
             published_name,
             tags: self.tag_rules(file, &axes, &merged.tags),
-            suffix,
+            affixes,
             axes,
             name,
             span,

@@ -1,11 +1,11 @@
-//! One tag of one image: a rule's facts looked up, its suffix, and what no rule may make.
+//! One tag of one image: a rule's facts looked up, what tells its variant, and what no rule may make.
 
 use super::date::Date;
 use super::template::{Template, is_tag_character, safe};
 use super::version::Version;
-use super::{Facts, GitRef, Trigger, pep440, push_kind};
+use super::{Facts, GitRef, Tag, Trigger, pep440, push_kind};
 use crate::settings::EventKind;
-use crate::stack::Image;
+use crate::stack::{Affixes, Image};
 
 /// So many characters of a commit's hash name it.
 const COMMIT_SHORT: usize = 7;
@@ -26,16 +26,17 @@ pub(super) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// The tag, and its stem.
-    pub(super) fn tag(&self, template: &Template) -> Result<(String, String), String> {
+    /// The tag, with its stem and what stands around that.
+    pub(super) fn tag(&self, template: &Template) -> Result<Tag, String> {
         let version = match &self.facts.reference {
             GitRef::Tag(tag) => Version::parse(tag),
             _ => None,
         };
-        let (tag, stem) = self.filled(template, version.as_ref())?;
+        let made = self.filled(template, version.as_ref())?;
+        let (tag, stem) = (&made.tag, &made.stem);
         // A variant's `2026.3-stable-gpu` is `2026.3-stable`, too.
         let is_stable = |tag: &str| tag == "stable" || tag.ends_with("-stable");
-        if is_stable(&tag) || is_stable(&stem) {
+        if is_stable(tag) || is_stable(stem) {
             return Err(format!("`{tag}` is given by promotion only"));
         }
         let is_latest = template.to_string() == "latest";
@@ -47,28 +48,24 @@ impl Maker<'_> {
             return Err("`latest` names what a main branch or a release made".to_owned());
         }
         if let Some(version) = version
-            && let Some(newer) = self.newer_with(template, &version, &tag)
+            && let Some(newer) = self.newer_with(template, &version, tag)
         {
             return Err(format!("`{tag}` stays with {newer}, which is newer"));
         }
-        Ok((tag, stem))
+        Ok(made)
     }
 
-    /// The tag with its suffix, fit for a registry, and its stem.
-    fn filled(
-        &self,
-        template: &Template,
-        version: Option<&Version>,
-    ) -> Result<(String, String), String> {
-        let tag = template.fill(|fact| self.fact(fact, version))?;
+    /// The tag with what stands around its stem, fit for a registry.
+    fn filled(&self, template: &Template, version: Option<&Version>) -> Result<Tag, String> {
+        let stem = template.fill(|fact| self.fact(fact, version))?;
         let names_variant = template
             .facts()
             .any(|fact| fact == "variant" || self.axis(fact).is_some());
-        let suffix = match names_variant {
-            true => "",
-            false => self.image.suffix.as_str(),
+        let affixes = match names_variant {
+            true => Affixes::default(),
+            false => self.image.affixes.clone(),
         };
-        suffixed(&tag, suffix)
+        fit(&stem, affixes, template.to_string())
     }
 
     /// A newer release that has the same tag by the same rule, if it is a tag that moves.
@@ -89,7 +86,7 @@ impl Maker<'_> {
             .filter(|other| other.is_release() && other.order(version).is_gt())
             .filter(|other| {
                 self.filled(template, Some(other))
-                    .is_ok_and(|(it, _)| it == tag)
+                    .is_ok_and(|it| it.tag == tag)
             });
         newer
             .max_by(|one, other| one.order(other))
@@ -195,15 +192,20 @@ fn not_empty(text: String, reason: impl Fn() -> String) -> Result<String, String
     }
 }
 
-/// A tag with a suffix, not too long, and without it.
-pub(super) fn suffixed(tag: &str, suffix: &str) -> Result<(String, String), String> {
-    // The suffix tells variants apart: what is too long is cut before it.
-    let room = TAG_MAX.saturating_sub(suffix.len());
-    let stem: String = tag.chars().take(room).collect();
-    let tag = format!("{stem}{suffix}");
+/// A tag of a stem and what stands around it, not too long.
+pub(super) fn fit(stem: &str, affixes: Affixes, rule: String) -> Result<Tag, String> {
+    // The affixes tell variants apart: what is too long is cut between them.
+    let room = TAG_MAX.saturating_sub(affixes.len());
+    let stem: String = stem.chars().take(room).collect();
+    let tag = affixes.around(&stem);
     let starts_well = tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     match starts_well && tag.chars().all(is_tag_character) {
-        true => Ok((tag, stem)),
+        true => Ok(Tag {
+            tag,
+            stem,
+            affixes,
+            rule,
+        }),
         false => Err(format!("`{tag}` cannot be a tag")),
     }
 }

@@ -34,8 +34,8 @@ pub use version::Version;
 
 use crate::glob;
 use crate::settings::EventKind;
-use crate::stack::{Image, ImageId, Repository, Stack};
-use maker::{Maker, suffixed};
+use crate::stack::{Affixes, Image, ImageId, Repository, Stack};
+use maker::{Maker, fit};
 
 /// What counts as main where neither the spec nor the repository says anything.
 const MAIN_BRANCHES: [&str; 2] = ["main", "master"];
@@ -89,7 +89,7 @@ pub struct Facts {
 pub struct Instead {
     /// The registries, as in `ghcr.io/lab`.
     pub registries: Vec<String>,
-    /// The tags, without the suffixes of variants.
+    /// The tags, without the prefixes and suffixes of variants.
     pub tags: Vec<String>,
 }
 
@@ -122,9 +122,11 @@ pub struct ImageTags {
 pub struct Tag {
     /// The tag.
     pub tag: String,
-    /// The tag without the suffix of the image's variant: what it has in common with the tags of
+    /// The tag without what tells the image's variant: what it has in common with the tags of
     /// other images, and what people promote.
     pub stem: String,
+    /// What stands around the stem.
+    pub affixes: Affixes,
     /// The rule.
     pub rule: String,
 }
@@ -258,13 +260,9 @@ fn named_tags(id: ImageId, image: &Image, facts: &Facts, tags: &[String]) -> Ima
         return made;
     }
     for tag in tags {
-        match suffixed(tag, &image.suffix) {
-            Ok((tag, _)) if made.tags.iter().any(|made| made.tag == tag) => {}
-            Ok((tag, stem)) => made.tags.push(Tag {
-                tag,
-                stem,
-                rule: rule.to_owned(),
-            }),
+        match fit(tag, image.affixes.clone(), rule.to_owned()) {
+            Ok(tag) if made.tags.iter().any(|made| made.tag == tag.tag) => {}
+            Ok(tag) => made.tags.push(tag),
             Err(reason) => made.left_out.push(LeftOut {
                 rule: rule.to_owned(),
                 reason,
@@ -335,8 +333,8 @@ fn image_tags(id: ImageId, image: &Image, facts: &Facts, content: Option<&str>) 
             continue;
         }
         match maker.tag(template) {
-            Ok((tag, _)) if made.tags.iter().any(|made| made.tag == tag) => {}
-            Ok((tag, stem)) => made.tags.push(Tag { tag, stem, rule }),
+            Ok(tag) if made.tags.iter().any(|made| made.tag == tag.tag) => {}
+            Ok(tag) => made.tags.push(tag),
             Err(reason) => made.left_out.push(LeftOut { rule, reason }),
         }
     }

@@ -393,6 +393,30 @@ fn variants_are_told_apart_by_their_suffix_their_prefix_or_their_rules() {
         ]
     );
     assert_eq!(
+        published(
+            "[image.a.variant.default]\nsuffix = \"\"\n[image.a.variant.cuda12]\nprefix = \"cuda12-\"\n\
+             tags.main = [\"latest\", \"x-{variant}\"]\n\
+             [image.a.variant.both]\nprefix = \"a-\"\nsuffix = \"-z\"\n",
+            "main = [\"latest\"]",
+            &Branch("main")
+        ),
+        [
+            "ghcr.io/lab/a:latest",
+            "ghcr.io/lab/a:cuda12-latest",
+            "ghcr.io/lab/a:x-cuda12",
+            "ghcr.io/lab/a:a-latest-z",
+        ]
+    );
+    assert_eq!(
+        published(
+            "variant.gpu = { prefix = \"gpu-\" }\n",
+            DH,
+            &Branch("stable")
+        ),
+        [""; 0],
+        "only promotion makes `gpu-2026.3-stable`"
+    );
+    assert_eq!(
         published("variant.gpu = {}\n", DH, &Branch("stable")),
         [""; 0],
         "only promotion makes `2026.3-stable-gpu`"

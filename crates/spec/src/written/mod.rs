@@ -235,7 +235,7 @@ pub struct SignSection {
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RetentionSection {
-    /// Tags that stay, without the suffixes of variants; `{name}` stands for any text. What
+    /// Tags that stay, without the prefixes and suffixes of variants; `{name}` stands for any text. What
     /// `[promote]` gives stays in any case.
     pub keep: Option<StringOrList>,
     /// So many generations of each tag stay, that it can be rolled back to; 3 without.
@@ -399,6 +399,9 @@ pub struct VariantSection {
     pub tests: Option<TestsSection>,
     /// Whether the variant is only there for other images.
     pub internal: Option<Spanned<bool>>,
+    /// What tags begin with that do not name the variant themselves, as in `cuda12-latest`; where it
+    /// is given, they end with nothing but a `suffix` that is given, too.
+    pub prefix: Option<Spanned<String>>,
     /// What tags end with that do not name the variant themselves; `-` and its name without.
     pub suffix: Option<Spanned<String>>,
     /// What the variant is called where it is published, if not by its name: one name, or a table

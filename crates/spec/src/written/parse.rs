@@ -313,6 +313,7 @@ impl Reader<'_> {
             labels: self.scalars(&fields, "labels"),
             tests: self.tests(&fields, at),
             internal: self.boolean(&fields, "internal"),
+            prefix: self.string(&fields, "prefix"),
             suffix: self.string(&fields, "suffix"),
             names: fields.get("names").and_then(|entry| self.names(entry)),
             registries: self.strings(&fields, "registries"),

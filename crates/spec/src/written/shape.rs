@@ -108,6 +108,7 @@ pub(crate) const VARIANT: Shape = Shape {
         "labels",
         "tests",
         "internal",
+        "prefix",
         "suffix",
         "names",
         "registries",

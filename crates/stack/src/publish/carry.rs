@@ -34,8 +34,8 @@ struct Current {
 /// Images that are carried over, by their names.
 #[derive(Default)]
 struct Left {
-    /// With what their tags end with.
-    suffixes: BTreeMap<String, String>,
+    /// With what stands around their tags.
+    affixes: BTreeMap<String, String>,
     /// By the place of the registry and the name.
     images: BTreeMap<(usize, String), GenerationImage>,
     tested: BTreeMap<String, Tested>,
@@ -91,7 +91,7 @@ impl Made {
         }
         for entry in &mut self.entries {
             entry.generation.clone_from(&name);
-            entry.images.extend(left.suffixes.clone());
+            entry.images.extend(left.affixes.clone());
             let has_one = |place: &&Place| {
                 let mut images = place.generation.images.iter();
                 images.any(|image| entry.images.contains_key(&image.name()))
@@ -104,7 +104,7 @@ impl Made {
         evidence.images.extend(left.tested);
         evidence.platforms.extend(left.platforms);
         self.evidence = (!evidence.images.is_empty()).then_some(evidence);
-        Ok(left.suffixes.into_keys().collect())
+        Ok(left.affixes.into_keys().collect())
     }
 
     /// Registries where only the others go take part, too.
@@ -142,7 +142,7 @@ impl Made {
         }
         for other in others
             .iter()
-            .filter(|it| left.suffixes.contains_key(&it.name))
+            .filter(|it| left.affixes.contains_key(&it.name))
         {
             for registry in &other.registries {
                 let at = registries.iter().position(|it| it == registry);
@@ -179,7 +179,7 @@ impl Left {
         for image in found.generation.images {
             let name = image.name();
             let is_other = others.iter().any(|it| it.name == name);
-            let Some(suffix) = found.entry.images.get(&name).filter(|_| is_other) else {
+            let Some(written) = found.entry.images.get(&name).filter(|_| is_other) else {
                 continue;
             };
             let mut known = self.images.iter().filter(|((_, it), _)| *it == name);
@@ -193,7 +193,7 @@ impl Left {
             if self.by.is_empty() {
                 self.by.clone_from(&found.entry.tag);
             }
-            self.suffixes.insert(name.clone(), suffix.clone());
+            self.affixes.insert(name.clone(), written.clone());
             let known = || {
                 let known = found.evidence.iter();
                 known.filter_map(|it| Some((it, it.images.get(&name)?)))

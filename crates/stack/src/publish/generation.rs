@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use cairn_oci::{Descriptor, Digest, Platform};
 use serde::{Deserialize, Serialize};
 
+use super::naming::tag_around;
+
 /// How many digits of its digest name a generation.
 const NAME_DIGITS: usize = 12;
 
@@ -88,7 +90,7 @@ pub enum Action {
 /// One time that a tag got a meaning. It is written once and never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
-    /// The tag, without the suffixes of variants.
+    /// The tag, without the prefixes and suffixes of variants.
     pub tag: String,
     /// Comes after all entries with smaller numbers.
     pub number: u32,
@@ -106,7 +108,8 @@ pub struct LogEntry {
     pub commit: Option<String>,
     /// The registries where the tag was to mean it.
     pub registries: Vec<String>,
-    /// The images that have the tag, each with what theirs ends with.
+    /// The images that have the tag, each with what stands around theirs: what it ends with, or
+    /// `cuda12-*`, where `*` is the tag.
     pub images: BTreeMap<String, String>,
 }
 
@@ -135,8 +138,7 @@ impl LogEntry {
 
     /// The tag of an image, if it has one by this entry.
     pub(crate) fn tag_of(&self, image: &str) -> Option<String> {
-        let suffix = self.images.get(image)?;
-        Some(format!("{}{suffix}", self.tag))
+        Some(tag_around(&self.tag, self.images.get(image)?))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use cairn_spec::tags::ImageTags;
-use cairn_spec::{ImageId, Stack};
+use cairn_spec::{Affixes, ImageId, Stack};
 
 /// A registry with its path, as in `ghcr.io/lab`, and what goes there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +17,12 @@ pub struct Target {
     pub repositories: BTreeMap<String, String>,
 }
 
-/// A tag that images have in common, but for the suffixes of their variants.
+/// A tag that images have in common, but for what tells their variants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stem {
     /// The tag.
     pub tag: String,
-    /// The images, each with what its tag ends with.
+    /// The images, each with what stands around the tag, as [`written`].
     pub images: BTreeMap<String, String>,
 }
 
@@ -61,11 +61,30 @@ impl Naming {
                         images: BTreeMap::new(),
                     },
                 );
-                let suffix = tag.tag[tag.stem.len()..].to_owned();
-                stem.images.insert(name.clone(), suffix);
+                stem.images.insert(name.clone(), written(&tag.affixes));
             }
         }
         naming
+    }
+}
+
+/// Stands for the stem in what is written down of a tag; no tag has it.
+const STEM: char = '*';
+
+/// What stands around a stem, as it is written down: a suffix alone, or `cuda12-*`, where `*` is the
+/// stem.
+pub(crate) fn written(affixes: &Affixes) -> String {
+    match affixes.prefix.is_empty() {
+        true => affixes.suffix.clone(),
+        false => affixes.around(&STEM.to_string()),
+    }
+}
+
+/// The tag that a stem and what was written down of its surroundings make.
+pub(crate) fn tag_around(stem: &str, written: &str) -> String {
+    match written.split_once(STEM) {
+        Some((before, behind)) => format!("{before}{stem}{behind}"),
+        None => format!("{stem}{written}"),
     }
 }
 
@@ -87,4 +106,28 @@ fn at<T>(things: &mut Vec<T>, is_it: impl Fn(&T) -> bool, make: impl FnOnce() ->
         things.len() - 1
     });
     &mut things[place]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What older ledgers say of suffixes stays as it is.
+    #[test]
+    fn what_stands_around_a_tag_is_written_down_and_read() {
+        let table = [
+            ("", "", "", "v1"),
+            ("", "-gpu", "-gpu", "v1-gpu"),
+            ("gpu-", "", "gpu-*", "gpu-v1"),
+            ("a-", "-z", "a-*-z", "a-v1-z"),
+        ];
+        for (prefix, suffix, text, tag) in table {
+            let affixes = Affixes {
+                prefix: prefix.to_owned(),
+                suffix: suffix.to_owned(),
+            };
+            assert_eq!(written(&affixes), text);
+            assert_eq!(tag_around("v1", text), tag);
+        }
+    }
 }

@@ -31,7 +31,7 @@ const MOVES_AT_ONCE: usize = 8;
 pub struct Move {
     /// Repository and tag.
     pub reference: Reference,
-    /// The tag without its suffix.
+    /// The tag without what tells the variant.
     pub stem: String,
     /// What it is to mean.
     pub to: Descriptor,
@@ -393,7 +393,7 @@ pub struct Tagged<'a> {
     pub image: &'a GenerationImage,
     /// Repository and tag.
     pub reference: Reference,
-    /// The tag without its suffix.
+    /// The tag without what tells the variant.
     pub stem: &'a str,
 }
 

@@ -64,7 +64,7 @@ pub struct PublishArgs {
     images: Vec<String>,
     #[command(flatten)]
     registry: RegistryOption,
-    /// Make this tag mean the generation, with the suffixes of variants [default: those that the
+    /// Make this tag mean the generation, with the prefixes and suffixes of variants [default: those that the
     /// `[tags]` of the spec give for the event] (can be repeated)
     #[arg(long, short, value_name = "TAG")]
     tag: Vec<String>,

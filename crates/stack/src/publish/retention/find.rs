@@ -172,7 +172,7 @@ fn candidates(
         let candidates = all.entry(place(&image.repository)).or_default();
         candidates.manifests.extend(digests);
     }
-    // With its suffix a tag may be that of another one, which stays.
+    // With its prefix or suffix a tag may be that of another one, which stays.
     let mut staying: BTreeSet<(String, String)> = BTreeSet::new();
     for entry in entries {
         let Some(generation) = generations.get(entry.generation.as_str()) else {
