@@ -193,7 +193,11 @@ fn triggers(file: &str, workflow: &Value, builds: &[&Value], draft: &mut Draft) 
         format!("on.push.branches: {}", branches.join(", ")),
         "they are `tags.main-branches`; a push to any other branch publishes nothing",
     );
-    draft.main_branches.extend(branches);
+    for branch in branches {
+        if !draft.main_branches.contains(&branch) {
+            draft.main_branches.push(branch);
+        }
+    }
 }
 
 fn build(
@@ -271,6 +275,12 @@ fn build(
             made.fixed_tags.extend(tag);
         }
     }
+    made.affixes = metadata.and_then(|step| {
+        let lines = |key: &str| texts(step.pointer(&format!("/with/{key}")));
+        metadata::of_matrix(&lines("tags"), &lines("flavor"), &mut |text| {
+            scope.text(text, draft)
+        })
+    });
     let published = made.names.first().map(|name| file_name(name).to_owned());
     let of_folder = Some(file_name(&made.context).to_owned()).filter(|it| !it.is_empty());
     made.key = name

@@ -6,6 +6,7 @@ use super::draft::{Build, Draft, DraftImage};
 use super::paths::{file_name, folder};
 use super::{Tree, Verdict, machines, metadata};
 use crate::scaffold::name_from;
+use crate::stack::Affixes;
 
 /// Makes images of the builds, in the order they were found.
 pub(super) fn assemble(tree: &Tree, draft: &mut Draft) -> Vec<DraftImage> {
@@ -112,7 +113,9 @@ fn image(
     let group = machines::together(with_targets(tree, group), draft);
     let first = &group[0];
     let members = match group.len() {
-        1 if first.track.is_none() && first.choice.is_none() => vec![(None, group[0].clone())],
+        1 if first.track.is_none() && first.choice.is_none() && !has_affixes(first) => {
+            vec![(None, group[0].clone())]
+        }
         _ => variants(group, &key, draft),
     };
     DraftImage {
@@ -122,6 +125,18 @@ fn image(
         builds_on: None,
         members,
     }
+}
+
+fn has_affixes(build: &Build) -> bool {
+    build.affixes.as_ref().is_some_and(|it| !it.is_empty())
+}
+
+/// What tells a build's tags, as a name: `cuda12` of `cuda12-`.
+fn of_affixes(build: &Build) -> Option<String> {
+    let affixes = build.affixes.as_ref()?;
+    let parts = [&affixes.prefix, &affixes.suffix].map(|it| it.trim_matches(['-', '_', '.']));
+    let parts: Vec<&str> = parts.into_iter().filter(|it| !it.is_empty()).collect();
+    Some(parts.join("-")).filter(|it| !it.is_empty())
 }
 
 /// Where builds of one Dockerfile are told apart by their stage, the one that asks for none has the
@@ -156,8 +171,16 @@ fn variants(mut group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<
         Some(values?.join("-")).filter(|it| !it.is_empty())
     };
     let by_values = distinct(&of_axes);
+    let by_affixes = distinct(&of_affixes);
+    // What several combinations have around their tags tells none of them.
+    let all: Vec<Option<Affixes>> = group.iter().map(|it| it.affixes.clone()).collect();
+    for build in &mut group {
+        let same = all.iter().filter(|it| **it == build.affixes).count();
+        build.affixes.take_if(|_| same > 1);
+    }
     let is_told = |build: &Build| build.track.is_some() || build.choice.is_some();
-    let is_by_folder = by_folder && !by_target && !by_tag && !group.iter().any(is_told);
+    let is_by_folder =
+        by_folder && !by_target && !by_tag && !by_affixes && !group.iter().any(is_told);
     for build in &mut group {
         build.is_default = is_by_folder && build.context == above;
     }
@@ -166,6 +189,7 @@ fn variants(mut group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<
         let name = match &build.track {
             Some((track, _)) => track.clone(),
             None if build.choice.is_some() => build.choice.clone().unwrap_or_default(),
+            None if by_affixes => of_affixes(&build).unwrap_or_default(),
             None if by_target => build.target.clone().unwrap_or_default(),
             None if by_tag => build.fixed_tags.first().cloned().unwrap_or_default(),
             None if build.is_default => DEFAULT.to_owned(),

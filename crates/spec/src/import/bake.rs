@@ -372,7 +372,10 @@ fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), 
     let has_it = |context: &&String| tree.files.contains_key(&join(context, &dockerfile));
     let context = homes.iter().find(has_it).unwrap_or(&homes[0]).clone();
     let dockerfile = join(&context, &dockerfile);
-    if value.get("dockerfile-inline").is_some() {
+    if value
+        .get("dockerfile-inline")
+        .is_some_and(|it| !it.is_null())
+    {
         draft.note(
             Verdict::Missing,
             file,
@@ -412,16 +415,18 @@ fn build(tree: &Tree, file: &str, (name, table): &(String, Map<String, Value>), 
     let chosen = made.fixed_tags.iter().find(|tag| named.contains(*tag));
     if let Some(tag) = chosen.cloned() {
         let others = made.fixed_tags.iter().filter(|it| **it != tag);
-        let mut others: Vec<&str> = others.map(String::as_str).collect();
+        let mut others: Vec<String> = others.cloned().collect();
+        others.sort();
         others.dedup();
         if !others.is_empty() {
             draft.note(
-                Verdict::Missing,
+                Verdict::Equal,
                 file,
                 format!("target.{name}: tags {}", others.join(", ")),
-                format!("`{tag}` is the variant's; give it the others by `tags` of the variant"),
+                format!("`{tag}` is the variant's, and it has these on main as well"),
             );
         }
+        made.further_tags = others;
         made.choice = Some(tag);
     }
     for (from, to) in entries(value.get("contexts")) {

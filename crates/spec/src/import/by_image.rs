@@ -21,7 +21,12 @@ pub(super) fn attach(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft) 
         .iter()
         .map(|it| it.builds_on.as_ref().map(plain))
         .collect();
+    let goes_out = images.iter().any(|it| !it.names.is_empty());
     for (at, image) in images.iter_mut().enumerate() {
+        // An example that builds on a published image is not held to that one's tests.
+        if goes_out && image.names.is_empty() && !has_tests(tree, &home, &keys[at]) {
+            continue;
+        }
         let mut line = vec![own_name(tree, &home, &keys[at], &keys)];
         let mut next = parents[at].clone();
         while let Some(parent) = next

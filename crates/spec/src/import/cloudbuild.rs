@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::docker_build::DockerBuild;
 use super::draft::{Build, Draft};
 use super::paths::{file_name, join, name_and_tag};
 use super::yaml::{pairs, parse, text_at};
-use super::{ImportError, Tree, Verdict, secrets};
+use super::{ImportError, Tree, Verdict, secrets, shell};
 
 pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
     for (file, text) in tree.texts() {
-        let name = file_name(file);
-        if !name.starts_with("cloudbuild") || !name.ends_with("ml") {
+        if !is_cloud_build(file, text) {
             continue;
         }
         let document = parse(file, text)?;
         let substitutions = pairs(document.get("substitutions"));
         let steps = document.get("steps").and_then(Value::as_array);
         for step in steps.into_iter().flatten() {
+            other_tools(file, step, draft);
             for words in commands(step) {
                 if let Some(command) = DockerBuild::read(&words) {
                     draft.from.push(file.to_owned());
@@ -32,6 +33,29 @@ pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
     Ok(())
 }
 
+/// By its name, or by the steps that it has: teams have several, under names of their own.
+fn is_cloud_build(file: &str, text: &str) -> bool {
+    let name = file_name(file);
+    let is_file = [".yaml", ".yml", ".json"]
+        .iter()
+        .any(|it| name.ends_with(it));
+    let is_named = name.starts_with("cloudbuild");
+    is_file && (is_named || text.contains(CLOUD_BUILDERS))
+}
+
+/// Where the steps of Cloud Build come from.
+const CLOUD_BUILDERS: &str = "gcr.io/cloud-builders/docker";
+
+/// Steps that make an image without a Dockerfile, or with a tool that is not read.
+fn other_tools(file: &str, step: &Value, draft: &mut Draft) {
+    let name = text_at(step, "name").unwrap_or_default();
+    let (tool, _) = name_and_tag(&name);
+    if ["pack", "ko", "jib", "bazel", "skaffold"].contains(&file_name(tool)) {
+        let why = "left out: it makes an image in its own way, and no Dockerfile says how";
+        draft.note(Verdict::Missing, file, format!("a step of {tool}"), why);
+    }
+}
+
 /// The commands of a step: its arguments, or the lines of a script.
 fn commands(step: &Value) -> Vec<Vec<String>> {
     let arguments = texts_kept(step.get("args"));
@@ -41,16 +65,15 @@ fn commands(step: &Value) -> Vec<Vec<String>> {
         script.filter(|_| is_shell).cloned()
     });
     match script {
-        Some(script) => {
-            let joined = script.replace("\\\n", " ");
-            joined.lines().map(words).collect()
-        }
+        Some(script) => shell::commands(&script),
         None => {
             let name = text_at(step, "name").unwrap_or_default();
-            match file_name(&name).starts_with("docker") {
-                true => vec![[vec!["docker".to_owned()], arguments].concat()],
-                false => Vec::new(),
-            }
+            let program = match file_name(name_and_tag(&name).0) {
+                "executor" => "executor",
+                program if program.starts_with("docker") => "docker",
+                _ => return Vec::new(),
+            };
+            vec![[vec![program.to_owned()], arguments].concat()]
         }
     }
 }
@@ -59,80 +82,6 @@ fn commands(step: &Value) -> Vec<Vec<String>> {
 fn texts_kept(value: Option<&Value>) -> Vec<String> {
     let items = value.and_then(Value::as_array).into_iter().flatten();
     items.filter_map(super::yaml::text).collect()
-}
-
-/// A line as a shell splits it; quotes group and are gone.
-pub(super) fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quote = None;
-    for c in line.chars() {
-        match (quote, c) {
-            (Some(open), c) if open == c => quote = None,
-            (None, '\'' | '"') => quote = Some(c),
-            (None, c) if c.is_whitespace() => {
-                if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-            }
-            (_, c) => word.push(c),
-        }
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
-}
-
-/// `docker build`, as far as it says what is built.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct DockerBuild {
-    pub(super) tags: Vec<String>,
-    pub(super) args: Vec<String>,
-    pub(super) dockerfile: Option<String>,
-    pub(super) target: Option<String>,
-    pub(super) platforms: Vec<String>,
-    pub(super) context: String,
-}
-
-impl DockerBuild {
-    pub(super) fn read(words: &[String]) -> Option<Self> {
-        let mut words = words.iter().map(String::as_str).peekable();
-        if words.next()? != "docker" {
-            return None;
-        }
-        words.next_if_eq(&"buildx");
-        if words.next()? != "build" {
-            return None;
-        }
-        let mut made = Self::default();
-        while let Some(word) = words.next() {
-            let (flag, attached) = match word.split_once('=') {
-                Some((flag, value)) if flag.starts_with('-') => (flag, Some(value)),
-                _ => (word, None),
-            };
-            let mut value = || {
-                attached
-                    .or_else(|| words.next())
-                    .unwrap_or_default()
-                    .to_owned()
-            };
-            match flag {
-                "-t" | "--tag" => made.tags.push(value()),
-                "--build-arg" => made.args.push(value()),
-                "-f" | "--file" => made.dockerfile = Some(value()),
-                "--target" => made.target = Some(value()),
-                "--platform" => made.platforms = value().split(',').map(str::to_owned).collect(),
-                "--cache-from" | "--cache-to" | "--label" | "--secret" | "--output" | "-o"
-                | "--network" | "--progress" | "--builder" => {
-                    value();
-                }
-                flag if flag.starts_with('-') => {}
-                context => made.context = context.to_owned(),
-            }
-        }
-        Some(made)
-    }
 }
 
 /// `-f docker/${_TAG}.Dockerfile` without a default builds whatever somebody asks for: one image
@@ -185,7 +134,15 @@ fn build(
     draft: &mut Draft,
 ) {
     let plain = |text: &str| substituted(text, |name| substitutions.get(name).cloned());
-    let context = join("", &plain(&command.context));
+    // Where Cloud Build lays out what it was given.
+    let context = plain(&command.context);
+    let context = context.trim_start_matches("dir://");
+    let context = join(
+        "",
+        context
+            .strip_prefix("/workspace")
+            .map_or(context, |it| it.trim_start_matches('/')),
+    );
     let dockerfile = match &command.dockerfile {
         Some(dockerfile) => join("", &plain(dockerfile)),
         None => join(&context, "Dockerfile"),

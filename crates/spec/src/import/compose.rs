@@ -27,29 +27,67 @@ pub(super) fn read(tree: &Tree, draft: &mut Draft) -> Result<(), ImportError> {
         }
         let document = parse(file, text)?;
         for (service, settings) in entries(document.get("services")) {
-            let base = extended(&document, settings);
-            let build = settings.get("build").or_else(|| base?.get("build"));
-            if let Some(build) = build {
+            let base = extended(tree, file, &document, settings, draft);
+            let of_base = base
+                .as_ref()
+                .and_then(|it| Some((it.file.as_str(), it.settings.get("build")?)));
+            let own = settings.get("build").map(|build| (file, build));
+            if let Some((home, build)) = own.or(of_base) {
                 draft.from.push(file.to_owned());
-                service_build(tree, file, service, settings, build, draft);
+                let named = match (settings.get("image"), &base) {
+                    (None, Some(base)) => &base.settings,
+                    _ => settings,
+                };
+                service_build(tree, (file, home), service, (settings, named), build, draft);
             }
         }
     }
     Ok(())
 }
 
-/// The service of the same file that another one extends.
-fn extended<'a>(document: &'a Value, settings: &Value) -> Option<&'a Value> {
-    let extends = settings.get("extends")?;
-    if extends.get("file").is_some() {
-        return None;
+/// A service that another one extends, and the file that it is written in.
+struct Extended {
+    file: String,
+    settings: Value,
+}
+
+/// So long may a chain of services be that extend each other.
+const CHAIN_MAX: usize = 8;
+
+/// The service that another one extends, in this file or in one beside it, with what that one takes
+/// from its own.
+fn extended(
+    tree: &Tree,
+    file: &str,
+    document: &Value,
+    settings: &Value,
+    draft: &mut Draft,
+) -> Option<Extended> {
+    let (mut file, mut document) = (file.to_owned(), document.clone());
+    let mut extends = settings.get("extends")?.clone();
+    for _ in 0..CHAIN_MAX {
+        let name = text(&extends).or_else(|| text_at(&extends, "service"))?;
+        if let Some(other) = text_at(&extends, "file") {
+            let other = join(folder(&file), &plain(&other));
+            let Some(read) = tree.text(&other).and_then(|text| parse(&other, text).ok()) else {
+                let why = format!("left out: there is no {other} to read it from");
+                draft.note(Verdict::Missing, &file, format!("extends: {name}"), why);
+                return None;
+            };
+            draft.from.push(other.clone());
+            (file, document) = (other, read);
+        }
+        let settings = document.get("services")?.get(&name)?.clone();
+        match settings.get("extends") {
+            Some(next) if settings.get("build").is_none() => extends = next.clone(),
+            _ => return Some(Extended { file, settings }),
+        }
     }
-    let name = text(extends).or_else(|| text_at(extends, "service"))?;
-    document.get("services")?.get(name)
+    None
 }
 
 /// What a `build` says that is no part of a spec, or another one.
-const ELSEWHERE: [(&str, Verdict, &str); 6] = [
+const ELSEWHERE: [(&str, Verdict, &str); 12] = [
     (
         "ssh",
         Verdict::Missing,
@@ -60,14 +98,29 @@ const ELSEWHERE: [(&str, Verdict, &str); 6] = [
     ("shm_size", Verdict::Missing, SURROUNDINGS),
     ("ulimits", Verdict::Missing, SURROUNDINGS),
     ("privileged", Verdict::Missing, SURROUNDINGS),
+    ("isolation", Verdict::Missing, SURROUNDINGS),
+    ("entitlements", Verdict::Missing, SURROUNDINGS),
+    (
+        "no_cache",
+        Verdict::Differs,
+        "content decides what runs again; `rebuild = \"always\"` of an image runs it each time",
+    ),
+    (
+        "pull",
+        Verdict::Differs,
+        "bases are locked by digest: `cairn lock --update` or `--pull` asks for newer ones",
+    ),
+    ("provenance", Verdict::Missing, ATTESTED),
+    ("sbom", Verdict::Missing, ATTESTED),
 ];
+const ATTESTED: &str = "no setting of a spec says so; `cairn build CONTEXT` has a flag for it";
 const SURROUNDINGS: &str = "steps run in one and the same surrounding; there is no key for it";
 
 fn service_build(
     tree: &Tree,
-    file: &str,
+    (file, home): (&str, &str),
     service: &str,
-    settings: &Value,
+    (settings, named): (&Value, &Value),
     build: &Value,
     draft: &mut Draft,
 ) {
@@ -87,7 +140,7 @@ fn service_build(
         draft.note(Verdict::Missing, file, format!("services.{service}"), why);
         return;
     }
-    let context = join(folder(file), &context);
+    let context = join(folder(home), &context);
     let dockerfile = text_at(build, "dockerfile").unwrap_or_else(|| "Dockerfile".to_owned());
     let dockerfile = join(&context, &plain(&dockerfile));
     if !tree.files.contains_key(&dockerfile) {
@@ -143,12 +196,13 @@ fn service_build(
         }
     }
     for (key, verdict, why) in ELSEWHERE {
-        if build.get(key).is_some() {
+        let given = build.get(key).and_then(text);
+        if build.get(key).is_some() && given.as_deref() != Some("false") {
             draft.note(verdict, file, format!("services.{service}: {key}"), why);
         }
     }
     let names = texts(build.get("tags"));
-    for reference in text_at(settings, "image").into_iter().chain(names) {
+    for reference in text_at(named, "image").into_iter().chain(names) {
         let reference = plain(&reference);
         let (repository, tag) = name_and_tag(&reference);
         made.names.push(repository.to_owned());
@@ -174,6 +228,11 @@ fn service_build(
         "devices",
         "privileged",
     ];
+    if !texts(settings.get("profiles")).is_empty() {
+        let what = format!("services.{service}: profiles");
+        let why = "a stack has all its images; `cairn build IMAGE` builds one";
+        draft.note(Verdict::Differs, file, what, why);
+    }
     if runs.iter().any(|key| settings.get(key).is_some()) {
         draft.note(
             Verdict::Missing,

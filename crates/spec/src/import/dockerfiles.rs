@@ -1,5 +1,7 @@
 //! Dockerfiles of a tree that nothing describes: each is an image.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::draft::{Build, Draft};
 use super::layout::context_of;
 use super::paths::{file_name, folder};
@@ -19,7 +21,8 @@ pub(super) fn is_dockerfile(path: &str) -> bool {
 }
 
 /// Takes the Dockerfiles that nothing describes: all of them where there is no pipeline - Compose
-/// files tell how a few images run, not which there are -, else those that belong to its images.
+/// files and scripts tell of a few images, not which there are -, else those that belong to its
+/// images.
 pub(super) fn read(tree: &Tree, name: &str, draft: &mut Draft) {
     let files: Vec<&str> = tree
         .texts()
@@ -32,8 +35,26 @@ pub(super) fn read(tree: &Tree, name: &str, draft: &mut Draft) {
         .copied()
         .filter(|it| !is_described(it))
         .collect();
-    let has_pipeline = draft.builds.iter().any(|it| !it.is_of_compose);
+    let is_of_pipeline = |it: &Build| !it.is_of_compose && !it.is_by_hand;
+    let has_pipeline = draft.builds.iter().any(is_of_pipeline);
     let describes_none = draft.builds.is_empty();
+    // Dockerfiles that lie together are built in one folder.
+    let mut contexts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for build in &draft.builds {
+        let home = folder(&build.dockerfile).to_owned();
+        contexts
+            .entry(home)
+            .or_default()
+            .insert(build.context.clone());
+    }
+    let build_of = |path: &str| {
+        let mut made = build_of(path, name, &files, tree);
+        let of_others = contexts.get(folder(path)).filter(|it| it.len() == 1);
+        if let Some(context) = of_others.and_then(|it| it.first()) {
+            made.context.clone_from(context);
+        }
+        made
+    };
     let mut taken = Vec::new();
     if has_pipeline {
         // A grandchild may come before the child that makes it one of the family.
@@ -42,14 +63,11 @@ pub(super) fn read(tree: &Tree, name: &str, draft: &mut Draft) {
             .position(|path| parents::is_relative(tree, path, draft, &taken))
         {
             let path = open.remove(at);
-            taken.push(build_of(path, name, &files, tree));
+            taken.push(build_of(path));
         }
         left_out(&open, draft);
     } else {
-        taken = open
-            .iter()
-            .map(|path| build_of(path, name, &files, tree))
-            .collect();
+        taken = open.iter().map(|path| build_of(path)).collect();
     }
     draft
         .from
@@ -70,7 +88,7 @@ fn build_of(path: &str, name: &str, files: &[&str], tree: &Tree) -> Build {
     let of_folder = match file_name(home) {
         "" => name,
         // A folder that only holds Dockerfiles says nothing of the image.
-        "docker" => match file_name(folder(home)) {
+        "docker" | "binder" => match file_name(folder(home)) {
             "" => name,
             above => above,
         },
@@ -104,9 +122,14 @@ fn build_of(path: &str, name: &str, files: &[&str], tree: &Tree) -> Build {
         (_, Some(part)) if home.is_empty() => part.to_owned(),
         (_, Some(part)) => format!("{of_folder}-{part}"),
     };
+    let context = match file_name(home) {
+        // repo2docker builds it in the repository.
+        "binder" => above.to_owned(),
+        _ => context_of(tree, path),
+    };
     Build {
         key,
-        context: context_of(tree, path),
+        context,
         dockerfile: path.to_owned(),
         file: path.to_owned(),
         family: Some(family.to_owned()).filter(|it| beside == 1 && !it.is_empty()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::machines::OnMachine;
 use super::{Note, Verdict};
 use crate::settings::EventKind;
+use crate::stack::Affixes;
 
 /// All that was found.
 #[derive(Debug, Default)]
@@ -75,6 +76,12 @@ pub(super) struct Build {
     pub(super) takes_metadata: bool,
     /// Whether it is a service of Compose: how somebody runs it, not how it is published.
     pub(super) is_of_compose: bool,
+    /// Whether a script or a Makefile builds it: nobody says that these are all there are.
+    pub(super) is_by_hand: bool,
+    /// What stands around its tags, where a pipeline says so.
+    pub(super) affixes: Option<Affixes>,
+    /// Further tags that it has on main, besides the one that is its variant.
+    pub(super) further_tags: Vec<String>,
     /// Whether it is published nowhere in a stack that is.
     pub(super) is_internal: bool,
     /// Whether no other variant of its image is published.

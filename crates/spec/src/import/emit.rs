@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::draft::{Build, Draft, DraftImage};
 use super::paths::relative;
+use crate::stack::Affixes;
 
 /// Writes the spec.
 pub(super) fn emit(name: &str, images: &[DraftImage], draft: &Draft) -> String {
@@ -175,15 +176,10 @@ fn emit_image(
     for (name, build) in &image.members {
         let Some(name) = name else { continue };
         let _ = writeln!(out, "\n[{table}.variant.{}]", key(name));
-        if let Some((_, prefix)) = &build.track {
-            out.push_str("suffix = \"\"\n");
-            if let Some(prefix) = prefix {
-                let _ = writeln!(out, "tags = {{ prefix = {} }}", quoted(prefix));
-            }
+        if let Some((_, Some(prefix))) = &build.track {
+            let _ = writeln!(out, "tags = {{ prefix = {} }}", quoted(prefix));
         }
-        if build.is_only_published || build.is_default {
-            out.push_str("suffix = \"\"\n");
-        }
+        affixes(out, name, build);
         if build.is_internal && !builds.iter().all(|it| it.is_internal) {
             out.push_str("internal = true\n");
         }
@@ -211,6 +207,35 @@ fn emit_image(
         };
         pairs(out, "args", &without(&build.args, &args), draft);
         pairs(out, "labels", &without(&build.labels, &labels), draft);
+    }
+}
+
+/// What stands around a variant's tags, where it is not `-` and its name.
+fn affixes(out: &mut String, name: &str, build: &Build) {
+    let none = Affixes::default();
+    let is_plain = build.track.is_some()
+        || build.is_only_published
+        || build.is_default
+        || !build.further_tags.is_empty();
+    let affixes = match (is_plain, &build.affixes) {
+        (true, _) => &none,
+        (false, Some(affixes)) => affixes,
+        (false, None) => return,
+    };
+    if !affixes.prefix.is_empty() {
+        let _ = writeln!(out, "prefix = {}", quoted(&affixes.prefix));
+    }
+    let by_default = match affixes.prefix.is_empty() {
+        true => format!("-{name}"),
+        false => String::new(),
+    };
+    if affixes.suffix != by_default {
+        let _ = writeln!(out, "suffix = {}", quoted(&affixes.suffix));
+    }
+    if !build.further_tags.is_empty() {
+        let mut tags = vec!["{variant}".to_owned()];
+        tags.extend(build.further_tags.iter().cloned());
+        let _ = writeln!(out, "tags = {{ main = {} }}", list(&tags));
     }
 }
 

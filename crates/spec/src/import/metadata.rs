@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use super::Verdict;
 use super::draft::Draft;
 use crate::settings::EventKind;
+use crate::stack::Affixes;
 use crate::tags::{Version, normal_version};
 
 const PUSHES: [EventKind; 4] = [
@@ -109,7 +110,7 @@ pub(super) fn read(file: &str, tags: &[String], flavor: &[String], draft: &mut D
 /// Why a rule is equal, where no image has variants.
 pub(super) const SAME_TAGS: &str = "the same tags by `[tags]`";
 /// The same where images have variants.
-pub(super) const TAGS_OF_VARIANTS: &str = "the same rule by `[tags]`; a variant's tags end in `-` and its name, where combinations of a matrix push one tag unless a suffix tells them apart: see `cairn tags`";
+pub(super) const TAGS_OF_VARIANTS: &str = "the same rule by `[tags]`; a variant's tags have the matrix' prefix or suffix, else they end in `-` and its name, where combinations push one tag and the last one has it: see `cairn tags`";
 
 /// How a rule that was understood compares.
 fn told(kind: &str, line: &str) -> (Verdict, &'static str) {
@@ -168,8 +169,8 @@ impl Flavor {
         flavor
     }
 
-    /// What stands before and behind the tags of a rule; `None` if a part has no counterpart. A suffix
-    /// out of a matrix is that of a variant, which variants have anyway.
+    /// What stands before and behind the tags of a rule; `None` if a part has no counterpart. What
+    /// comes out of a matrix is the variant's ([`of_matrix`]).
     fn affixes(&self, rule: &BTreeMap<String, String>) -> Option<(String, String)> {
         let of_sha = rule.get("type").is_some_and(|kind| kind == "sha");
         let prefix = match (rule.get("prefix"), of_sha) {
@@ -178,17 +179,17 @@ impl Flavor {
             (None, false) => &self.prefix.text,
         };
         let suffix = rule.get("suffix").unwrap_or(&self.suffix.text);
-        let suffix = match suffix.contains("${{ matrix.") {
-            true => "",
-            false => suffix,
+        let of_rule = |text: &str| match is_of_matrix(text) {
+            true => Some(String::new()),
+            false => template(text),
         };
-        Some((template(prefix)?, template(suffix)?))
+        Some((of_rule(prefix)?, of_rule(suffix)?))
     }
 
     fn latest_tag(&self) -> String {
         let on_latest = |affix: &Affix| match affix.is_on_latest {
-            true => template(&affix.text).unwrap_or_default(),
-            false => String::new(),
+            true if !is_of_matrix(&affix.text) => template(&affix.text).unwrap_or_default(),
+            _ => String::new(),
         };
         format!(
             "{}latest{}",
@@ -196,6 +197,31 @@ impl Flavor {
             on_latest(&self.suffix)
         )
     }
+}
+
+/// What a matrix puts around the tags of each of its combinations: by the flavor, or by any rule.
+pub(super) fn of_matrix(
+    tags: &[String],
+    flavor: &[String],
+    fill: &mut dyn FnMut(&str) -> Option<String>,
+) -> Option<Affixes> {
+    let all: Vec<BTreeMap<String, String>> =
+        flavor.iter().chain(tags).map(|it| fields(it)).collect();
+    let mut found = |key: &str| {
+        let mut texts = all.iter().filter_map(|it| it.get(key));
+        let text = texts.find(|it| is_of_matrix(it))?;
+        Some(fill(text)?.trim().to_owned())
+    };
+    let (prefix, suffix) = (found("prefix"), found("suffix"));
+    let is_there = prefix.is_some() || suffix.is_some();
+    is_there.then(|| Affixes {
+        prefix: prefix.unwrap_or_default(),
+        suffix: suffix.unwrap_or_default(),
+    })
+}
+
+fn is_of_matrix(text: &str) -> bool {
+    text.contains("${{ matrix.") || text.contains("${{matrix.")
 }
 
 fn is_pull(rule: &BTreeMap<String, String>) -> bool {

@@ -2,8 +2,9 @@
 //!
 //! What is recognised, each by a module of its own, all of them together where a tree has
 //! several: DataHub's `spec.yml` with `change_ignore.json`, docker-bake files (HCL and JSON),
-//! GitHub Actions workflows that build images, Cloud Build, Compose, and the Dockerfiles of a tree
-//! that no pipeline describes.
+//! GitHub Actions workflows that build images, Cloud Build, Compose, Makefiles, scripts and files of
+//! other CI services that call `docker build`, and the Dockerfiles of a tree that no pipeline
+//! describes.
 //!
 //! Pure: a [`Tree`] of names and texts goes in, the text of a spec comes out. Each reader adds
 //! what it finds to one [`draft::Draft`]; `assemble` makes images of it, `emit` writes them. No
@@ -17,6 +18,7 @@ mod caches;
 mod cloudbuild;
 mod compose;
 mod datahub;
+mod docker_build;
 mod dockerfiles;
 mod draft;
 mod emit;
@@ -25,10 +27,12 @@ mod machines;
 mod metadata;
 mod parents;
 mod paths;
+mod scripts;
 mod secrets;
+mod shell;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use draft::Draft;
 
@@ -112,8 +116,11 @@ impl Tree {
                 .iter()
                 .any(|end| lower.ends_with(end))
             || lower == "conftest.py"
+            || scripts::is_script(path)
             || (lower.ends_with(".json")
-                && (lower.contains("docker-bake") || lower == "change_ignore.json"))
+                && (lower.contains("build")
+                    || lower.contains("docker-bake")
+                    || lower == "change_ignore.json"))
     }
 
     fn text(&self, path: &str) -> Option<&str> {
@@ -133,7 +140,9 @@ pub fn import(tree: &Tree, name: &str) -> Result<Imported, ImportError> {
     bake::read(tree, &mut draft)?;
     actions::read(tree, &mut draft)?;
     cloudbuild::read(tree, &mut draft)?;
+    scripts::read_services(tree, name, &mut draft);
     compose::read(tree, &mut draft)?;
+    scripts::read(tree, name, &mut draft);
     dockerfiles::read(tree, name, &mut draft);
     if draft.builds.is_empty() {
         return Err(ImportError::Nothing);
@@ -146,7 +155,8 @@ pub fn import(tree: &Tree, name: &str) -> Result<Imported, ImportError> {
     let spec = emit::emit(name, &stack, &draft);
     let mut notes = draft.notes;
     notes.sort_by(|one, other| (one.verdict, &one.file).cmp(&(other.verdict, &other.file)));
-    notes.dedup();
+    let mut told = BTreeSet::new();
+    notes.retain(|it| told.insert((it.verdict, it.file.clone(), it.what.clone(), it.why.clone())));
     draft.from.sort();
     draft.from.dedup();
     Ok(Imported {

@@ -17,8 +17,12 @@ pub(super) fn connect(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft)
         .iter()
         .map(|image| Published {
             key: image.key.clone(),
-            names: image.names.iter().map(|it| draft.by_default(it)).collect(),
+            names: names_of(image).map(|it| draft.by_default(it)).collect(),
             called: image.members.iter().map(|(_, it)| it.key.clone()).collect(),
+            tags: match image.members.as_slice() {
+                [(_, build)] => build.fixed_tags.clone(),
+                _ => Vec::new(),
+            },
             choices: image
                 .members
                 .iter()
@@ -39,6 +43,15 @@ pub(super) fn connect(tree: &Tree, images: &mut [DraftImage], draft: &mut Draft)
     }
 }
 
+/// The names of an image, those for one machine alone among them.
+fn names_of(image: &DraftImage) -> impl Iterator<Item = &String> {
+    let local = image.members.iter().flat_map(|(_, build)| &build.names);
+    image
+        .names
+        .iter()
+        .chain(local.filter(|it| !it.contains('/')))
+}
+
 /// An image as a `FROM` may name it.
 struct Published {
     key: String,
@@ -48,6 +61,8 @@ struct Published {
     called: Vec<String>,
     /// Its variants that are told apart by their tag.
     choices: Vec<String>,
+    /// The tags that it is given by name, where it has no variants.
+    tags: Vec<String>,
 }
 
 /// What the last stage of a Dockerfile builds on, by the defaults of its arguments.
@@ -87,14 +102,39 @@ pub(super) fn is_relative(tree: &Tree, path: &str, draft: &Draft, taken: &[Build
 /// Whether a name may be a repository whose variables are not known: `gcr.io/${project_id}/base`
 /// is like `gcr.io/panoptes-exp/base`.
 fn is_like(name: &str, repository: &str) -> bool {
+    values_in(name, repository).is_some()
+}
+
+/// The values that the variables of a name have, if it is to be a repository. What the image itself
+/// is called must be known.
+fn values_in(name: &str, repository: &str) -> Option<Vec<(String, String)>> {
+    if file_name(name).starts_with("${") {
+        return (name == repository).then(Vec::new);
+    }
     let (mut parts, mut others) = (name.split('/'), repository.split('/'));
+    let mut values = Vec::new();
     loop {
-        match (parts.next(), others.next()) {
-            (None, None) => return true,
-            (Some(part), Some(other)) if part == other => {}
-            (Some(part), Some(other)) if part.starts_with("${") && !other.is_empty() => {}
-            _ => return false,
+        let (part, other) = match (parts.next(), others.next()) {
+            (None, None) => return Some(values),
+            (Some(part), Some(other)) => (part, other),
+            _ => return None,
+        };
+        if part == other {
+            continue;
         }
+        let variable = part.strip_prefix("${")?.strip_suffix('}')?;
+        let value = match variable {
+            // The owner and the repository in one.
+            "github_repository" => {
+                values.push(("github_repository_owner".to_owned(), other.to_owned()));
+                format!("{other}/{}", others.next()?)
+            }
+            _ => other.to_owned(),
+        };
+        if value.split('/').any(str::is_empty) {
+            return None;
+        }
+        values.push((variable.to_owned(), value));
     }
 }
 
@@ -109,15 +149,9 @@ fn find_owner(tree: &Tree, images: &[DraftImage], draft: &mut Draft) {
             let name = line.meant(&own);
             let (repository, _) = name_and_tag(&name);
             let published = images.iter().flat_map(|image| &image.names);
-            for name in published.filter(|name| is_like(name, repository)) {
-                let pairs = name.split('/').zip(repository.split('/'));
-                let variable = |part: &str| {
-                    let inside = part.strip_prefix("${")?.strip_suffix('}')?;
-                    Some(inside.to_owned())
-                };
-                found.extend(pairs.filter_map(|(part, value)| {
-                    Some((variable(part)?, value.to_owned(), build.dockerfile.clone()))
-                }));
+            for values in published.filter_map(|name| values_in(name, repository)) {
+                let of_file = values.into_iter();
+                found.extend(of_file.map(|(name, value)| (name, value, build.dockerfile.clone())));
             }
         }
     }
@@ -258,22 +292,38 @@ impl Lines {
             );
             return of_tag;
         }
-        let meant = published.iter().find(|it| {
-            let is_parent = build
-                .parent
-                .as_ref()
-                .is_some_and(|parent| it.called.contains(parent));
-            let is_whole = whole_argument(&self.name).is_some();
-            // A parent that is said, under another name than it is published by now.
-            let is_said = is_parent
-                && (file_name(repository) == it.key || (is_whole && repository.is_empty()));
-            // A bare name for this machine, as `docker build -t wcm-runtime` gives it.
-            let is_local = is_whole
-                && !repository.contains('/')
-                && repository
-                    .strip_suffix(&it.key)
-                    .is_some_and(|it| it.ends_with('-'));
-            it.key != key && (is_named(it) || is_said || is_local)
+        // One name for several images, each built for a tag of its own.
+        let by_tag = |it: &&Published| {
+            let is_called = it.names.iter().any(|name| name == file_name(repository));
+            let is_told =
+                tag.is_some_and(|tag| tag != "latest" && it.tags.iter().any(|it| it == tag));
+            it.key != key && is_told && (is_called || is_named(it))
+        };
+        let meant = published.iter().find(by_tag).or_else(|| {
+            published.iter().find(|it| {
+                let is_parent = build
+                    .parent
+                    .as_ref()
+                    .is_some_and(|parent| it.called.contains(parent));
+                let is_whole = whole_argument(&self.name).is_some();
+                // A parent that is said, under another name than it is published by now.
+                let is_said = is_parent
+                    && (file_name(repository) == it.key || (is_whole && repository.is_empty()));
+                // A bare name for this machine, as `docker build -t wcm-runtime` gives it.
+                let is_local = is_whole
+                    && !repository.contains('/')
+                    && repository
+                        .strip_suffix(&it.key)
+                        .is_some_and(|it| it.is_empty() || it.ends_with('-'));
+                // Another name beside its own, which a pipeline fills in.
+                let is_beside = is_whole
+                    && file_name(repository) == it.key
+                    && build.names.iter().any(|own| {
+                        let home = super::paths::folder(repository);
+                        !home.is_empty() && super::paths::folder(&draft.by_default(own)) == home
+                    });
+                it.key != key && (is_named(it) || is_said || is_local || is_beside)
+            })
         });
         let parent = match (of_tag, meant) {
             (Some(variant), _) => variant,

@@ -9,6 +9,7 @@ use crate::{ImageSource, Stack, Surroundings};
 mod actions;
 mod bake;
 mod lines;
+mod scripts;
 mod seeds;
 
 fn tree(files: &[(&str, &str)]) -> Tree {

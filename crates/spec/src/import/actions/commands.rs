@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::scope::Scope;
 use crate::import::assemble::is_published;
-use crate::import::cloudbuild::{DockerBuild, words};
+use crate::import::docker_build::DockerBuild;
 use crate::import::draft::{Build, Draft};
 use crate::import::paths::{file_name, join, name_and_tag};
 use crate::import::yaml::text_at;
-use crate::import::{Tree, secrets};
+use crate::import::{Tree, secrets, shell};
 
 /// The builds of a step; what a developer tries under a local name is no image of the stack.
 pub(super) fn builds(
@@ -21,18 +21,20 @@ pub(super) fn builds(
     let script = text_at(step, "run").unwrap_or_default();
     let home = text_at(step, "working-directory").unwrap_or_default();
     let script = script.replace("\\\n", " ");
-    let commands = script.lines().filter_map(|line| {
+    let mut commands = Vec::new();
+    for line in script.lines() {
         let known = scope.text(line, draft);
         let line = known.unwrap_or_else(|| without_expressions(line));
-        DockerBuild::read(&words(&line))
-    });
-    let commands: Vec<DockerBuild> = commands.collect();
+        let lines = shell::commands(&line);
+        commands.extend(lines.iter().filter_map(|it| DockerBuild::read(it)));
+    }
     let mut builds = Vec::new();
     for command in &commands {
         if let Some(mut build) = build(tree, file, &home, command, draft) {
             if build.platforms.is_empty() {
                 build.platforms.extend(scope.platform());
             }
+            build.affixes = scope.tag_prefix();
             for argument in &command.args {
                 if let Some((name, value)) = argument.split_once('=')
                     && is_unknown(value, draft)

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::import::draft::Draft;
 use crate::import::secrets;
-use crate::import::yaml::{text, text_at, texts};
+use crate::import::yaml::{entries, text, text_at, texts};
+use crate::stack::Affixes;
 
 /// So deep may one variable of a workflow name another one.
 const NESTED_MAX: usize = 8;
@@ -157,6 +158,27 @@ impl Scope<'_> {
             _ => return None,
         };
         Some(platform.to_owned())
+    }
+
+    /// What tags begin with, where an input is described as that: `description: Variant tag prefix`.
+    /// Its default stands for none.
+    pub(super) fn tag_prefix(&self) -> Option<Affixes> {
+        let on = self
+            .workflow
+            .get("on")
+            .or_else(|| self.workflow.get("true"))?;
+        let inputs = on.get("workflow_call")?.get("inputs");
+        let (name, _) = entries(inputs).find(|(_, input)| {
+            let description = text_at(input, "description").unwrap_or_default();
+            description.to_ascii_lowercase().contains("tag prefix")
+        })?;
+        let value = self
+            .input(name)
+            .filter(|it| !matches!(it.as_str(), "" | "default"))?;
+        Some(Affixes {
+            prefix: format!("{value}-"),
+            suffix: String::new(),
+        })
     }
 
     /// An input, as it was handed over or by its default.

@@ -9,7 +9,15 @@ use hcl::eval::{Context, FuncArgs, FuncDef, ParamType};
 type Function = fn(FuncArgs) -> Result<Value, String>;
 
 const FUNCTIONS: &[(&str, Function)] = &[
+    ("absolute", |args| Ok(number_of(float(&args, 0)?.abs()))),
+    ("add", |args| {
+        Ok(number_of(float(&args, 0)? + float(&args, 1)?))
+    }),
     ("and", |args| Ok(args.iter().all(is_true).into())),
+    ("basename", |args| {
+        let path = text(&args, 0)?;
+        Ok(path.rsplit('/').next().unwrap_or_default().into())
+    }),
     ("ceil", |args| rounded(&args, f64::ceil)),
     ("chomp", |args| {
         Ok(text(&args, 0)?.trim_end_matches(['\n', '\r']).into())
@@ -20,6 +28,13 @@ const FUNCTIONS: &[(&str, Function)] = &[
             .find(is_something)
             .cloned()
             .ok_or_else(|| "no value".to_owned())
+    }),
+    ("coalescelist", |args| {
+        let is_something = |it: &&Value| it.as_array().is_some_and(|list| !list.is_empty());
+        args.iter()
+            .find(is_something)
+            .cloned()
+            .ok_or_else(|| "no list has anything".to_owned())
     }),
     ("compact", |args| {
         let list = list(&args, 0)?.into_iter();
@@ -35,10 +50,21 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("contains", |args| {
         Ok(list(&args, 0)?.contains(given(&args, 1)?).into())
     }),
+    ("dirname", |args| {
+        let path = text(&args, 0)?;
+        Ok(path.rsplit_once('/').map_or(".", |(above, _)| above).into())
+    }),
     ("distinct", |args| {
         let mut seen = BTreeSet::new();
         let list = list(&args, 0)?.into_iter();
         Ok(list.filter(|it| seen.insert(it.to_string())).collect())
+    }),
+    ("divide", |args| {
+        let by = float(&args, 1)?;
+        match by == 0.0 {
+            true => Err("it divides by zero".to_owned()),
+            false => Ok(number_of(float(&args, 0)? / by)),
+        }
     }),
     ("element", |args| {
         let list = list(&args, 0)?;
@@ -95,6 +121,7 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("index", |args| {
         found(&args).ok_or_else(|| "there is no such element".to_owned())
     }),
+    ("int", |args| rounded(&args, f64::trunc)),
     ("join", |args| {
         let list = list(&args, 1)?;
         let words: Vec<String> = list.iter().map(plain).collect();
@@ -103,6 +130,11 @@ const FUNCTIONS: &[(&str, Function)] = &[
         let length = between.len().checked_mul(words.len());
         fits(length.and_then(|it| it.checked_add(own)))?;
         Ok(words.join(&between).into())
+    }),
+    ("jsonencode", |args| {
+        let made = serde_json::to_string(given(&args, 0)?).map_err(|error| error.to_string())?;
+        fits(Some(made.len()))?;
+        Ok(made.into())
     }),
     ("keys", |args| {
         let table = given(&args, 0)?.as_object().ok_or("it is no object")?;
@@ -145,6 +177,17 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("min", |args| {
         Ok(numbers(&args)?.into_iter().fold(f64::MAX, f64::min).into())
     }),
+    ("modulo", |args| {
+        let by = float(&args, 1)?;
+        match by == 0.0 {
+            true => Err("it divides by zero".to_owned()),
+            false => Ok(number_of(float(&args, 0)? % by)),
+        }
+    }),
+    ("multiply", |args| {
+        Ok(number_of(float(&args, 0)? * float(&args, 1)?))
+    }),
+    ("negate", |args| Ok(number_of(-float(&args, 0)?))),
     ("not", |args| Ok((!is_true(given(&args, 0)?)).into())),
     ("notequal", |args| {
         Ok((given(&args, 0)? != given(&args, 1)?).into())
@@ -177,6 +220,13 @@ const FUNCTIONS: &[(&str, Function)] = &[
         };
         Ok(text(&args, 0)?.chars().map(fit).collect::<String>().into())
     }),
+    ("slice", |args| {
+        let list = list(&args, 0)?;
+        let (from, to) = (number(&args, 1)?, number(&args, 2)?);
+        let part = list.get(from..to);
+        part.map(|it| it.iter().cloned().collect())
+            .ok_or_else(|| "the list has no such part".to_owned())
+    }),
     ("sort", |args| {
         let mut words: Vec<String> = list(&args, 0)?.iter().map(plain).collect();
         words.sort();
@@ -195,6 +245,9 @@ const FUNCTIONS: &[(&str, Function)] = &[
             // A negative length means the rest.
             Err(_) => characters.collect::<String>().into(),
         })
+    }),
+    ("subtract", |args| {
+        Ok(number_of(float(&args, 0)? - float(&args, 1)?))
     }),
     ("title", |args| {
         let words = text(&args, 0)?;
@@ -224,6 +277,11 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("values", |args| {
         let table = given(&args, 0)?.as_object().ok_or("it is no object")?;
         Ok(table.values().cloned().collect())
+    }),
+    ("zipmap", |args| {
+        let (keys, values) = (list(&args, 0)?, list(&args, 1)?);
+        let pairs = keys.iter().map(plain).zip(values);
+        Ok(Value::from(pairs.collect::<hcl::Map<String, Value>>()))
     }),
 ];
 
@@ -301,6 +359,15 @@ fn number(args: &[Value], at: usize) -> Result<usize, String> {
     let number = value.as_u64().or_else(of_text);
     let number = number.and_then(|it| usize::try_from(it).ok());
     number.ok_or_else(|| "an argument is no count".to_owned())
+}
+
+/// A number without a fraction where it has none.
+fn number_of(value: f64) -> Value {
+    let whole = format!("{value:.0}").parse::<i64>();
+    match whole {
+        Ok(whole) if value.fract() == 0.0 => whole.into(),
+        _ => value.into(),
+    }
 }
 
 fn rounded(args: &[Value], how: fn(f64) -> f64) -> Result<Value, String> {

@@ -187,7 +187,7 @@ impl Declared {
             Some(value) => {
                 let text = value
                     .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned);
+                    .map_or_else(|| in_one_line(&value.to_string()), str::to_owned);
                 format!("`{}` = `{text}`", self.name)
             }
             None => format!("`{}`", self.name),
@@ -328,4 +328,9 @@ impl Report {
         let why = "nothing that is imported uses it";
         note(Verdict::Equal, self.unused, why.to_owned());
     }
+}
+
+/// A value as a report shows it.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

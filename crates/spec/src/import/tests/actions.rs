@@ -74,6 +74,53 @@ jobs:
     }
 }
 
+/// What a matrix puts before or behind the tags tells the variants, in its own words.
+#[test]
+fn prefixes_and_suffixes_of_a_matrix_are_those_of_the_variants() {
+    let ci = |affix: &str, matrix: &str| {
+        format!(
+            "on: [push]\njobs:\n  b:\n    strategy: {{matrix: {matrix}}}\n    steps:\n      - uses: docker/metadata-action@v5\n        with:\n          \
+             images: ghcr.io/lab/ml\n          flavor: |\n            {affix}\n          tags: |\n            type=raw,value=latest\n      \
+             - uses: docker/build-push-action@v6\n        with: {{context: ml, build-args: \"CUDA=${{{{ matrix.cuda }}}}\"}}\n"
+        )
+    };
+    let tags = |affix: &str, matrix: &str| {
+        let ci = ci(affix, matrix);
+        let (stack, _) = imported(&[(CI, ci.as_str()), ("ml/Dockerfile", DOCKERFILE)]);
+        let tags = published(&stack, Trigger::Push, branch("main"));
+        let tags = tags
+            .iter()
+            .filter_map(|it| it.strip_prefix("ghcr.io/lab/ml:"));
+        tags.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let two = "{cuda: [\"11.8\", \"12.4\"]}";
+    assert_eq!(
+        tags("prefix=cuda${{ matrix.cuda }}-,onlatest=true", two),
+        ["cuda11.8-latest", "cuda12.4-latest"]
+    );
+    assert_eq!(
+        tags("suffix=-cu${{ matrix.cuda }}", two),
+        ["latest-cu11.8", "latest-cu12.4"]
+    );
+    assert_eq!(
+        tags(
+            "suffix=${{ matrix.end }}",
+            "{include: [{cuda: a, end: \"\"}, {cuda: b, end: \"-b\"}]}"
+        ),
+        ["latest", "latest-b"]
+    );
+    assert_eq!(
+        tags("prefix=cuda${{ matrix.cuda }}-", "{cuda: [\"12.4\"]}"),
+        ["cuda12.4-latest"],
+        "one combination has it as well"
+    );
+    assert_eq!(
+        tags("suffix=-${{ matrix.os }}", "{cuda: [a, b], os: [x]}"),
+        ["latest-a", "latest-b"],
+        "what all have tells none"
+    );
+}
+
 /// A workflow that another one calls, once for each image.
 #[test]
 fn a_called_workflow_gets_what_it_is_given() {

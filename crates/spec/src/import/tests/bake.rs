@@ -297,3 +297,33 @@ target "app" {
     told("`DEBUG` = `false`", Verdict::Differs, "this is none");
     told("`TAG` = `latest`", Verdict::Differs, "tags of its event");
 }
+
+/// Rocker's version lists: a tag chooses the Dockerfile, and its image has further tags on main.
+#[test]
+fn further_tags_of_a_version_are_the_variants() {
+    let file = |version: &str, tags: &str| {
+        format!(
+            r#"{{"target": {{"r-ver": {{"dockerfile": "dockerfiles/r-ver_{version}.Dockerfile", "tags": [{tags}], "args": {{"N": "${{add(1, 2)}}-${{basename(\"a/b\")}}"}}, "dockerfile-inline": null}}}}}}"#
+        )
+    };
+    let old = file(
+        "4.3.3",
+        r#""docker.io/rocker/r-ver:4.3.3", "docker.io/rocker/r-ver:4.3""#,
+    );
+    let new = file(
+        "4.4.1",
+        r#""docker.io/rocker/r-ver:4.4.1", "docker.io/rocker/r-ver:4.4", "docker.io/rocker/r-ver:4", "docker.io/rocker/r-ver:latest""#,
+    );
+    let (stack, _) = imported(&[
+        ("bakefiles/4.3.3.docker-bake.json", old.as_str()),
+        ("bakefiles/4.4.1.docker-bake.json", new.as_str()),
+        ("dockerfiles/r-ver_4.3.3.Dockerfile", "FROM debian:12\n"),
+        ("dockerfiles/r-ver_4.4.1.Dockerfile", "FROM debian:12\n"),
+    ]);
+    assert_eq!(
+        published(&stack, Trigger::Push, branch("main")),
+        ["4.3.3", "4.3", "4.4.1", "4", "4.4", "latest"]
+            .map(|it| format!("docker.io/rocker/r-ver:{it}"))
+    );
+    assert!(source(&stack, "r-ver:4.4.1").ends_with("N=3-b"));
+}

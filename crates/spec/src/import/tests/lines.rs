@@ -154,3 +154,26 @@ fn of_two_spec_files_one_is_read() {
         "{reason}"
     );
 }
+
+/// Compose: a service of another file, and what it says that a spec has no key for.
+#[test]
+fn a_service_may_extend_one_of_another_file() {
+    let (stack, made) = imported(&[
+        (
+            "compose.yaml",
+            "services:\n  app:\n    extends: {file: parts/common.yml, service: app}\n    profiles: [dev]\n  lost:\n    extends: {file: none.yml, service: x}\n",
+        ),
+        (
+            "parts/common.yml",
+            "services:\n  app:\n    extends: base\n    image: ghcr.io/lab/app\n  base:\n    build: {context: ../app, no_cache: true, pull: false, isolation: x}\n    image: x\n",
+        ),
+        ("app/Dockerfile", "FROM debian:12\n"),
+    ]);
+    assert_eq!(names(&stack), ["app"]);
+    assert_eq!(source(&stack, "app"), "app Dockerfile - ");
+    assert_eq!(why(&made, "services.app: no_cache").0, Verdict::Differs);
+    assert_eq!(why(&made, "services.app: isolation").0, Verdict::Missing);
+    assert_eq!(why(&made, "services.app: profiles").0, Verdict::Differs);
+    assert_eq!(why(&made, "extends: x").0, Verdict::Missing);
+    assert!(made.notes.iter().all(|it| !it.what.ends_with(": pull")));
+}

@@ -296,7 +296,7 @@ fn jupyters_called_workflow_makes_variants_of_folders() {
         calls.concat()
     );
     let build = "env:\n  REGISTRY: quay.io\n  OWNER: ${{ github.repository_owner }}\non:\n  workflow_call:\n    inputs:\n      \
-         image: {required: true, type: string}\n      variant: {required: true, type: string}\njobs:\n  build:\n    \
+         image: {required: true, type: string}\n      variant: {description: Variant tag prefix, required: true, type: string}\njobs:\n  build:\n    \
          runs-on: ${{ inputs.runs-on }}\n    steps:\n      - run: docker pull ubuntu:24.04\n      - run: |\n          \
          docker build --rm --force-rm --tag ${{ env.REGISTRY }}/${{ env.OWNER }}/${{ inputs.image }} \\\n          \
          images/${{ inputs.image }}/${{ inputs.variant != 'default' && inputs.variant || '.' }}/ \\\n          \
@@ -340,8 +340,8 @@ fn jupyters_called_workflow_makes_variants_of_folders() {
             "quay.io/jupyter/base-notebook:sha-abc1234",
             "quay.io/jupyter/torch-notebook:latest",
             "quay.io/jupyter/torch-notebook:sha-abc1234",
-            "quay.io/jupyter/torch-notebook:latest-cuda12",
-            "quay.io/jupyter/torch-notebook:sha-abc1234-cuda12",
+            "quay.io/jupyter/torch-notebook:cuda12-latest",
+            "quay.io/jupyter/torch-notebook:cuda12-sha-abc1234",
         ]
     );
     assert_eq!(why(&made, "FROM $BASE_IMAGE").0, Verdict::Equal);
