@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{HEADER, elf_interpreter, header, own_header, runs_natively};
+use crate::machine::{ARCHITECTURES, HEADER, elf_interpreter, header, own_header, runs_natively};
 use crate::octets;
 use crate::overlay::kernel_version;
 
@@ -44,6 +44,34 @@ fn runs_unaided(architecture: &str) -> bool {
     };
     let own = own_header().unwrap_or_default();
     runs_natively(&wanted, &own) || has_handler(&wanted)
+}
+
+/// An architecture whose programs run here although the CPU is of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Foreign {
+    /// In Go's spelling.
+    pub architecture: &'static str,
+    /// What each sandbox tells the kernel of; `None` where the kernel knows of one already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emulator: Option<PathBuf>,
+}
+
+/// The other machines whose programs run here.
+#[must_use]
+pub fn foreign() -> Vec<Foreign> {
+    let own = own_header().unwrap_or_default();
+    let is_foreign = |it: &&str| header(it).is_some_and(|header| !runs_natively(&header, &own));
+    let found = ARCHITECTURES.into_iter().filter(is_foreign);
+    found
+        .filter_map(|architecture| {
+            let emulator = Emulator::needed_for(architecture).map(|it| it.program);
+            let runs = emulator.is_some() || runs_unaided(architecture);
+            runs.then_some(Foreign {
+                architecture,
+                emulator,
+            })
+        })
+        .collect()
 }
 
 /// A program of this machine that runs those of another: QEMU in user mode, which need not be
@@ -238,6 +266,7 @@ mod tests {
             .collect();
         assert_eq!(here.len(), 1);
         assert_eq!(Emulator::needed_for(here[0]), None);
+        assert!(foreign().iter().all(|it| it.architecture != here[0]));
     }
 
     #[test]

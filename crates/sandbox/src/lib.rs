@@ -43,7 +43,7 @@ mod watch;
 
 pub use ca::{CaTrust, Pem};
 pub use cancel::Cancel;
-pub use emulator::{Emulator, look_for_emulators_in, runs_here};
+pub use emulator::{Emulator, Foreign, foreign, look_for_emulators_in, runs_here};
 pub use enter::{Enter, Privilege, enter, privilege};
 pub use error::{ExecFailure, SandboxError, Step};
 pub use probe::{Ability, HostReport, Verdict, probe};

@@ -6,6 +6,12 @@ use std::io::Read;
 /// An ELF header up to where it names the machine.
 pub(crate) const HEADER: usize = 20;
 
+/// The architectures that are known by their header, in Go's spelling.
+pub(crate) const ARCHITECTURES: [&str; 13] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mipsle", "mips64", "mips64le", "ppc64",
+    "ppc64le", "riscv64", "s390x",
+];
+
 /// The beginning of this program, which is proof of what runs here.
 pub(crate) fn own_header() -> Option<[u8; HEADER]> {
     let mut header = [0; HEADER];
@@ -95,6 +101,13 @@ pub(crate) fn elf_interpreter(head: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_architecture_has_a_header_of_its_own() {
+        let headers: std::collections::BTreeSet<_> = ARCHITECTURES.map(header).into();
+        assert!(!headers.contains(&None));
+        assert_eq!(headers.len(), ARCHITECTURES.len());
+    }
 
     #[test]
     fn this_machine_runs_its_own_programs() {

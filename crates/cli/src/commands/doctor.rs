@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cairn_build::image::lost::lost_names;
 use cairn_oci::Reference;
-use cairn_sandbox::{Ability, Verdict, probe};
+use cairn_sandbox::{Ability, Emulator, Foreign, Verdict, foreign, probe};
 use cairn_store::{Finding, Room, Severity, Store, StoreError, write_advice};
 use clap::Args;
 use serde::Serialize;
@@ -38,6 +38,8 @@ struct Report {
     version: &'static str,
     host: Vec<Ability>,
     certificates: Certificates,
+    /// Other machines whose programs run here.
+    foreign: Vec<Foreign>,
     store: StoreReport,
 }
 
@@ -93,6 +95,7 @@ fn examine(args: &DoctorArgs, session: &Session) -> Result<Report, CommandError>
             bundle: trust.bundle,
             local: trust.local,
         },
+        foreign: foreign(),
         store: examine_store(home, args.repair, session),
     })
 }
@@ -236,6 +239,35 @@ fn host_lines(report: &Report) -> Vec<Line> {
     lines.push(Line::default());
     lines.push(Line::new(Tone::Strong, "Certificates"));
     lines.push(Line::new(Tone::Plain, certificates(&report.certificates)));
+    lines.push(Line::default());
+    lines.push(Line::new(Tone::Strong, "Other CPUs"));
+    let others = other_cpus(&report.foreign).into_iter();
+    lines.extend(others.map(|text| Line::new(Tone::Plain, text)));
+    lines
+}
+
+fn other_cpus(foreign: &[Foreign]) -> Vec<String> {
+    if foreign.is_empty() {
+        return vec![format!("none: {}", Emulator::how_to_get_one())];
+    }
+    let is_ours = |it: &&Foreign| it.emulator.is_some();
+    let (ours, registered): (Vec<_>, Vec<_>) = foreign.iter().partition(is_ours);
+    let mut lines = Vec::new();
+    if !registered.is_empty() {
+        let names: Vec<&str> = registered.iter().map(|it| it.architecture).collect();
+        lines.push(format!(
+            "{}, which the kernel has handlers for",
+            names.join(", ")
+        ));
+    }
+    for it in ours {
+        let program = it.emulator.as_ref().map(|path| path.display().to_string());
+        lines.push(format!(
+            "{}, by {}",
+            it.architecture,
+            program.unwrap_or_default()
+        ));
+    }
     lines
 }
 
