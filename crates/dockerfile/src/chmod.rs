@@ -1,7 +1,8 @@
 //! `--chmod=`: octal and symbolic modes.
 //!
 //! Symbolic modes follow BSD's `setmode`, which BuildKit uses: without `ugoa` a clause leaves
-//! alone what the usual umask 022 would, and `X` counts only after `+`.
+//! alone what the usual umask 022 would. `X` counts after `+` and, as on Linux, after `=`; so
+//! `u=rwX,go=rX` makes directories 0755 and files 0644, or 0755 where they were executable.
 
 const SET_UID: u32 = 0o4000;
 const SET_GID: u32 = 0o2000;
@@ -173,7 +174,7 @@ impl Action {
             'r' => self.bits |= 0o444,
             'w' => self.bits |= 0o222,
             'x' => self.bits |= EXECUTE,
-            'X' if self.operator == Operator::Add => self.executable = EXECUTE,
+            'X' if self.operator != Operator::Remove => self.executable = EXECUTE,
             'X' => {}
             's' if !is_others_only => self.bits |= SET_UID | SET_GID,
             't' if !is_others_only => {
@@ -267,7 +268,11 @@ mod tests {
         check("a+X", 0o124, true, 0o135);
         check("a+X", 0o744, false, 0o755);
         check("u+rw,g+r,o-x,o+w", 0o124, true, 0o766);
-        check("u=rwX,go=rX", 0o100, true, 0o644);
+        check("u=rwX,go=rX", 0o1700, true, 0o1755);
+        check("u=rwX,go=rX", 0o600, false, 0o644);
+        check("u=rwX,go=rX", 0o4744, false, 0o755);
+        check("g=X", 0o770, true, 0o710);
+        check("a-X", 0o755, true, 0o755);
         check("go=", 0o777, false, 0o700);
         check("go=u-w", 0o740, false, 0o755);
         check("g=u", 0o701, false, 0o771);
