@@ -77,6 +77,22 @@ pub(super) fn apt_verb<'a>(invocation: &Invocation<'a>) -> Option<&'a Word> {
     None
 }
 
+/// The words that are neither options nor values of those that take one.
+pub(super) fn operands<'a>(words: &'a [Word], valued: &[&str]) -> Vec<&'a Word> {
+    let mut words = words.iter();
+    let mut found = Vec::new();
+    while let Some(word) = words.next() {
+        match word.text.as_str() {
+            option if valued.contains(&option) => {
+                words.next();
+            }
+            option if option.starts_with('-') => {}
+            _ => found.push(word),
+        }
+    }
+    found
+}
+
 /// The packages that a command of apt names.
 pub(super) fn apt_packages<'a>(invocation: &Invocation<'a>) -> Vec<&'a Word> {
     let mut words = invocation.arguments.iter();

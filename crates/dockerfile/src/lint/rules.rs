@@ -5,7 +5,8 @@ use super::buildkit::{
     secrets, stage_names, variables, workdir,
 };
 use super::practice::{
-    apt, apt_flags, caches, credentials, directives, files, layers, order, pins,
+    apt, apt_flags, caches, credentials, directives, files, layers, order, pins, places, questions,
+    upgrades, users,
 };
 use super::rule::Rule;
 use super::science::{cuda, environment, failures, floating, musl, pipes};
@@ -42,12 +43,17 @@ pub static RULES: &[&Rule] = &[
     &environment::OUTSIDE_ENVIRONMENT,
     &pins::UNPINNED_PACKAGES,
     &pins::UNLOCKED_INSTALL,
+    &upgrades::SYSTEM_UPGRADE,
     &credentials::SECRET_IN_IMAGE,
     &apt::APT_UPDATE_ALONE,
     &apt::APT_LISTS_LEFT,
     &apt_flags::APT_INSTALL_ASKS,
     &apt_flags::APT_RECOMMENDS,
+    &questions::APT_IN_SCRIPT,
+    &questions::DNF_INSTALL_ASKS,
     &apt_flags::SUDO,
+    &users::LAST_USER_IS_ROOT,
+    &users::HIGH_USER_ID,
     &caches::PIP_CACHE_LEFT,
     &caches::CONDA_CACHE_LEFT,
     &caches::UV_CACHE_LEFT,
@@ -57,6 +63,8 @@ pub static RULES: &[&Rule] = &[
     &layers::LAYER_ONLY_DELETES,
     &layers::LAYER_ONLY_CHANGES_MODES,
     &files::ADD_FOR_FILES,
+    &places::COPY_WITHOUT_WORKDIR,
+    &places::ENV_USES_ITSELF,
     &directives::UNKNOWN_RULE,
 ];
 

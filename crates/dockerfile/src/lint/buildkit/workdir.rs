@@ -47,7 +47,8 @@ fn relative(facts: &Facts<'_>, found: &mut Findings) {
     }
 }
 
-fn is_absolute(path: &str, is_windows: bool) -> bool {
+/// Whether a path is absolute where it is used.
+pub(in crate::lint) fn is_absolute(path: &str, is_windows: bool) -> bool {
     if !is_windows {
         return path.starts_with('/');
     }

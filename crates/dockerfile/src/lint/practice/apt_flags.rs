@@ -59,7 +59,7 @@ fn runs_without<'f, 'a>(
 }
 
 /// Whether a pipeline says yes for it: `yes | apt-get install`.
-fn is_answered(command: &Found<'_>) -> bool {
+pub(super) fn is_answered(command: &Found<'_>) -> bool {
     matches!(command.feeder(), Some("yes" | "echo" | "printf"))
 }
 
@@ -70,11 +70,16 @@ fn is_install(command: &Found<'_>) -> bool {
 
 fn has_answer(command: &Found<'_>) -> bool {
     let invocation = &command.invocation;
-    let is_quiet = |word: &&crate::shell::Word| {
-        // `-qq` means `-y`; so does `-q=2`.
+    // `-qq` means `-y`; so do `-q=2` and `-q -q`.
+    let quiet = invocation.arguments.iter().map(|word| {
         let letters = word.text.strip_prefix('-').unwrap_or_default();
-        letters.matches('q').count() >= 2 && !letters.starts_with('-') || letters == "q=2"
-    };
+        match letters {
+            "q=2" => 2,
+            "-quiet" => 1,
+            _ if letters.starts_with('-') => 0,
+            _ => letters.matches('q').count(),
+        }
+    });
     invocation.has_option(&[
         "--yes",
         "--assume-yes",
@@ -82,7 +87,7 @@ fn has_answer(command: &Found<'_>) -> bool {
         "--force-yes",
         "--download-only",
     ]) || invocation.has_letter('y')
-        || invocation.arguments.iter().any(|word| is_quiet(&word))
+        || quiet.sum::<usize>() >= 2
         || invocation.arguments.iter().any(|word| {
             // A variable may hold the option.
             word.text.starts_with('$')
@@ -176,6 +181,8 @@ mod tests {
         check("RUN apt-get install -yq gcc", 0);
         check("RUN apt-get -qq install gcc", 0);
         check("RUN apt-get -q=2 install gcc", 0);
+        check("RUN apt-get -q install -q gcc", 0);
+        check("RUN apt-get install --quiet --quiet gcc", 0);
         check("RUN apt-get install gcc --assume-yes", 0);
         check("RUN apt-get $OPTIONS install gcc", 0);
         check(

@@ -242,7 +242,7 @@ fn dnf(facts: &Facts<'_>, found: &mut Findings) {
 /// Whether a variable is set for a `RUN` to something that means yes.
 pub(super) fn is_off(run: &RunStep<'_, '_>, name: &str) -> bool {
     let variables = run.stage.variables_at(run.step);
-    let by_stage = variables.value(name).is_some_and(|value| !value.is_empty());
+    let by_stage = variables.value(name).is_some_and(means_yes);
     by_stage
         || run.work.commands().any(|command| {
             let invocation = &command.invocation;
@@ -251,14 +251,23 @@ pub(super) fn is_off(run: &RunStep<'_, '_>, name: &str) -> bool {
                 && invocation
                     .arguments
                     .iter()
-                    .any(|word| word.text.starts_with(&start) && word.text.len() > start.len())
+                    .any(|word| word.text.strip_prefix(&start).is_some_and(means_yes))
         })
+}
+
+/// Whether a variable that switches something on does so by this value.
+fn means_yes(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    !matches!(
+        value.as_str(),
+        "" | "0" | "off" | "no" | "false" | "n" | "f"
+    )
 }
 
 pub(super) fn is_set(variables: &[(&str, &str)], name: &str) -> bool {
     variables
         .iter()
-        .any(|(known, value)| *known == name && !value.is_empty())
+        .any(|(known, value)| *known == name && means_yes(value))
 }
 
 /// Whether the cache lies outside the layer: on a mount whose path has one of these names or is

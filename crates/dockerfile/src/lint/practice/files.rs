@@ -36,7 +36,7 @@ fn check(facts: &Facts<'_>, found: &mut Findings) {
         };
         let is_plain = add.files.sources.iter().all(|source| match source {
             CopySource::Path(word) => {
-                let path = word.as_str();
+                let path = word.as_str().trim_matches(['"', '\'']);
                 // A wildcard or a variable may mean an archive.
                 !is_remote(path)
                     && !path.contains(['$', '*', '?', '['])
@@ -58,5 +58,24 @@ fn check(facts: &Facts<'_>, found: &mut Findings) {
         let span = Span::new(keyword.span.start, keyword.span.start + keyword.value.len());
         let detail = "nothing is fetched or unpacked here: COPY does the same without surprises";
         found.fixable(step.span, detail, Some(Fix::replace(span, copy)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lint::tests::count;
+
+    #[test]
+    fn what_is_fetched_or_unpacked_is_left_alone() {
+        for (source, expected) in [
+            ("model.py", 1),
+            ("\"https://example.org/x\"", 0),
+            ("\"a.tar.gz\"", 0),
+            ("git@example.org:a/b.git", 0),
+            ("$X", 0),
+        ] {
+            let text = format!("FROM debian:13\nADD {source} /x/\n");
+            assert_eq!(count("AddForFiles", &text), expected, "{source}");
+        }
     }
 }

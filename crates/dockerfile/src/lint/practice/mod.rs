@@ -9,3 +9,7 @@ pub(super) mod files;
 pub(super) mod layers;
 pub(super) mod order;
 pub(super) mod pins;
+pub(super) mod places;
+pub(super) mod questions;
+pub(super) mod upgrades;
+pub(super) mod users;

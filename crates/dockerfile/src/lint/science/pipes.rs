@@ -74,6 +74,16 @@ fn swallowed(pipeline: &Pipeline) -> Option<(Invocation<'_>, Invocation<'_>)> {
             | "R"
             | "tee"
             | "cat"
+            | "wc"
+            | "sort"
+            | "head"
+            | "tail"
+            | "sed"
+            | "awk"
+            | "tr"
+            | "cut"
+            | "xargs"
+            | "jq"
     );
     // `bash -c "..."` does not read the pipe.
     let reads = !last.has_letter('c');
