@@ -4,7 +4,10 @@
 //! https://host/path.git[?query][#ref[:subdir]]    ssh://..., git://...
 //! user@host:path[?query][#ref[:subdir]]
 //! query: ref= branch= tag= subdir= commit=|checksum= keep-git-dir[=] submodules[=]
+//!        fetch-by-commit[=] mtime=commit|checkout
 //! ```
+//!
+//! `mtime` changes nothing: the time of a checkout enters no image here.
 
 /// A repository, and what of it is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,7 +31,8 @@ pub struct GitAddress {
 pub enum AddressError {
     /// A query that means nothing here.
     #[error(
-        "unexpected query \"{0}\" (known: ref, branch, tag, subdir, commit, checksum, keep-git-dir, submodules)"
+        "unexpected query \"{0}\" (known: ref, branch, tag, subdir, commit, checksum, keep-git-dir, \
+         submodules, fetch-by-commit, mtime)"
     )]
     UnknownQuery(String),
     /// A query without its value.
@@ -45,6 +49,12 @@ pub enum AddressError {
         /// Its value.
         value: String,
     },
+    /// A time of files that is none.
+    #[error("invalid mtime value: \"{0}\" (known: commit, checkout)")]
+    BadTime(String),
+    /// A commit that is to be fetched and is not named whole.
+    #[error("fetch-by-commit needs the whole hash of the commit in `commit` or `checksum`")]
+    NoWholeCommit,
     /// Two parts that say different things.
     #[error("{what} conflicts: \"{one}\" vs \"{other}\"")]
     Conflict {
@@ -115,6 +125,7 @@ impl GitAddress {
 
     fn query(&mut self, query: &str) -> Result<(), AddressError> {
         let (mut branch, mut tag) = (None, None);
+        let mut fetches_commit = false;
         let mut seen: Vec<String> = Vec::new();
         for field in query.split('&').filter(|field| !field.is_empty()) {
             let (name, value) = field.split_once('=').unwrap_or((field, ""));
@@ -126,9 +137,16 @@ impl GitAddress {
             match name.as_str() {
                 "keep-git-dir" => self.keep_git_dir = Some(boolean(&name, &value)?),
                 "submodules" => self.skip_submodules = !boolean(&name, &value)?,
-                "ref" | "subdir" | "branch" | "tag" | "commit" | "checksum" if value.is_empty() => {
+                "fetch-by-commit" => fetches_commit = boolean(&name, &value)?,
+                "ref" | "subdir" | "branch" | "tag" | "commit" | "checksum" | "mtime"
+                    if value.is_empty() =>
+                {
                     return Err(AddressError::NoValue(name));
                 }
+                "mtime" if !matches!(value.as_str(), "commit" | "checkout") => {
+                    return Err(AddressError::BadTime(value));
+                }
+                "mtime" => {}
                 "ref" => agree("ref", &mut self.reference, value)?,
                 "subdir" => agree("subdir", &mut self.subdir, value)?,
                 "branch" => branch = Some(prefixed("refs/heads/", &value)),
@@ -142,6 +160,14 @@ impl GitAddress {
         }
         if let Some(full) = branch.or(tag) {
             agree("ref", &mut self.reference, full)?;
+        }
+        if fetches_commit {
+            // Whatever the reference means by now.
+            self.reference = None;
+            let is_whole = |commit: &String| matches!(commit.len(), 40 | 64);
+            if !self.checksum.as_ref().is_some_and(is_whole) {
+                return Err(AddressError::NoWholeCommit);
+            }
         }
         Ok(())
     }
@@ -292,6 +318,11 @@ mod tests {
         assert_eq!(address("git@h:a?keep-git-dir").keep_git_dir, Some(true));
         let both = address("https://h/a.git?tag=v1#refs/tags/v1");
         assert_eq!(both.reference.as_deref(), Some("refs/tags/v1"));
+        let commit = "a".repeat(40);
+        let by_commit = format!("https://h/a.git?ref=main&commit={commit}&fetch-by-commit=true");
+        let by_commit = address(&format!("{by_commit}&mtime=commit"));
+        assert_eq!(by_commit.reference, None);
+        assert_eq!(by_commit.checksum, Some(commit));
     }
 
     #[test]
@@ -299,6 +330,8 @@ mod tests {
         assert!(error("https://h/a.git?tag=v1#refs/heads/m").contains("ref conflicts"));
         assert!(error("https://h/a.git?tag=v1&branch=m").contains("branch conflicts"));
         assert!(error("https://h/a.git?depth=1").contains("unexpected query"));
+        assert!(error("https://h/a.git?mtime=now").contains("invalid mtime value"));
+        assert!(error("https://h/a.git?commit=abc&fetch-by-commit").contains("whole hash"));
         assert!(error("https://h/a.git?ref=").contains("no value"));
         assert!(error("https://h/a.git?ref=a&ref=b").contains("multiple values"));
         assert!(error("https://h/a.git?submodules=maybe").contains("invalid submodules"));
