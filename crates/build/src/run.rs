@@ -27,7 +27,7 @@ use crate::image::squash::squash;
 use crate::key::KeyInputs;
 use crate::lint::{self, Warnings};
 use crate::lower::{HistoryStep, Lowered, LoweredImage, lower};
-use crate::plan::{Decision, GraphPlan, plan, position};
+use crate::plan::{Cause, Decision, GraphPlan, cause, plan, position};
 use crate::request::ImageRequest;
 use crate::resolve::ImageSource;
 use crate::secrets::Secrets;
@@ -423,6 +423,26 @@ impl Prepared<'_> {
             })
         });
         Ok(entries.collect())
+    }
+
+    /// What differs in the steps of an image from when it was built last, although each of them was
+    /// found: they are those of an earlier build.
+    pub fn unlike_last(&self, image: &LoweredImage, engine: &Engine<'_>) -> Option<Cause> {
+        let at_hand = self.at_hand();
+        let result_of = |input: VertexId| at_hand[&input].clone();
+        let graph = &self.lowered.graph;
+        let steps = self.vertices_of(image).into_iter().filter(|id| {
+            let inputs = graph.vertex(*id).inputs();
+            graph.is_step(*id) && inputs.iter().all(|it| at_hand.contains_key(it))
+        });
+        let mut causes = steps.filter_map(|id| {
+            let vertex = graph.vertex(id);
+            let inputs = self.taker.inputs(engine, id, vertex, &result_of).ok()?;
+            Some(cause(engine, &self.taker, id, vertex, &inputs, &result_of))
+        });
+        causes.find(
+            |it| matches!(it, Cause::Changed { difference, .. } if difference.input != "base"),
+        )
     }
 
     /// Makes the steps that were found for an image count as those that ran last: the next plan

@@ -27,11 +27,13 @@ const COMMIT_DIGITS: usize = 12;
 /// Larger files of equal size count as equal.
 const READ_MAX: u64 = 1 << 20;
 
-/// Compares the images that need no step with what their names mean in the store.
+/// Compares the images that need no step with what their names mean in the store. `input` says what
+/// is different about an image's steps since it was built last.
 pub fn compare(
     report: &mut PlanReport,
     records: &BTreeMap<String, ImageRecord>,
     last: &dyn Fn(&str) -> Option<ImageRecord>,
+    input: &dyn Fn(&str) -> Option<String>,
     store: &Store,
 ) {
     for image in &mut report.images {
@@ -47,7 +49,7 @@ pub fn compare(
                 Some(because) => because,
                 None => continue,
             },
-            Some(old) => difference(&old, record, store),
+            Some(old) => difference(&old, record, &|| input(&image.label), store),
         };
         image.decision = ImageDecision::Retag;
         image.reasons.push(reason(ReasonKind::Name, because, None));
@@ -73,10 +75,19 @@ fn revision(old: &ImageRecord, new: &ImageRecord) -> Option<String> {
     })
 }
 
-/// The first thing that tells two images apart, in words.
-fn difference(old: &ImageRecord, new: &ImageRecord, store: &Store) -> String {
+/// The first thing that tells two images apart, in words; the `input` that made their files so,
+/// where it is known.
+fn difference(
+    old: &ImageRecord,
+    new: &ImageRecord,
+    input: &dyn Fn() -> Option<String>,
+    store: &Store,
+) -> String {
     if old.filesystem() != new.filesystem() {
         let text = "its files are those of an earlier build".to_owned();
+        if let Some(input) = input() {
+            return format!("{input}, and {text}");
+        }
         return match changed_files(old, new, store).as_slice() {
             [] => text,
             names => format!("{text}: {}", names.join(", ")),

@@ -9,7 +9,8 @@ use cairn_sandbox::interrupt;
 use cairn_stack::check::{TestAction, TestPlan, forecast};
 use cairn_stack::decide::decide;
 use cairn_stack::plan::{
-    ImageDecision, ImagePlan, PlanReport, PublishedPlan, StepAction, StepPlan, records, report,
+    ImageDecision, ImagePlan, PlanReport, PublishedPlan, StepAction, StepPlan, in_words, records,
+    report,
 };
 use cairn_stack::request::Requests;
 use cairn_stack::retag::compare;
@@ -88,7 +89,12 @@ pub fn run(args: &PlanArgs, session: &mut Session) -> Result<(), CommandError> {
     }
     let records = records(&prepared, &engine);
     let last = |label: &str| stack.last_built(label);
-    compare(&mut plan, &records, &last, &stack.means.store);
+    let input = |label: &str| {
+        let mut images = prepared.lowered.images.iter();
+        let image = images.find(|it| it.name == label)?;
+        Some(in_words(&prepared.unlike_last(image, &engine)?))
+    };
+    compare(&mut plan, &records, &last, &input, &stack.means.store);
     let made_of = || published::made_of(&prepared, &engine, &records);
     published::compare(&mut plan, &made_of, &stack, args.options.offline, session)?;
     tests(&mut plan, &stack, &records)?;

@@ -524,3 +524,32 @@ fn a_users_number_and_a_version_reach_an_image_without_git_in_it() {
     let head = String::from_utf8_lossy(&head.stdout).trim().to_owned();
     workshop.cairn(&["inspect", "a"]).success().out_has(&head);
 }
+
+/// DH-29: what was taken back is told by the input that is as it was, not by what came of it.
+#[test]
+fn going_back_to_an_earlier_build_names_the_input() {
+    let workshop = Workshop::empty();
+    let spec = "[stack]\nname = \"lab\"\n[image.a]\ncontext = \"a\"\nargs = { X = \"one\" }\n[image.b]\ncontext = \"b\"\n";
+    workshop.write("cairn.toml", spec);
+    workshop.write("a/Dockerfile", "FROM scratch\nARG X\nCOPY data /$X/\n");
+    workshop.write("a/data", "1");
+    workshop.write("b/Dockerfile", "FROM a\nCOPY own /\n");
+    workshop.write("b/own", "1");
+    workshop.cairn(&["build"]).success();
+    workshop.write("cairn.toml", &spec.replace("one", "two"));
+    workshop.cairn(&["build"]).success();
+    workshop.write("cairn.toml", spec);
+    let cause = "because destination changed from `/two/` to `/one/`, and its files are those of an earlier build";
+    workshop
+        .cairn(&["plan"])
+        .success()
+        .out_has(&format!("retag  a  {cause}"))
+        .out_has(&format!("retag  b  {cause}"));
+    workshop.write("a/data", "2");
+    workshop.cairn(&["build"]).success();
+    workshop.write("a/data", "1");
+    workshop
+        .cairn(&["plan"])
+        .success()
+        .out_has("retag  a  because `data` changed, and its files are those of an earlier build");
+}
