@@ -21,6 +21,7 @@ use crate::dockerfile_place::{dockerfile_at, dockerfile_beside, dockerfile_withi
 use crate::epoch::settle_epoch;
 use crate::git;
 use crate::named_contexts::{NamedFiles, named_contexts};
+use crate::pixi;
 use crate::request::DEFAULT_EPOCH;
 use crate::unused_args::{UnusedArg, unused_args};
 
@@ -150,6 +151,9 @@ pub enum SingleError {
     /// The Dockerfile is wrong.
     #[error("the Dockerfile cannot be parsed")]
     Findings(Vec<Diagnostic>),
+    /// A lock does not fit what a step installs from it.
+    #[error("a step would refuse its lock")]
+    Locks(Vec<Diagnostic>),
     /// A named context is not understood.
     #[error("named context `{name}`: {reason}: `{source_text}`")]
     NamedContext {
@@ -205,6 +209,19 @@ pub fn request(build: &SingleBuild, opener: &Opener<'_>) -> Result<SingleRequest
     }
     if let Some(ignore_file) = &build.ignore_file {
         opened.context = opened.context.ignoring(ignore_file)?;
+    }
+    if let ContextSource::Directory(directory) = &build.context {
+        let (target, platforms) = (build.target.as_deref(), &build.platforms);
+        let found = pixi::of_lone(
+            &opened.dockerfile,
+            directory,
+            target,
+            &build.args,
+            platforms,
+        );
+        if !found.is_empty() {
+            return Err(SingleError::Locks(found));
+        }
     }
     let unused_args = unused_args(&opened.dockerfile, &build.args);
     let mut contexts = vec![opened.context];

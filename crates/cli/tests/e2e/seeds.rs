@@ -435,6 +435,16 @@ fn a_lock_of_another_manifest_ends_a_build_before_it_begins() {
             .err_has("commit both files")
             .err_has("pixi.toml:5");
     }
+    // A lone Dockerfile is held to its lock as well.
+    workshop
+        .cairn(&["build", "."])
+        .code(2)
+        .err_has("pixi.lock has no `numpy` (environment `default`, linux-64)")
+        .err_has("pixi.toml:5");
+    workshop
+        .cairn(&["build", "--build-arg", "ENVIRONMENT=gpu", "."])
+        .code(2)
+        .err_has("has no environment `gpu`");
     workshop.write("pixi.toml", &manifest.replace(", \"linux-aarch64\"", ""));
     workshop.write("pixi.lock", &lock.replace(&packages("linux-aarch64"), ""));
     workshop

@@ -10,20 +10,19 @@ mod lock;
 mod manifest;
 mod version;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use cairn_diagnostic::{Diagnostic, Source, Span};
 use cairn_dockerfile::ast::{CopySource, Dockerfile, InstructionKind, RunScript, Stage};
 use cairn_oci::Platform;
-use cairn_spec::stack::DockerfileSource;
 use cairn_spec::{ImageId, ImageSource};
 use regex::Regex;
 
 use self::lock::{Lock, Locked};
 use self::manifest::{Dependency, Environment, Manifest};
-use crate::load::{LoadedDockerfile, LoadedStack};
+use crate::load::LoadedStack;
 
 /// No manifest and no lock is longer.
 const FILE_LENGTH_MAX: u64 = 64 << 20;
@@ -38,19 +37,64 @@ pub fn findings(loaded: &LoadedStack, images: &[ImageId]) -> Vec<Diagnostic> {
         else {
             continue;
         };
-        let Some(install) = install(&file.dockerfile, spec) else {
-            continue;
+        let build = Build {
+            dockerfile: &file.dockerfile,
+            context: &file.context,
+            target: spec.target.as_ref().map(|it| it.value.as_str()),
+            arg: &|name| spec.args.get(name).map(|it| it.value.clone()),
         };
-        for directory in directories(&file.dockerfile, &file.context) {
+        build.look(&loaded.platform, &mut seen, &mut found);
+    }
+    found
+}
+
+/// The same of a lone Dockerfile in a directory.
+pub(crate) fn of_lone(
+    dockerfile: &Dockerfile,
+    context: &Path,
+    target: Option<&str>,
+    args: &BTreeMap<String, String>,
+    platforms: &[Platform],
+) -> Vec<Diagnostic> {
+    let build = Build {
+        dockerfile,
+        context,
+        target,
+        arg: &|name| args.get(name).cloned(),
+    };
+    let mut seen = BTreeSet::new();
+    let mut found: Vec<Diagnostic> = Vec::new();
+    for platform in platforms {
+        build.look(platform, &mut seen, &mut found);
+    }
+    found
+}
+
+/// What is built, as far as locks matter.
+struct Build<'a> {
+    dockerfile: &'a Dockerfile,
+    context: &'a Path,
+    target: Option<&'a str>,
+    /// The value that an argument is given.
+    arg: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Build<'_> {
+    /// Adds what is wrong for a platform; a file that was `seen` is not looked at again.
+    fn look(&self, platform: &Platform, seen: &mut BTreeSet<PathBuf>, found: &mut Vec<Diagnostic>) {
+        let Some(install) = install(self) else {
+            return;
+        };
+        for directory in directories(self.dockerfile, self.context) {
             let of_files = &mut |path: &Path| seen.insert(path.to_owned());
-            for finding in of_directory(&directory, file, &install, &loaded.platform, of_files) {
+            let source = &self.dockerfile.source;
+            for finding in of_directory(&directory, source, &install, platform, of_files) {
                 if !found.contains(&finding) {
                     found.push(finding);
                 }
             }
         }
     }
-    found
 }
 
 /// A step that installs what a lock says and nothing else.
@@ -67,9 +111,9 @@ static ENVIRONMENT: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"\s(?:-e|--environment)[\s=]+["']?([^\s"']+)"#).ok());
 
 /// The first step that keeps to the lock, in the stages that the image is made of.
-fn install(file: &Dockerfile, spec: &DockerfileSource) -> Option<Install> {
+fn install(build: &Build<'_>) -> Option<Install> {
     let keeps = |text: &str| text.contains("--locked") || text.contains("--frozen");
-    for stage in needed(file, spec) {
+    for stage in needed(build) {
         for step in &stage.instructions {
             let InstructionKind::Run(run) = &step.kind else {
                 continue;
@@ -88,7 +132,7 @@ fn install(file: &Dockerfile, spec: &DockerfileSource) -> Option<Install> {
             let named = named.and_then(|it| it.get(1)).map(|it| it.as_str());
             return Some(Install {
                 span: step.span,
-                environment: named.and_then(|name| meant(name, file, spec)),
+                environment: named.and_then(|name| meant(name, build)),
             });
         }
     }
@@ -96,9 +140,10 @@ fn install(file: &Dockerfile, spec: &DockerfileSource) -> Option<Install> {
 }
 
 /// The target's stage and the stages that it is made of.
-fn needed<'f>(file: &'f Dockerfile, spec: &DockerfileSource) -> Vec<&'f Stage> {
-    let target = match &spec.target {
-        Some(name) => file.stage(&name.value),
+fn needed<'f>(build: &Build<'f>) -> Vec<&'f Stage> {
+    let file = build.dockerfile;
+    let target = match build.target {
+        Some(name) => file.stage(name),
         None => file.stages.last(),
     };
     let mut open: Vec<&Stage> = target.into_iter().collect();
@@ -135,13 +180,14 @@ fn needed<'f>(file: &'f Dockerfile, spec: &DockerfileSource) -> Vec<&'f Stage> {
 }
 
 /// What a word of a step means, where it is a name or one variable that an `ARG` has.
-fn meant(word: &str, file: &Dockerfile, spec: &DockerfileSource) -> Option<String> {
+fn meant(word: &str, build: &Build<'_>) -> Option<String> {
+    let file = build.dockerfile;
     let Some(variable) = word.strip_prefix('$') else {
         return Some(word.to_owned());
     };
     let name = variable.trim_start_matches('{').trim_end_matches('}');
-    if let Some(given) = spec.args.get(name) {
-        return Some(given.value.clone());
+    if let Some(given) = (build.arg)(name) {
+        return Some(given);
     }
     let in_stages = file.stages.iter().flat_map(|it| &it.instructions);
     let in_stages = in_stages.filter_map(|it| match &it.kind {
@@ -187,7 +233,7 @@ fn directories(file: &Dockerfile, context: &Path) -> BTreeSet<PathBuf> {
 /// of what this image needs of them.
 fn of_directory(
     directory: &Path,
-    file: &LoadedDockerfile,
+    dockerfile: &Source,
     install: &Install,
     platform: &Platform,
     is_new: &mut dyn FnMut(&Path) -> bool,
@@ -199,7 +245,6 @@ fn of_directory(
         return Vec::new();
     };
     let path = directory.join("pixi.lock");
-    let dockerfile = &file.dockerfile.source;
     if !path.exists() {
         let text = format!("{} is not there, and this step keeps to it", path.display());
         let hint = "run `pixi lock`, and commit the lock beside the manifest";

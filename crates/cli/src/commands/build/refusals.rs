@@ -29,7 +29,9 @@ impl From<SingleError> for CommandError {
             false => Kind::Environment,
         };
         match error {
-            SingleError::Findings(findings) => Self::from_findings(Kind::Usage, findings),
+            SingleError::Findings(findings) | SingleError::Locks(findings) => {
+                Self::from_findings(Kind::Usage, findings)
+            }
             SingleError::Store(error) => error.into(),
             SingleError::NoDockerfile(_) | SingleError::DockerfileIsDirectory(_) => {
                 Self::from_error(kind, &error)
