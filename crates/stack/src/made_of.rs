@@ -31,8 +31,10 @@ use crate::retag;
 const FILES_TOLD: usize = 3;
 /// Longer lists of files are packed.
 const FILES_PLAIN: usize = 500;
-/// Larger documents are cut: a registry takes no manifest of any size.
+/// Larger documents are cut into several: a registry takes no manifest of any size.
 const BYTES_MAX: usize = 1 << 20;
+/// What would need more of them says nothing of files.
+const MORE_MAX: usize = 32;
 
 /// What an image was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +47,13 @@ pub struct MadeOf {
     pub config: Option<RunConfig>,
     /// Its bases and steps, in order.
     pub steps: Vec<StepMadeOf>,
+    /// How many further documents hold the lists of files.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) more: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One base or step.
@@ -111,12 +120,18 @@ impl MadeOf {
             content: known.map(|it| it.content().to_string()),
             config: record.map(|it| it.config.clone()),
             steps: steps.collect(),
+            more: 0,
         }
     }
 
-    /// The document in the ledger: long lists of files are packed, and left out where it would be
-    /// too large all the same.
-    pub fn to_json(&self) -> String {
+    /// The documents in the ledger: long lists of files are packed, and where that makes too large a
+    /// document they stand in further ones.
+    pub(crate) fn to_documents(&self) -> Vec<String> {
+        self.documents(BYTES_MAX)
+    }
+
+    fn documents(&self, bytes_max: usize) -> Vec<String> {
+        let json = |it: &Self| serde_json::to_string(it).expect("a value of plain fields");
         let mut packed = self.clone();
         let many = packed.steps.iter_mut();
         many.filter(|step| step.files.len() > FILES_PLAIN)
@@ -124,20 +139,53 @@ impl MadeOf {
                 step.packed = packing::pack(&step.files);
                 step.files.clear();
             });
-        let text = serde_json::to_string(&packed).expect("a value of plain fields");
-        if text.len() <= BYTES_MAX {
-            return text;
+        let whole = json(&packed);
+        if whole.len() <= bytes_max {
+            return vec![whole];
         }
-        for step in &mut packed.steps {
+        let lists = packed.steps.iter_mut().map(|step| {
             step.files.clear();
-            step.packed.clear();
+            std::mem::take(&mut step.packed)
+        });
+        let lists: Vec<String> = lists.collect();
+        let lists = serde_json::to_string(&lists).expect("a list of texts");
+        // It is base64 but for quotes and commas: any place is fit for a cut.
+        let pieces = lists.as_bytes().chunks(bytes_max);
+        let pieces = pieces.map(|it| String::from_utf8_lossy(it).into_owned());
+        let mut pieces: Vec<String> = pieces.collect();
+        if pieces.len() > MORE_MAX {
+            pieces.clear();
         }
-        serde_json::to_string(&packed).expect("a value of plain fields")
+        packed.more = pieces.len();
+        let mut documents = vec![json(&packed)];
+        let quoted = pieces.iter().map(serde_json::to_string);
+        documents.extend(quoted.map(|it| it.expect("a text")));
+        documents
+    }
+
+    /// Puts in what the further documents hold, in their order.
+    #[must_use]
+    fn with_more(mut self, pieces: &[String]) -> Self {
+        let lists: Vec<String> = serde_json::from_str(&pieces.concat()).unwrap_or_default();
+        for (step, packed) in self.steps.iter_mut().zip(lists) {
+            step.packed = packed;
+        }
+        self.more = 0;
+        self
+    }
+
+    /// All that was written down, of the first document and the further ones.
+    #[must_use]
+    pub(crate) fn with_lists(self, pieces: &[String]) -> Self {
+        match self.more {
+            0 => self.unpacked(),
+            _ => self.with_more(pieces).unpacked(),
+        }
     }
 
     /// The document as it was before it was written down, but that digests may be short.
     #[must_use]
-    pub fn unpacked(mut self) -> Self {
+    fn unpacked(mut self) -> Self {
         for step in &mut self.steps {
             let packed = std::mem::take(&mut step.packed);
             step.files.extend(packing::unpack(&packed));
@@ -265,6 +313,7 @@ mod tests {
             content: Some(content.to_owned()),
             config: None,
             steps: steps.to_vec(),
+            more: 0,
         }
     }
 
@@ -336,12 +385,25 @@ mod tests {
             step("COPY . /", &[("files", digest)], &pairs)
         };
         let older = made("a", &[copy("1", 99_999)]);
-        let text = older.to_json();
-        assert!(text.len() <= BYTES_MAX, "{}", text.len());
-        assert!(text.contains("packed"), "the names are in it");
-        let older = serde_json::from_str::<MadeOf>(&text)
-            .expect("a document")
-            .unpacked();
+        let read = |documents: &[String]| {
+            let (first, more) = documents.split_first().expect("a document");
+            let first: MadeOf = serde_json::from_str(first).expect("a document");
+            assert_eq!(first.more, more.len());
+            let more = more.iter().map(|it| serde_json::from_str(it));
+            let more: Result<Vec<String>, _> = more.collect();
+            first.with_lists(&more.expect("texts"))
+        };
+        let documents = older.to_documents();
+        assert_eq!(documents.len(), 1);
+        assert!(documents[0].contains("packed"), "the names are in it");
+        let pieces = older.documents(50_000);
+        assert!(pieces.len() > 2, "{}", pieces.len());
+        assert!(pieces.iter().all(|it| it.len() < 60_000));
+        let cut = older.documents(1_000);
+        assert_eq!(cut.len(), 1, "too many to be kept");
+        assert_eq!(read(&cut).steps[0].files, BTreeMap::new());
+        assert_eq!(read(&pieces), read(&documents));
+        let older = read(&pieces);
         let unlike = made("b", &[copy("2", 13_210)]).first_difference(&older);
         assert_eq!(
             unlike.map(|it| it.because).as_deref(),
@@ -375,7 +437,7 @@ mod tests {
         let other = made("b", std::slice::from_ref(&known));
         let unlike = other.first_difference(&made("a", &[known])).expect("one");
         assert_eq!(unlike.because, "its steps made other files");
-        let text = other.to_json();
-        assert_eq!(serde_json::from_str::<MadeOf>(&text).ok(), Some(other));
+        let texts = other.to_documents();
+        assert_eq!(serde_json::from_str::<MadeOf>(&texts[0]).ok(), Some(other));
     }
 }

@@ -4,7 +4,7 @@
 //! HOST/PATH/<stack>-generations:gen-<generation>               one generation
 //! HOST/PATH/<stack>-generations:log-<number>-<id>-<tag>        one time that a tag got a meaning
 //! HOST/PATH/<stack>-generations:tests-<generation>-<id>        its images passed their tests
-//! HOST/PATH/<stack>-generations:made-<image>-<platform>-<name> what an image was made of
+//! HOST/PATH/<stack>-generations:made-<image>-<platform>-<name> what an image was made of; `-1`, `-2` behind it: its long lists
 //! HOST/PATH/<stack>-generations:part-<what>-<number>-<id>      what one machine brought of one
 //! HOST/PATH/<stack>-generations:yank-<number>-<generation>     nobody should get it any more
 //! HOST/PATH/<stack>-generations:keep-<number>-<generation>     that is taken back
@@ -254,7 +254,15 @@ impl Ledger {
     ) -> Result<Option<MadeOf>, PublishError> {
         let reference = made_at(&self.place, image, platform)?;
         let made_of: Option<MadeOf> = artifact::read_final(means, &reference)?;
-        Ok(made_of.map(MadeOf::unpacked))
+        let Some(made_of) = made_of else {
+            return Ok(None);
+        };
+        let mut pieces = Vec::new();
+        for number in 1..=made_of.more {
+            let piece: Option<String> = artifact::read_final(means, &further(&reference, number)?)?;
+            pieces.extend(piece);
+        }
+        Ok(Some(made_of.with_lists(&pieces)))
     }
 
     /// Looks a generation up.
@@ -441,7 +449,22 @@ pub(crate) fn put_made_of(
     made_of: &MadeOf,
 ) -> Result<(), PublishError> {
     let reference = made_at(place, image, platform)?;
-    artifact::write(means, &reference, MADE_OF, &made_of.to_json())
+    let documents = made_of.to_documents();
+    // The first one comes last: whoever finds it finds the others.
+    for (number, document) in documents.iter().enumerate().rev() {
+        let place = match number {
+            0 => reference.clone(),
+            number => further(&reference, number)?,
+        };
+        artifact::write(means, &place, MADE_OF, document)?;
+    }
+    Ok(())
+}
+
+/// Where a further document of what an image was made of is.
+fn further(first: &Reference, number: usize) -> Result<Reference, PublishError> {
+    let tag = first.tag().unwrap_or_default();
+    Ok(first.with_tag(&format!("{tag}-{number}"))?)
 }
 
 /// How the names begin of what an image was made of, on any platform.
