@@ -1,7 +1,8 @@
 //! The images of the store as a registry has them, and what clients pushed beside them.
 //!
 //! An image is found by its name in the store: `app` as `app:latest`, `ghcr.io/lab/base:1` as the
-//! repository `ghcr.io/lab/base`. One that was built here is packed when it is first asked for.
+//! repository `ghcr.io/lab/base`. No repository may have a port in its name, so `host:5000/app` is
+//! `host_5000/app`. One that was built here is packed when it is first asked for.
 //! Its name is the store's: no client moves or removes it.
 
 use std::collections::BTreeSet;
@@ -43,6 +44,18 @@ impl StoreShelf {
     /// When the store cannot be written to.
     pub fn keep_pending(&self) -> Result<(), StoreError> {
         self.pushed.keep_pending()
+    }
+
+    /// The name in the store that a tag of a repository is, if it is one.
+    fn name_of(&self, wanted: &str, tag: &str) -> Result<Option<String>, StoreError> {
+        let name = format!("{wanted}:{tag}");
+        let is_name = name.parse::<Reference>().is_ok();
+        if is_name && ImageRecord::open(&self.store, &name)?.is_some() {
+            return Ok(Some(name));
+        }
+        let names = self.names()?.into_iter();
+        let mut served = names.filter(|name| name.tag() == Some(tag) && is_in(name, wanted));
+        Ok(served.next().map(|name| name.to_string()))
     }
 
     /// Whether a repository is one of the store's images.
@@ -101,13 +114,13 @@ impl StoreShelf {
 fn repository(name: &Reference) -> String {
     let familiar = name.familiar();
     let end = familiar.len() - suffix(name);
-    familiar[..end].to_owned()
+    familiar[..end].replace(':', "_")
 }
 
 /// Whether a name is in a repository, as it is served or written at length.
-fn is_in(name: &Reference, repository: &str) -> bool {
-    let repository = repository.parse::<Reference>();
-    repository.is_ok_and(|repository| repository.name() == name.name())
+fn is_in(name: &Reference, wanted: &str) -> bool {
+    let at_length = wanted.parse::<Reference>();
+    at_length.is_ok_and(|at_length| at_length.name() == name.name()) || repository(name) == wanted
 }
 
 fn suffix(name: &Reference) -> usize {
@@ -138,11 +151,9 @@ impl Shelf for StoreShelf {
     }
 
     fn by_tag(&self, repository: &str, tag: &str) -> Result<Option<Document>, ShelfError> {
-        let name = format!("{repository}:{tag}");
-        if name.parse::<Reference>().is_err() {
-            return Ok(None);
-        }
-        if let Some(records) = named::open_all(&self.store, &name)? {
+        if let Some(name) = self.name_of(repository, tag)?
+            && let Some(records) = named::open_all(&self.store, &name)?
+        {
             let image = Image::of(&records);
             let root = pack_image(&self.store, image, self.compression)?.root;
             let bytes = self.store.read_blob(&root.digest)?;
@@ -219,8 +230,7 @@ impl Stock for StoreShelf {
     }
 
     fn keeps(&self, repository: &str, tag: &str) -> Result<bool, ShelfError> {
-        let name = format!("{repository}:{tag}");
-        Ok(ImageRecord::open(&self.store, &name)?.is_some())
+        Ok(self.name_of(repository, tag)?.is_some())
     }
 
     fn remove(&self, repository: &str, item: Item<'_>) -> Result<Removed, ShelfError> {
@@ -266,6 +276,10 @@ mod tests {
         assert_eq!(served("model:cloud"), "model");
         assert_eq!(served("user/app:1"), "user/app");
         assert_eq!(served("ghcr.io/lab/base:1"), "ghcr.io/lab/base");
+        assert_eq!(
+            served("127.0.0.1:5000/lab/base:1"),
+            "127.0.0.1_5000/lab/base"
+        );
         let digest = Digest::sha256(b"");
         assert_eq!(served(&format!("app@{digest}")), "app");
     }

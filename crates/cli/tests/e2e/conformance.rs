@@ -4,6 +4,9 @@
 //! The programme itself wants Go and a network. What it sends and expects is told here anew, one
 //! assertion for each of its cases; more of the protocol is in `serving`.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use cairn_oci::{Descriptor, Digest, Index, Manifest};
 use serde_json::Value;
 
@@ -312,4 +315,210 @@ fn content_management() {
     delete(&layer).is(202);
     serving.get(&layer).is(404);
     delete(&layer).is(404);
+}
+
+/// A digest that the program itself makes of nothing but what it is asked for.
+fn sha512(bytes: &[u8]) -> Digest {
+    let mut tool = Command::new("sha512sum")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sha512sum");
+    tool.stdin.take().unwrap().write_all(bytes).unwrap();
+    let told = tool.wait_with_output().unwrap().stdout;
+    let hex = String::from_utf8(told[..128].to_vec()).unwrap();
+    format!("sha512:{hex}").parse().unwrap()
+}
+
+/// What is pushed and read back to the byte, whatever it is: the kinds of data of the programme's next
+/// version. The rows are name, kind, bytes; digests are of SHA-256 unless told.
+#[test]
+fn every_kind_of_data() {
+    let (_workshop, serving) = pushable();
+    // Before anything is in a repository.
+    let path = format!("/v2/no/such/referrers/{NOWHERE}");
+    let none = serving.get(&path).is(200);
+    assert_eq!(none.header("content-type"), INDEX);
+    assert_eq!(none.json()["manifests"], serde_json::json!([]));
+
+    let plain = image(&serving, 7);
+    put(&serving, Digest::sha256(&plain), MANIFEST, &plain);
+    let of = |kind: &str, bytes: &[u8]| serde_json::to_value(Descriptor::of(kind, bytes)).unwrap();
+    let listed = |manifests: &[Value], more: &[(&str, Value)]| {
+        let mut index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests,
+        });
+        for (name, value) in more {
+            index[*name] = value.clone();
+        }
+        serde_json::to_vec(&index).unwrap()
+    };
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut manifest: Value = serde_json::from_slice(&plain).unwrap();
+        change(&mut manifest);
+        serde_json::to_vec(&manifest).unwrap()
+    };
+    let inner = listed(&[of(MANIFEST, &plain)], &[]);
+    let absent = "https://store.example.com/blob";
+    let rows: [(&str, &str, Vec<u8>); 9] = [
+        ("index", INDEX, inner.clone()),
+        (
+            "nested",
+            INDEX,
+            listed(&[of(INDEX, &inner), of(INDEX, &inner)], &[]),
+        ),
+        (
+            "empty-index",
+            INDEX,
+            listed(&[], &[("annotations", serde_json::json!({"a": "b"}))]),
+        ),
+        (
+            "artifact-index",
+            INDEX,
+            listed(&[of(MANIFEST, &plain)], &[("artifactType", TYPE_A.into())]),
+        ),
+        (
+            "index-with-subject",
+            INDEX,
+            listed(&[], &[("subject", of(INDEX, &inner))]),
+        ),
+        (
+            "data-field",
+            MANIFEST,
+            changed(&|it| it["layers"][0]["data"] = "bGF5ZXI=".into()),
+        ),
+        (
+            "elsewhere",
+            MANIFEST,
+            changed(&|it| {
+                it["layers"][0]["mediaType"] =
+                    "application/vnd.oci.image.layer.nondistributable.v1.tar".into();
+                it["layers"][0]["digest"] = NOWHERE.into();
+                it["layers"][0]["urls"] = serde_json::json!([absent]);
+            }),
+        ),
+        (
+            "custom-fields",
+            MANIFEST,
+            changed(&|it| {
+                it["org.example.field"] = serde_json::json!({"deep": [1, null, "x"]});
+            }),
+        ),
+        (
+            "no-layers",
+            MANIFEST,
+            changed(&|it| it["layers"] = serde_json::json!([])),
+        ),
+    ];
+    for (tag, kind, bytes) in &rows {
+        put(&serving, tag, kind, bytes);
+        for name in [(*tag).to_owned(), Digest::sha256(bytes).to_string()] {
+            let got = serving.get(&manifest(&name)).is(200);
+            assert_eq!(
+                (got.header("content-type"), &got.body),
+                (*kind, bytes),
+                "{tag}"
+            );
+            let head = serving.ask("HEAD", &manifest(&name), &[], b"").is(200);
+            assert_eq!(
+                head.header("content-length"),
+                bytes.len().to_string(),
+                "{tag}"
+            );
+        }
+    }
+    let mut names: Vec<&str> = rows.iter().map(|(tag, ..)| *tag).collect();
+    names.sort_unstable();
+    assert_eq!(tags(&serving, ""), names);
+    let path = format!("/v2/{HERE}/referrers/{}", Digest::sha256(&inner));
+    let found = serving.get(&path).is(200).json();
+    assert_eq!(
+        found["manifests"][0]["digest"],
+        Digest::sha256(&rows[4].2).as_str()
+    );
+
+    // By SHA-512, with a tag in the same request.
+    let long = sha512(&inner);
+    let path = format!("{}?tag=long", manifest(&long));
+    let tagged = serving.put_manifest(&path, INDEX, &inner).is(201);
+    assert_eq!(tagged.header("docker-content-digest"), long.as_str());
+    for name in [long.to_string(), "long".to_owned()] {
+        let got = serving.get(&manifest(&name)).is(200);
+        assert_eq!(got.header("docker-content-digest"), long.as_str());
+        assert_eq!(got.body, inner);
+    }
+
+    // Tags and names at their limits.
+    let longest = "t".repeat(128);
+    put(&serving, &longest, MANIFEST, &plain);
+    serving.get(&manifest(&longest)).is(200);
+    let too_long = manifest("t".repeat(129));
+    serving.put_manifest(&too_long, MANIFEST, &plain).is(400);
+    let deep = format!("{}/x", ["a"; 60].join("/"));
+    let blob = serving.put_blob(&deep, b"deep");
+    assert_eq!(
+        serving
+            .get(&format!("/v2/{deep}/blobs/{blob}"))
+            .is(200)
+            .body,
+        b"deep"
+    );
+
+    // All of it goes as it came.
+    for (tag, _, bytes) in &rows {
+        let by_digest = manifest(Digest::sha256(bytes));
+        serving.ask("DELETE", &by_digest, &[], b"").is(202);
+        serving.get(&by_digest).is(404);
+        serving.get(&manifest(tag)).is(404);
+    }
+}
+
+/// What a blob is read in, as docker's programs read it.
+#[test]
+fn ranges_and_headers_of_blobs() {
+    let (_workshop, serving) = pushable();
+    let digest = serving.put_blob(HERE, b"0123456789");
+    for (range, status, told, bytes) in [
+        ("bytes=0-3", 206, "bytes 0-3/10", &b"0123"[..]),
+        ("bytes=4-", 206, "bytes 4-9/10", b"456789"),
+        ("bytes=8-99", 206, "bytes 8-9/10", b"89"),
+        ("bytes=10-", 416, "bytes */10", b""),
+    ] {
+        let header = format!("Range: {range}");
+        let got = serving
+            .ask("GET", &blob(&digest), &[&header], b"")
+            .is(status);
+        assert_eq!(got.header("content-range"), told, "{range}");
+        if status == 206 {
+            assert_eq!(got.body, bytes, "{range}");
+            assert_eq!(got.header("content-length"), bytes.len().to_string());
+        }
+    }
+    let head = serving.ask("HEAD", &blob(&digest), &[], b"").is(200);
+    assert_eq!(head.header("accept-ranges"), "bytes");
+    assert_eq!(head.header("content-type"), "application/octet-stream");
+    assert_eq!(head.header("docker-content-digest"), digest.as_str());
+    let base = serving.get("/v2/").is(200);
+    assert_eq!(
+        base.header("docker-distribution-api-version"),
+        "registry/2.0"
+    );
+
+    // Pages of repositories, each leading to the next.
+    let empty = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []});
+    for repository in [HERE, THERE] {
+        let path = format!("/v2/{repository}/manifests/1");
+        let bytes = serde_json::to_vec(&empty).unwrap();
+        serving.put_manifest(&path, INDEX, &bytes).is(201);
+    }
+    let first = serving.get("/v2/_catalog?n=1").is(200);
+    assert_eq!(first.json()["repositories"], serde_json::json!([HERE]));
+    let link = first.header("link").to_owned();
+    let next = link
+        .strip_prefix('<')
+        .and_then(|it| it.split_once('>'))
+        .unwrap()
+        .0;
+    let last = serving.get(next).is(200).json();
+    assert_eq!(last["repositories"], serde_json::json!([THERE]));
 }

@@ -544,6 +544,37 @@ fn images_of_the_store_are_read_and_not_written() {
 }
 
 #[test]
+fn names_with_a_port_are_served_under_names_that_can_be_asked_for() {
+    let Some(workshop) = Workshop::with_base() else {
+        return;
+    };
+    workshop
+        .cairn(&["tag", "base", "127.0.0.1:5000/lab/app:1"])
+        .success();
+    let serving = Serving::start(&workshop, &["--allow-push"]);
+    let listed = serving.get("/v2/_catalog").is(200).json();
+    let name = "127.0.0.1_5000/lab/app";
+    assert_eq!(listed["repositories"], serde_json::json!([name, "base"]));
+    let found = serving.get(&format!("/v2/{name}/manifests/1")).is(200);
+    let path = format!("/v2/{name}/manifests/{}", Digest::sha256(&found.body));
+    assert_eq!(serving.get(&path).is(200).body, found.body);
+    let layer = &found.json()["layers"][0]["digest"];
+    let path = format!("/v2/{name}/blobs/{}", layer.as_str().unwrap());
+    serving.get(&path).is(200);
+    let tags = serving.get(&format!("/v2/{name}/tags/list")).is(200).json();
+    assert_eq!(tags["tags"], serde_json::json!(["1"]));
+    // It is an image of the store: nobody moves its tag.
+    let put = serving.put_manifest(&format!("/v2/{name}/manifests/1"), MANIFEST, &found.body);
+    assert!((400..500).contains(&put.status), "{put:?}");
+
+    // Who begins with TLS is told in words that docker's programs understand.
+    let mut stream = TcpStream::connect(serving.host()).unwrap();
+    stream.write_all(b"\x16\x03\x01\x00\x05hello").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    answer(stream).is(400);
+}
+
+#[test]
 fn other_programs_push_and_pull() {
     let Some(workshop) = Workshop::with_base() else {
         return;

@@ -1,6 +1,6 @@
 //! One connection: requests one after the other, each answered from the shelf.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,10 @@ const POLL: Duration = Duration::from_millis(200);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of a body that nobody wants is read, so that the client hears why.
 const UNWANTED_MAX: u64 = 1 << 20;
+/// How a client begins that wants TLS.
+const TLS_HANDSHAKE: u8 = 0x16;
+const WITHOUT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+    Content-Length: 38\r\nConnection: close\r\n\r\nthis registry speaks HTTP without TLS\n";
 /// How long a client that goes on sending is listened to after it was refused.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -35,6 +39,11 @@ pub(crate) fn serve(
     let mut out = stream;
     while has_more(&mut input, &out, is_stopped)? {
         out.set_read_timeout(Some(IDLE))?;
+        if input.buffer().first() == Some(&TLS_HANDSHAKE) {
+            // Docker's programs go on without TLS only where they hear this.
+            out.write_all(WITHOUT_TLS)?;
+            return take_leave(&mut input, &out, false);
+        }
         let Some(request) = read(&mut input)? else {
             return Ok(());
         };
