@@ -24,6 +24,7 @@ mod exit;
 mod failures;
 mod host_trust;
 mod means;
+mod misread;
 mod platforms;
 mod policy;
 mod printer;
@@ -63,11 +64,11 @@ fn main() -> ExitCode {
 
 fn cairn() -> u8 {
     let arguments = spelling::plain(std::env::args_os());
-    let cairn = match Cairn::try_parse_from(arguments) {
+    let cairn = match Cairn::try_parse_from(&arguments) {
         Ok(cairn) => cairn,
         Err(error) => {
             // Where nobody reads help, there is nobody to tell.
-            let _ = error.print();
+            let _ = misread::print(&error, &arguments);
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::DONE,
                 _ if asks_to_run(std::env::args_os().skip(1)) => exit::RUN_NOT_STARTED,

@@ -2,7 +2,7 @@
 //! means, and what is told of a switch.
 
 use cairn_build::resolve::whole;
-use cairn_oci::{Platform, rfc3339};
+use cairn_oci::{Platform, redact, rfc3339};
 use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
 use cairn_spec::{Repository, Stack};
@@ -39,6 +39,7 @@ impl RegistryOption {
             let registry = text.trim_end_matches('/').to_owned();
             let host = host(&registry)?;
             if !registry.starts_with(&format!("{host}/")) && registry != host {
+                let text = redact(text);
                 return Err(CommandError::usage(format!("`{text}` names no registry"))
                     .hint(format!("with its host: `{host}/{text}`")));
             }
