@@ -52,6 +52,8 @@ pub struct Event {
     pub facts: Facts,
     /// Where those were found that no flag says.
     pub origin: Origin,
+    /// Whether a CI says that this is the run of a pull request, whatever a flag says.
+    pub is_of_request: bool,
 }
 
 /// Finds out what a run of this stack answers.
@@ -72,6 +74,7 @@ pub fn detect(
     } else {
         (repository(loaded), Origin::Git)
     };
+    let is_of_request = matches!(found.trigger, Trigger::PullRequest { .. });
     if let Some(word) = options.trigger {
         found.trigger = match word {
             TriggerWord::Push => Trigger::Push,
@@ -103,7 +106,11 @@ pub fn detect(
             .or_else(|| git::default_branch(directory)),
         git_tags,
     };
-    Event { facts, origin }
+    Event {
+        facts,
+        origin,
+        is_of_request,
+    }
 }
 
 /// What a place tells of the event.

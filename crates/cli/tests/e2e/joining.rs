@@ -2,6 +2,7 @@
 //! that run nothing for those that each machine can build.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Command;
 
 use cairn_testkit::{DockerRegistry, Guard, needs};
@@ -144,6 +145,13 @@ fn commit(workshop: &Workshop, word: &str) {
     git(workshop, &["commit", "-q", "-a", "-m", word]);
 }
 
+/// Reads what a process says until it says a word, or anything at all.
+fn wait_for(word: Option<&str>, says: impl Read) {
+    let mut lines = BufReader::new(says).lines().map_while(Result::ok);
+    let said = lines.find(|line| word.is_none_or(|word| line.contains(word)));
+    assert!(said.is_some(), "it ended before it was to be killed");
+}
+
 #[test]
 fn machines_that_come_at_once_and_are_killed_leave_one_generation() {
     let Some((mut workshop, registry)) = stack() else {
@@ -183,15 +191,16 @@ fn machines_that_come_at_once_and_are_killed_leave_one_generation() {
     let generations = log(&workshop);
     assert_eq!(generations.len(), 1, "{generations:?}");
 
-    // The one that joins is killed, wherever it is: who comes next ends it, and it is the same.
-    for round in 0..2_u64 {
+    // The one that joins is killed, when it begins and when it has sent everything: who comes next ends
+    // it, and it is the same.
+    for (round, moment) in [None, Some("sent")].into_iter().enumerate() {
         commit(&workshop, &format!("round {round}"));
         workshop.move_to_store("one");
         let noted = workshop.cairn(&["publish", parts[0].1]).success();
         assert!(noted.err.contains("no tag is moved"), "{}", noted.err);
         workshop.move_to_store("other");
         let mut publish = workshop.command(&["publish", parts[1].1]).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(400 * round + 150));
+        wait_for(moment, publish.stderr.take().unwrap());
         publish.kill().unwrap();
         publish.wait().unwrap();
         for (store, platform) in parts {
@@ -200,8 +209,7 @@ fn machines_that_come_at_once_and_are_killed_leave_one_generation() {
         }
         is_all_there(&mut workshop);
         let generations = log(&workshop);
-        let expected = usize::try_from(round).unwrap() + 2;
-        assert_eq!(generations.len(), expected, "{generations:?}");
+        assert_eq!(generations.len(), round + 2, "{generations:?}");
     }
     workshop.move_to_store("one");
     let again = workshop.cairn(&["publish", parts[0].1]).success();

@@ -133,6 +133,41 @@ fn what_is_published_is_what_tags_tells() {
 }
 
 #[test]
+fn a_flag_makes_no_push_of_a_pull_request() {
+    let Some((workshop, registry)) = stack() else {
+        return;
+    };
+    let ask = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = workshop.command(&[&["publish"], arguments].concat());
+        command.envs(variables.iter().copied());
+        crate::workshop::said(command.output().expect("the program runs"))
+    };
+    let github = [
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_EVENT_NAME", "pull_request"),
+    ];
+    let gitlab = [("GITLAB_CI", "true"), ("CI_MERGE_REQUEST_IID", "7")];
+    let disguised = ["--event", "push", "--ref", "main"];
+    for (variables, without) in [
+        (&github, "env -u GITHUB_ACTIONS -u GITHUB_EVENT_NAME"),
+        (&gitlab, "env -u GITLAB_CI -u CI_MERGE_REQUEST_IID"),
+    ] {
+        ask(&disguised, variables)
+            .code(2)
+            .err_has("a pull request publishes nothing")
+            .err_has(without);
+        let dry = [&disguised[..], &["--dry-run"]].concat();
+        ask(&dry, variables).success().err_has("would be moved");
+        ask(&[], variables)
+            .success()
+            .err_has("a pull request publishes nothing");
+    }
+    let latest = format!("{}/lab/ml:latest", registry.host());
+    workshop.cairn(&["pull", &latest]).code(2);
+    ask(&disguised, &[]).success();
+}
+
+#[test]
 fn what_cannot_be_published_says_why() {
     let Some((workshop, _registry)) = stack() else {
         return;

@@ -19,7 +19,10 @@ pub enum PublishError {
         source: Box<RegistryError>,
     },
     /// Tags could not be moved, and others not moved back.
-    #[error("`{reference}` cannot be moved, and {} cannot be moved back", left.join(", "))]
+    #[error(
+        "`{reference}` cannot be moved, and {} cannot be moved back",
+        few(left)
+    )]
     Torn {
         /// The tag.
         reference: String,
@@ -104,7 +107,29 @@ impl PublishError {
     }
 }
 
+/// A generation has dozens of tags: some of them say which it is.
+fn few(names: &[String]) -> String {
+    const TOLD_MAX: usize = 3;
+    let told = names[..names.len().min(TOLD_MAX)].join(", ");
+    match names.len().saturating_sub(TOLD_MAX) {
+        0 => told,
+        more => format!("{told} and {more} more"),
+    }
+}
+
 fn names(failed: &[(String, RegistryError)]) -> String {
     let names: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dozen_tags_are_not_named_one_by_one() {
+        let tags = |count: u32| (0..count).map(|at| format!("t{at}")).collect::<Vec<_>>();
+        assert_eq!(few(&tags(3)), "t0, t1, t2");
+        assert_eq!(few(&tags(12)), "t0, t1, t2 and 9 more");
+    }
 }

@@ -3,6 +3,7 @@
 mod joining;
 mod leaving;
 mod parts;
+mod requests;
 mod signing;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use serde::Serialize;
 use self::joining::{Bringing, Brings};
 use self::leaving::{only_leaves, tell_absent};
 use self::parts::{Brought, content, evidence, needed, part_of};
+use self::requests::refuse_disguised;
 use self::signing::Signing;
 use super::generations::{
     Published, RegistryOption, finish_pending, means, moved_in_words, no_registry, tell_pending,
@@ -159,6 +161,9 @@ fn publish(
     // Whoever asks later what is different needs to know what these were made of.
     stack.tells_made_of = true;
     let event = args.event.detect(session, &stack.loaded);
+    if !args.dry_run {
+        refuse_disguised(&event)?;
+    }
     stack.leave(only_leaves(args, &stack, &event.facts, &instead));
     let signing = Signing::of(args, &stack, &event.facts)?;
     let spec = &stack.loaded.stack;
