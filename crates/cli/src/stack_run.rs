@@ -1,7 +1,9 @@
 //! A run over images of a stack, the part that `plan`, `build`, `up` and `test` share: what it is
 //! about, what it asks of the engine, and what it may not. How it begins is in [`opening`], which
-//! images commits concern in [`narrowing`], its locks are in [`locking`], its tests in [`testing`].
+//! images commits concern in [`narrowing`], its locks are in [`locking`], its tests in [`testing`], what
+//! it attests in [`attesting`].
 
+mod attesting;
 mod locking;
 mod narrowing;
 mod opening;
@@ -19,6 +21,7 @@ use cairn_build::image::record::canonical;
 use cairn_build::run::{Prepared, prepare};
 use cairn_sandbox::Emulator;
 use cairn_spec::ImageId;
+use cairn_stack::attest::Wish;
 use cairn_stack::decide::Reason;
 use cairn_stack::load::LoadedStack;
 use cairn_stack::lockfile::{LockFile, bases};
@@ -69,6 +72,8 @@ pub struct StackRun {
     is_offline: bool,
     caches: CacheOptions,
     options: RequestOptions,
+    /// What is attested of its images.
+    wish: Option<Wish>,
     /// Where the store lies that a `plan` without one thinks about; removed with this value.
     _no_store_yet: Option<TempDir>,
 }
@@ -211,6 +216,7 @@ impl StackRun {
     ) -> Result<RunReport, CommandError> {
         self.refuse_foreign(prepared)?;
         let mut report = run(prepared, engine, &self.names(requests))?;
+        self.attest(requests, prepared, engine, &mut report)?;
         if self.tells_made_of {
             report.made_of = made_of(prepared, engine, &report);
         }

@@ -14,6 +14,8 @@ mod wrong_caches;
 mod absent_layers;
 #[path = "e2e/agents.rs"]
 mod agents;
+#[path = "e2e/attested_stacks.rs"]
+mod attested_stacks;
 #[path = "e2e/attesting.rs"]
 mod attesting;
 #[path = "e2e/building.rs"]

@@ -31,6 +31,8 @@ pub struct RequestOptions {
     pub no_cache: bool,
     /// The images whose steps all run, whatever the store holds.
     pub again: BTreeSet<ImageId>,
+    /// Who lists the images' packages.
+    pub lister: Lister,
 }
 
 /// What is to be built for one platform.
@@ -143,7 +145,7 @@ pub fn requests(
                     Some((name.clone(), Named::Image(format!("{name}@{digest}"))))
                 });
                 Recipe::Dockerfile(Box::new(DockerfileRecipe {
-                    lister: Lister::Nobody,
+                    lister: options.lister.clone(),
                     dockerfile: file.dockerfile.clone(),
                     context,
                     names: siblings.chain(locked).collect(),

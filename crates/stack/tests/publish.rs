@@ -152,6 +152,7 @@ fn item(store: &TempStore, image: &str, variant: Option<&str>, word: &str) -> It
         variant: variant.map(str::to_owned),
         platforms: vec![platform],
         manifests: vec![manifest.clone()],
+        attested: Vec::new(),
         root: manifest.clone(),
         parcels: vec![Parcel {
             manifest: Document {

@@ -22,25 +22,28 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    /// Packs an image.
+    /// Packs an image, and beside it what is attested of it.
     pub fn pack(
         store: &Store,
         record: &ImageRecord,
         compression: Compression,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Option<Self>), StoreError> {
         let Packed {
             manifest,
             config,
             layers,
-            ..
+            attestations,
         } = pack(store, record, compression)?;
         let absent = record.absent.values();
-        Ok(Self {
+        let image = Self {
             absent: absent
                 .map(|it| (it.blob.digest.clone(), it.homes.clone()))
                 .collect(),
             ..Self::of(store, manifest, config, layers)?
-        })
+        };
+        let attested =
+            attestations.map(|it| Self::of(store, it.manifest, it.config, it.statements));
+        Ok((image, attested.transpose()?))
     }
 
     fn of(

@@ -1,6 +1,7 @@
 //! `cairn registry`: what a repository of a registry has, and what of it goes.
 
-use cairn_oci::{Descriptor, Digest, Reference};
+use cairn_attest::statement::PREDICATE_ANNOTATION;
+use cairn_oci::{Descriptor, Digest, Index, Manifest, Reference};
 use cairn_registry::{RegistryClient, Watch};
 use cairn_sandbox::{Cancel, interrupt};
 use clap::{Args, Subcommand};
@@ -17,6 +18,9 @@ use crate::sanitize;
 use crate::session::Session;
 use crate::style::Tone;
 use crate::table::{Align, Cell, Table};
+
+/// What BuildKit, and Cairn, mark the manifests of attestations with.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 /// List what registries have, and remove it
 ///
@@ -37,7 +41,7 @@ pub struct RegistryArgs {
 enum RegistryCommand {
     /// List the tags of a repository
     Tags(TagsArgs),
-    /// List what refers to an image: signatures, reports, lists of packages
+    /// List what refers to an image: signatures, reports, what is attested of it
     Referrers(ReferrersArgs),
     /// Remove what was published and is needed by nothing, by the `[retention]` of the spec
     Gc(RegistryGcArgs),
@@ -145,7 +149,10 @@ fn referrers(
         Some(digest) => digest.clone(),
         None => meant(client, &image, watch)?,
     };
-    let found = client.referrers(&image, &subject, args.artifact_type.as_deref(), watch)?;
+    let mut found = client.referrers(&image, &subject, args.artifact_type.as_deref(), watch)?;
+    if args.artifact_type.is_none() {
+        found.extend(attested(client, &image, &subject, watch)?);
+    }
     if args.json.json {
         return Ok(session.printer.json(&found)?);
     }
@@ -155,6 +162,35 @@ fn referrers(
         return Ok(());
     }
     Ok(session.printer.lines(&table(&found).lines())?)
+}
+
+/// What is attested of the images of an index: its statements, each with its kind. They lie in the index
+/// itself, and a registry without the API for referrers names them nowhere else.
+fn attested(
+    client: &RegistryClient,
+    image: &Reference,
+    digest: &Digest,
+    watch: Watch<'_>,
+) -> Result<Vec<Descriptor>, CommandError> {
+    let of = |digest: &Digest| client.document(&image.with_digest(digest.clone()), watch);
+    let root = of(digest)?;
+    let mut found = Vec::new();
+    let Ok(index) = Index::from_json_bytes(&root.bytes) else {
+        return Ok(found);
+    };
+    let beside = index.manifests.iter();
+    let beside = beside.filter(|it| it.annotations.contains_key(REFERENCE_TYPE));
+    for beside in beside.filter(|_| root.descriptor.media_type.is_index()) {
+        let manifest = of(&beside.digest)?;
+        let Ok(manifest) = Manifest::from_json_bytes(&manifest.bytes) else {
+            continue;
+        };
+        found.extend(manifest.layers.into_iter().map(|mut statement| {
+            statement.artifact_type = statement.annotations.get(PREDICATE_ANNOTATION).cloned();
+            statement
+        }));
+    }
+    Ok(found)
 }
 
 fn table(found: &[Descriptor]) -> Table {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
+use cairn_build::request::Lister;
 use cairn_oci::Platform;
 use cairn_sandbox::{CaTrust, Pem};
 use cairn_spec::{CaPolicy, ImageId};
@@ -164,7 +165,9 @@ impl StackRun {
                 epoch: session.settings.source_date_epoch()?,
                 no_cache: options.no_cache,
                 again: keys,
+                lister: Lister::Nobody,
             },
+            wish: None,
             _no_store_yet: no_store_yet,
         })
     }

@@ -1,25 +1,28 @@
-//! What a lone build attests of its images: how it was asked for, and who gathers it.
+//! What a build attests of its images: how it was asked for, and who gathers it.
 //!
 //! ```text
-//! Wish + SingleBuild + Prepared + RunReport  --attest-->  Attestations of each image
+//! SingleBuild, or an image of a stack    --AskedFor-->  how it was asked for, in BuildKit's words
+//! Wish + AskedFor + Prepared + RunReport  --attest-->   Attestations of an image
 //! ```
 
+mod asked;
 mod request;
+
+pub use asked::AskedFor;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cairn_attest::provenance::{Detail, Material, Pin, Provenance, SlsaVersion, SourceText};
+use cairn_attest::provenance::{Detail, Material, Pin, Provenance, SlsaVersion};
 use cairn_attest::{Attestation, Attestations, Claim, image_purl};
 use cairn_build::attest::{Account, AttestError, Looked, Origin, sbom};
 use cairn_build::engine::Engine;
 use cairn_build::image::ImageRecord;
 use cairn_build::lower::LoweredImage;
-use cairn_build::request::{Generator, Lister, Recipe};
+use cairn_build::request::{Generator, Lister};
 use cairn_build::run::Prepared;
 use cairn_oci::{Digest, Reference, rfc3339};
 
 use crate::run::RunReport;
-use crate::single::{SingleBuild, SingleRequest};
 
 /// What is to be attested.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -89,9 +92,7 @@ pub struct Occasion<'a> {
 #[derive(Clone, Copy)]
 pub struct Done<'a> {
     /// What was asked for.
-    pub single: &'a SingleBuild,
-    /// What the engine was asked for.
-    pub request: &'a SingleRequest,
+    pub asked: &'a AskedFor,
     /// The graph.
     pub prepared: &'a Prepared<'a>,
     /// What came of it.
@@ -108,7 +109,7 @@ pub fn attest(
     record: &ImageRecord,
     occasion: Occasion<'_>,
 ) -> Result<Attestations, AttestError> {
-    let times = Times::of(done.single.epoch, occasion.began);
+    let times = Times::of(done.asked.epoch, occasion.began);
     let mut list = Vec::new();
     if wish.sbom.is_some() {
         let looked = Looked {
@@ -143,8 +144,7 @@ fn provenance(
     times: &Times,
 ) -> Result<Provenance, AttestError> {
     let Done {
-        single,
-        request,
+        asked,
         prepared,
         report,
         engine,
@@ -155,22 +155,21 @@ fn provenance(
         image,
         record,
         &report.results,
-        &request.origins,
+        &asked.origins,
     )?;
-    let mut locals = request::locals(single, &account.locals);
+    let mut locals = asked.locals(&account.locals);
     locals.sort();
     let materials_complete = locals.is_empty();
-    let materials = with_context(account.materials, &request.origins);
-    let file_name = request::file_name(single);
+    let materials = with_context(account.materials, &asked.origins);
     let mut told = cairn_attest::provenance::Request {
         frontend: "dockerfile.v0".to_owned(),
-        args: request::args(single),
+        args: asked.args.clone(),
         secrets: account.secrets,
         ssh: account.ssh,
         locals,
     };
     told.args.extend(occasion.options.iter().cloned());
-    let invocation_id = match single.epoch {
+    let invocation_id = match asked.epoch {
         // The same build is the same invocation: its bytes come out again.
         Some(_) => identity(&format!("{told:?}{materials:?}{:?}", record.filesystem())),
         None => identity(&format!("{:?}{}", occasion.began, std::process::id())),
@@ -182,15 +181,15 @@ fn provenance(
         started: times.began.clone(),
         finished: times.ended.clone(),
         reproducible: wish.reproducible,
-        config_source: request::config_source(single, request.origins.first(), &file_name),
+        config_source: asked.config_source.clone(),
         request: told,
-        builder_platform: single.build_platform.to_string(),
+        builder_platform: asked.build_platform.to_string(),
         materials,
         request_complete: true,
         materials_complete,
         hermetic: materials_complete && !account.has_network,
-        vcs: request::vcs(single),
-        detail: source_text(request, file_name).map(|source| Detail {
+        vcs: asked.vcs.clone(),
+        detail: asked.source.clone().map(|source| Detail {
             steps: account.steps,
             source,
         }),
@@ -198,18 +197,6 @@ fn provenance(
     Ok(match wish.is_minimal {
         true => provenance.minimal(),
         false => provenance,
-    })
-}
-
-/// The Dockerfile as it was read.
-fn source_text(request: &SingleRequest, file_name: String) -> Option<SourceText> {
-    let image = request.images.first()?;
-    let Recipe::Dockerfile(recipe) = &image.recipe else {
-        return None;
-    };
-    Some(SourceText {
-        file_name,
-        text: recipe.dockerfile.source.text.to_string(),
     })
 }
 

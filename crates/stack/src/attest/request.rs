@@ -75,11 +75,11 @@ fn last_part(path: &Path) -> String {
     )
 }
 
-/// What of a build came from this machine: `used` are contexts that files were taken from.
-pub(super) fn locals(build: &SingleBuild, used: &[String]) -> Vec<String> {
+/// What of a build came from this machine, whether files were taken of it or not.
+pub(super) fn locals(build: &SingleBuild) -> Vec<String> {
     let is_remote = matches!(build.context, ContextSource::Remote(_));
-    let mut locals = used.to_vec();
-    if !is_remote && !locals.iter().any(|name| name == "context") {
+    let mut locals = Vec::new();
+    if !is_remote {
         locals.push("context".to_owned());
     }
     if !is_remote || of_the_host(&build.dockerfile).is_some() {

@@ -35,7 +35,7 @@ pub struct GenerationImage {
     pub repository: String,
     /// Its manifest, or the index of its manifests.
     pub manifest: Descriptor,
-    /// The manifests of its platforms, in their order, where there are several.
+    /// Those in its index: of its platforms, in their order, and behind them of what is attested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<Descriptor>,
 }

@@ -51,6 +51,9 @@ pub struct PartImage {
     pub platform: Platform,
     /// Its manifest.
     pub manifest: Descriptor,
+    /// The manifest of what is attested of it, as an index names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<Descriptor>,
     /// The digest of all that a container of it can observe.
     pub content: String,
     /// What came of its tests.
@@ -61,6 +64,11 @@ impl PartImage {
     /// Its name in the stack, as in `model:cloud`.
     pub fn name(&self) -> String {
         full_name(&self.image, self.variant.as_deref())
+    }
+
+    /// Its manifest, and that of what is attested of it.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = &Descriptor> {
+        [&self.manifest].into_iter().chain(&self.attested)
     }
 }
 
@@ -179,7 +187,8 @@ pub fn join(parts: &[Part], needed: &[Needed]) -> Result<Joined, PublishError> {
 }
 
 impl Item {
-    /// An image out of the images for its platforms: one as it is, several under an index.
+    /// An image out of the images for its platforms: one as it is, several under an index, and with what
+    /// is attested of them under one in any case.
     /// `parcels` are those that this machine brings.
     pub fn new(
         store: &Store,
@@ -194,10 +203,12 @@ impl Item {
             descriptor.platform.get_or_insert(image.platform.clone());
             descriptor
         });
+        let attested: Vec<Descriptor> = attested(images).collect();
         let root = match images {
-            [one] => one.manifest.clone(),
+            [one] if attested.is_empty() => one.manifest.clone(),
             _ => {
-                let bytes = Index::new(descriptors.collect()).to_json_bytes();
+                let all = descriptors.chain(attested.iter().cloned()).collect();
+                let bytes = Index::new(all).to_json_bytes();
                 store.put_blob_bytes(&bytes)?;
                 Descriptor::of(MediaType::OciIndex, &bytes)
             }
@@ -207,6 +218,7 @@ impl Item {
             variant: first.variant.clone(),
             platforms: images.iter().map(|image| image.platform.clone()).collect(),
             manifests: images.iter().map(|image| image.manifest.clone()).collect(),
+            attested,
             root,
             parcels,
         }))
@@ -220,6 +232,7 @@ impl Item {
             variant: first.variant.clone(),
             platforms: images.iter().map(|image| image.platform.clone()).collect(),
             manifests: images.iter().map(|image| image.manifest.clone()).collect(),
+            attested: attested(images).collect(),
             root: first.manifest.clone(),
             parcels,
         })
@@ -237,6 +250,10 @@ impl Item {
     }
 }
 
+fn attested(images: &[PartImage]) -> impl Iterator<Item = Descriptor> {
+    images.iter().filter_map(|image| image.attested.clone())
+}
+
 /// Makes sure that registries still have what other machines brought, and the store what tags are
 /// to lead to.
 pub fn check_brought(
@@ -249,7 +266,7 @@ pub fn check_brought(
             let Some(item) = items.iter().find(|item| item.name() == image.name()) else {
                 continue;
             };
-            for manifest in &item.manifests {
+            for manifest in item.manifests.iter().chain(&item.attested) {
                 let own = item.parcels.iter();
                 if own
                     .clone()
@@ -273,6 +290,7 @@ mod tests {
             variant: None,
             platform: Platform::new("linux", architecture),
             manifest: Descriptor::of(MediaType::OciManifest, word.as_bytes()),
+            attested: None,
             content: (*word).to_owned(),
             tested: Tested::default(),
         });

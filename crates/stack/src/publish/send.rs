@@ -22,6 +22,8 @@ pub struct Item {
     pub platforms: Vec<Platform>,
     /// The manifest for each platform.
     pub manifests: Vec<Descriptor>,
+    /// The manifests of what is attested of them.
+    pub attested: Vec<Descriptor>,
     /// What its tags are to lead to: its manifest, or an index over those of its platforms.
     pub root: Descriptor,
     /// Its bytes, as far as this machine brings them.
@@ -58,9 +60,9 @@ impl Place {
                     platforms: item.platforms.clone(),
                     repository: target.repositories.get(&item.name())?.clone(),
                     manifest: item.root.clone(),
-                    manifests: match item.manifests.as_slice() {
-                        [_] => Vec::new(),
-                        several => several.to_vec(),
+                    manifests: match item.manifests.contains(&item.root) {
+                        true => Vec::new(),
+                        false => [&item.manifests[..], &item.attested[..]].concat(),
                     },
                 })
             });

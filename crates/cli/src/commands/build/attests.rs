@@ -16,7 +16,6 @@ const SBOM: &str = "sbom";
 
 /// What is attested of the image.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Options for a lone Dockerfile")]
 pub struct AttestArgs {
     /// Attest how the image is built: `true`, `false`, or
     /// `mode=min|max,version=v0.2|v1,builder-id=ID,reproducible=true,inline-only=true,filename=NAME`
@@ -42,6 +41,24 @@ impl AttestArgs {
             (wish.sbom.is_some(), "--sbom"),
         ];
         given.into_iter().find_map(|(is, flag)| is.then_some(flag))
+    }
+
+    /// Whether anything is said of attestations.
+    pub fn is_any(&self) -> bool {
+        self.provenance.is_some() || self.sbom.is_some() || !self.attest.is_empty()
+    }
+
+    /// What is wished for of the images of a stack, whose bases of Debian packages have no Dockerfile
+    /// that a generator could be a step of.
+    pub fn wish_of_stack(&self) -> Result<Wish, CommandError> {
+        let wish = self.wish()?;
+        match &wish.sbom {
+            Some(SbomWish { generator: Some(_) }) => Err(CommandError::usage(
+                "`generator=` is for lone Dockerfiles: of a stack, Cairn itself lists the packages",
+            )
+            .hint("`--sbom=true` asks for that")),
+            _ => Ok(wish),
+        }
     }
 
     /// What is wished for.

@@ -16,7 +16,7 @@ use cairn_build::run::{Prepared, prepare};
 use cairn_oci::{Descriptor, Platform, Reference};
 use cairn_registry::Logins;
 use cairn_sandbox::interrupt;
-use cairn_stack::attest::{Done, Occasion, Wish, attest};
+use cairn_stack::attest::{AskedFor, Done, Occasion, Wish, attest};
 use cairn_stack::contexts::Opener;
 use cairn_stack::external::external;
 use cairn_stack::run::{Names, RunReport, run};
@@ -331,8 +331,7 @@ fn attestations(
         tool: concat!("cairn-", env!("CARGO_PKG_VERSION")),
     };
     let done = Done {
-        single: asked.single,
-        request: asked.request,
+        asked: &AskedFor::of_single(asked.single, asked.request),
         prepared,
         report,
         engine,

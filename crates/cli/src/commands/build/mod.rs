@@ -17,6 +17,7 @@ pub mod spelling;
 
 pub use args::BuildArgs;
 use args::Wanted;
+pub use attests::AttestArgs;
 
 use crate::error::CommandError;
 use crate::session::Session;

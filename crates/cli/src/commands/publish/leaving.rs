@@ -11,7 +11,7 @@ use crate::progress::count;
 use crate::session::Session;
 use crate::stack_run::StackRun;
 
-/// The images that no test, no page of records and no tag looks into, where some are published:
+/// The images that no test, no page of records, no attestation and no tag looks into, where some are published:
 /// those, and what they build on.
 pub(super) fn only_leaves(
     args: &PublishArgs,
@@ -30,7 +30,7 @@ pub(super) fn only_leaves(
         ..Leaving::default()
     };
     let is_any_published = one.iter().any(|it| !it.tags.is_empty());
-    if args.records.records.is_some() || !is_any_published {
+    if args.records.records.is_some() || args.attests.is_any() || !is_any_published {
         return leaving;
     }
     for run in &stack.platforms {

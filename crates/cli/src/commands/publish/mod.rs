@@ -27,6 +27,7 @@ use self::leaving::{only_leaves, tell_absent};
 use self::parts::{Brought, content, evidence, needed, part_of};
 use self::requests::refuse_disguised;
 use self::signing::Signing;
+use super::build::AttestArgs;
 use super::generations::{
     Published, RegistryOption, finish_pending, means, moved_in_words, no_registry, tell_pending,
     tell_plan, tell_rivals,
@@ -97,6 +98,8 @@ pub struct PublishArgs {
     /// Build and test, and say which tags would move
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten, next_help_heading = "Attestations")]
+    attests: AttestArgs,
     /// Compress layers so: gzip, zstd or none
     #[arg(long, value_name = "FORM", default_value_t)]
     compression: Compression,
@@ -164,6 +167,7 @@ fn publish(
     if !args.dry_run {
         refuse_disguised(&event)?;
     }
+    stack.wish_for(&args.attests.wish_of_stack()?);
     stack.leave(only_leaves(args, &stack, &event.facts, &instead));
     let signing = Signing::of(args, &stack, &event.facts)?;
     let spec = &stack.loaded.stack;

@@ -90,16 +90,18 @@ impl Brought {
                 let Some(record) = done.run.record(&label) else {
                     continue;
                 };
-                let parcel = Parcel::pack(&stack.means.store, record, compression)?;
+                let (parcel, attested) = Parcel::pack(&stack.means.store, record, compression)?;
                 images.push(PartImage {
                     image: it.image.clone(),
                     variant: it.variant.clone(),
                     platform: platform.clone(),
                     manifest: parcel.manifest.descriptor.clone(),
+                    attested: attested.as_ref().map(|it| it.manifest.descriptor.clone()),
                     content: record.content().to_string(),
                     tested: tested.get(&label).cloned().unwrap_or_default(),
                 });
                 parcels.push(parcel);
+                parcels.extend(attested);
             }
         }
         stack.means.make_durable()?;
@@ -183,7 +185,10 @@ impl Brought {
     fn parcels_of(&self, images: &[PartImage]) -> Vec<Parcel> {
         let own = self.parcels.iter().filter(|parcel| {
             let digest = &parcel.manifest.descriptor.digest;
-            images.iter().any(|it| it.manifest.digest == *digest)
+            let mut manifests = images
+                .iter()
+                .flat_map(|it| it.attested.iter().chain([&it.manifest]));
+            manifests.any(|manifest| manifest.digest == *digest)
         });
         own.cloned().collect()
     }

@@ -131,7 +131,10 @@ impl Waiting {
     fn new(entries: &[&LogEntry], parts: &[(String, Part)]) -> Self {
         let images = open(entries, parts).flat_map(|(_, part)| &part.images);
         Self {
-            digests: images.map(|it| it.manifest.digest.clone()).collect(),
+            digests: images
+                .flat_map(PartImage::manifests)
+                .map(|manifest| manifest.digest.clone())
+                .collect(),
             names: open(entries, parts).map(|(name, _)| name.clone()).collect(),
         }
     }
@@ -168,7 +171,7 @@ fn candidates(
         .collect();
     for image in generations.values().flat_map(|it| &it.images) {
         let of_it = brought.iter().filter(|it| it.name() == image.name());
-        let digests = of_it.map(|it| it.manifest.digest.clone());
+        let digests = of_it.flat_map(|it| it.manifests().map(|manifest| manifest.digest.clone()));
         let candidates = all.entry(place(&image.repository)).or_default();
         candidates.manifests.extend(digests);
     }
@@ -434,6 +437,7 @@ mod tests {
             variant: None,
             platform: "linux/amd64".parse().unwrap(),
             manifest: manifest(bytes),
+            attested: None,
             content: "content".to_owned(),
             tested: crate::publish::Tested::default(),
         };
