@@ -12,13 +12,14 @@ use cairn_build::image::external::{Externals, PullFailures, PullPolicy};
 use cairn_build::image::trust::Trust;
 use cairn_diagnostic::Diagnostic;
 use cairn_oci::Platform;
-use cairn_registry::{FetchOptions, Fetcher, Proxies, RegistryClient};
+use cairn_registry::{FetchOptions, Fetcher, Logins, Proxies, RegistryClient};
 use cairn_sandbox::{Cancel, Resolver, interrupt};
 use cairn_store::Store;
 
 use crate::commands::devices;
 use crate::commands::options::{BuildOptions, Entitlement};
 use crate::error::{CommandError, Kind};
+use crate::printer::Printer;
 use crate::registries;
 use crate::session::Session;
 
@@ -116,6 +117,14 @@ impl Means {
             fetches: true,
             cancel,
         })
+    }
+
+    /// Takes the values of secrets: steps may ask for them, nothing printed shows them, and some are
+    /// logins at hosts.
+    pub fn take_secrets(&mut self, secrets: BTreeMap<String, Vec<u8>>, printer: &Printer) {
+        printer.hide(secrets.values().map(Vec::as_slice));
+        self.fetcher = self.fetcher.with_logins(Logins::of_secrets(&secrets));
+        self.settings.secrets = secrets;
     }
 
     /// The images from outside a run for this platform.

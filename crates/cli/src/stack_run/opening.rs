@@ -124,9 +124,8 @@ impl StackRun {
             .collect();
         caches::open(&caches, &mut means, &names, &session.printer)?;
         if let Some(file) = &loaded.stack.build.secrets {
-            means.settings.secrets = secrets_file::read(session, &stack.stack.join(&file.value))?;
-            let values = means.settings.secrets.values();
-            session.printer.hide(values.map(Vec::as_slice));
+            let secrets = secrets_file::read(session, &stack.stack.join(&file.value))?;
+            means.take_secrets(secrets, &session.printer);
         }
         means.trust = trust(&stack.stack, &loaded.stack)?;
         let build = &loaded.stack.build;

@@ -515,6 +515,14 @@ fn secrets_of_fixed_names_are_logins_of_hosts() {
     assert_eq!(workshop.read("tree/repo/foo"), "second");
     build(&["-o", "tree", &repository]).success();
     assert_eq!(workshop.read("tree/out"), "second");
+
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"s\"\n[build]\nsecrets = \"secrets.toml\"\n[image.a]\ncontext = \"app\"\n",
+    );
+    let logins = "GIT_AUTH_TOKEN = \"letmein\"\n\"HTTP_AUTH_TOKEN_127.0.0.1\" = \"letmein\"\n";
+    workshop.write("secrets.toml", logins);
+    workshop.cairn(&["build", "--no-cache", "a"]).success();
 }
 
 #[test]

@@ -14,7 +14,6 @@ use cairn_build::lint::Warnings;
 use cairn_build::request::Changes;
 use cairn_build::run::{Prepared, prepare};
 use cairn_oci::{Descriptor, Platform, Reference};
-use cairn_registry::Logins;
 use cairn_sandbox::interrupt;
 use cairn_stack::attest::{AskedFor, Done, Occasion, Wish, attest};
 use cairn_stack::contexts::Opener;
@@ -72,11 +71,8 @@ pub fn build(
         return call.answer(&single, file, &session.printer);
     }
     let mut means = Means::new(session, &args.options)?;
-    means.settings.secrets = secrets::values(&args.lone.secret, &session.settings.environment)?;
-    let values = means.settings.secrets.values();
-    session.printer.hide(values.map(Vec::as_slice));
-    let logins = Logins::of_secrets(&means.settings.secrets);
-    means.fetcher = means.fetcher.with_logins(logins);
+    let secrets = secrets::values(&args.lone.secret, &session.settings.environment)?;
+    means.take_secrets(secrets, &session.printer);
     let place = session.settings.temporary_dir();
     let agents = Agents::new(&args.lone.ssh, &session.settings.environment, &place)?;
     means.settings.ssh.clone_from(&agents.sockets);
