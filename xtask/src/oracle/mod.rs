@@ -12,9 +12,16 @@
 //!   label - or, for what builds on it, the image where it was changed;
 //! - where it says `maybe`, all that holds for what `--settle` makes of it.
 //!
+//! Some stacks have matrices that leave combinations out, an environment that is laid over, images
+//! that are built in every run. Some are committed as well: then a machine that has built nothing
+//! plans each commit, whose message may ask for everything or for nothing, and may skip only what is
+//! as it was. Others are published: then what a plan says of the published images - the same, or
+//! not, and why - is held against what was published, before and after the build.
+//!
 //! A step that has to run may make what it made before. Nobody can know that without running it:
 //! `build` is right then, and such cases are counted.
 
+mod commits;
 mod layouts;
 mod mutation;
 mod stack;
@@ -30,7 +37,7 @@ use crate::error::ChoreError;
 use crate::{command, workspace};
 use stack::Stack;
 use sum::Sum;
-use trial::{Subject, Trial};
+use trial::{Beside, Subject, Trial};
 
 const USAGE: &str = "\
 usage: cargo xtask oracle [OPTION...]
@@ -131,7 +138,8 @@ fn run(program: &Path, dir: &Path, mutations: usize, seed: u64) -> Result<Sum, C
             Some(layout) => Subject::Layout(layout),
             None => Subject::MadeUp(Stack::new(&mut random)),
         };
-        let mut trial = Trial::new(program, place.path(), subject)?;
+        let kind = Beside::of(sum.changes / MUTATIONS_PER_STACK);
+        let mut trial = Trial::new(program, place.path(), subject, kind)?;
         for _ in 0..MUTATIONS_PER_STACK.min(mutations - sum.changes) {
             trial.change(&mut random, &mut sum)?;
         }

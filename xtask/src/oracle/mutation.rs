@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::stack::Stack;
+use super::stack::{Shape, Stack};
 use crate::bench::{Random, write_file};
 use crate::error::ChoreError;
 
@@ -23,16 +23,20 @@ enum Kind {
     Tool,
     OnePlatform,
     SameResult,
+    Exclude,
+    Environment,
+    Overlay,
     // From here on nothing changes that an image could hold.
     TouchFile,
     SameText,
     IgnoredFile,
     UnusedFile,
     Remark,
+    Always,
     Nothing,
 }
 
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 22] = [
     Kind::EditFile,
     Kind::AddFile,
     Kind::RemoveFile,
@@ -45,11 +49,15 @@ const KINDS: [Kind; 18] = [
     Kind::Tool,
     Kind::OnePlatform,
     Kind::SameResult,
+    Kind::Exclude,
+    Kind::Environment,
+    Kind::Overlay,
     Kind::TouchFile,
     Kind::SameText,
     Kind::IgnoredFile,
     Kind::UnusedFile,
     Kind::Remark,
+    Kind::Always,
     Kind::Nothing,
 ];
 
@@ -70,12 +78,28 @@ impl Mutation {
     pub(super) fn choose(stack: &Stack, random: &mut Random) -> Self {
         loop {
             let kind = KINDS[random.below(KINDS.len())];
-            let at = random.below(stack.images.len());
+            let at = match (kind, &stack.overlay) {
+                (Kind::Environment | Kind::Overlay, Some(overlay)) => overlay.image,
+                _ => random.below(stack.images.len()),
+            };
+            let is_overlaid = stack
+                .overlay
+                .as_ref()
+                .is_some_and(|it| it.is_on && it.image == at);
             let image = &stack.images[at];
             let is_possible = match kind {
                 Kind::RemoveFile => image.files.len() > 1,
-                Kind::Default => image.setting.is_none(),
-                Kind::Setting => image.setting.is_some(),
+                Kind::Default => image.setting.is_none() && !is_overlaid,
+                Kind::Setting => image.setting.is_some() && !is_overlaid,
+                Kind::Exclude => matches!(image.shape, Shape::Matrix(_)),
+                Kind::Environment => stack.overlay.is_some(),
+                Kind::Overlay => is_overlaid,
+                // What is built in every run leaves what builds on it open in every plan.
+                Kind::Always => {
+                    let is_leaf =
+                        (0..stack.images.len()).all(|it| it == at || !stack.reaches(at, it));
+                    is_leaf && !stack.is_for_platforms
+                }
                 Kind::Tool => image.tool.is_some(),
                 Kind::OnePlatform => stack.is_for_platforms,
                 Kind::EditStep | Kind::SameResult => !stack.is_for_platforms,
@@ -99,7 +123,9 @@ impl Mutation {
                         image.setting.clone().unwrap_or_default()
                     }
                     Kind::Default if stack.is_for_platforms => image.default.clone(),
-                    Kind::Setting | Kind::Default => "SETTING".to_owned(),
+                    Kind::Setting | Kind::Default | Kind::Environment | Kind::Overlay => {
+                        "SETTING".to_owned()
+                    }
                     Kind::Variable => format!("VARIABLE_{at}"),
                     Kind::Label => "remark".to_owned(),
                     Kind::EditStep => image.word.clone(),
@@ -128,6 +154,10 @@ impl Mutation {
             Kind::Tool => "edited stages",
             Kind::OnePlatform => "files for one platform",
             Kind::SameResult => "steps that make the same",
+            Kind::Exclude => "combinations left out or taken in",
+            Kind::Environment => "other environments",
+            Kind::Overlay => "arguments of an environment",
+            Kind::Always => "policies",
             Kind::TouchFile => "touched files",
             Kind::SameText => "rewritten files",
             Kind::IgnoredFile => "ignored files",
@@ -196,6 +226,26 @@ impl Mutation {
             Kind::OnePlatform => image.for_amd64 = random.word(),
             Kind::SameResult => image.blanks += 1,
             Kind::Remark => image.remarks += 1,
+            Kind::Always => image.is_always_built = !image.is_always_built,
+            Kind::Exclude => {
+                if let Shape::Matrix(excluded) = &mut image.shape {
+                    let pair = (random.below(2), random.below(2));
+                    // One at least stays.
+                    if !excluded.remove(&pair) && excluded.len() < 3 {
+                        excluded.insert(pair);
+                    }
+                }
+            }
+            Kind::Environment => {
+                if let Some(overlay) = &mut stack.overlay {
+                    overlay.is_on = !overlay.is_on;
+                }
+            }
+            Kind::Overlay => {
+                if let Some(overlay) = &mut stack.overlay {
+                    overlay.setting = random.word();
+                }
+            }
         }
         stack.write_further(self.image, folder)?;
         stack.write_dockerfile(self.image, folder)?;
@@ -205,6 +255,16 @@ impl Mutation {
     /// Whether steps run again and make what they made before.
     pub(super) fn may_make_the_same(&self) -> bool {
         self.kind == Kind::SameResult
+    }
+
+    /// The image that it is about.
+    pub(super) fn image(&self) -> usize {
+        self.image
+    }
+
+    /// Whether a commit shows it: another environment is asked for on the command line.
+    pub(super) fn is_in_commits(&self) -> bool {
+        !matches!(self.kind, Kind::Environment)
     }
 
     /// Whether what a plan says of an image names the change: itself, or the image it came by.

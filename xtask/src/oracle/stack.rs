@@ -1,5 +1,6 @@
 //! Stacks that are made up: several levels, variants, stages, arguments, ignored files.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -13,6 +14,33 @@ pub(super) struct Stack {
     /// Whether it is for two platforms: then no step runs a program, for this machine may be able
     /// to run those of one only.
     pub(super) is_for_platforms: bool,
+    /// What the environment `other` is.
+    pub(super) overlay: Option<Overlay>,
+    /// Where it is published, if it is.
+    pub(super) registry: Option<String>,
+}
+
+/// How many images one entry of the spec is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One.
+    One,
+    /// Two variants that differ in an argument.
+    Variants,
+    /// Two axes of two values each, without these combinations.
+    Matrix(BTreeSet<(usize, usize)>),
+}
+
+/// The values of the axes of a matrix, which are arguments as well.
+const AXES: [(&str, [&str; 2]); 2] = [("OTHER", ["one", "two"]), ("EXTRA", ["a", "b"])];
+
+/// What an environment lays over one image.
+#[derive(Debug, Clone)]
+pub(super) struct Overlay {
+    pub(super) image: usize,
+    pub(super) setting: String,
+    /// Whether it is asked for.
+    pub(super) is_on: bool,
 }
 
 /// One image. Whatever can be changed about it shows in what it holds.
@@ -36,8 +64,10 @@ pub(super) struct Image {
     pub(super) label: String,
     /// Whether a tool is made in a stage of its own, and what it says.
     pub(super) tool: Option<String>,
-    /// Whether it has two variants that differ in their setting.
-    pub(super) has_variants: bool,
+    /// Whether it is several images.
+    pub(super) shape: Shape,
+    /// Whether its steps run in every run.
+    pub(super) is_always_built: bool,
     /// Remarks in the Dockerfile.
     pub(super) remarks: usize,
     /// Blanks in its step that change nothing of what it does.
@@ -52,7 +82,9 @@ impl Stack {
         let mut images: Vec<Image> = Vec::new();
         for number in 0..count {
             // A variant has no one content that another image could build on.
-            let plain: Vec<usize> = (0..number).filter(|at| !images[*at].has_variants).collect();
+            let plain: Vec<usize> = (0..number)
+                .filter(|at| images[*at].shape == Shape::One)
+                .collect();
             let one = |random: &mut Random| match plain.is_empty() {
                 true => None,
                 false => Some(plain[random.below(plain.len())]),
@@ -81,16 +113,28 @@ impl Stack {
                 variable: random.word(),
                 label: random.word(),
                 tool: (random.below(3) == 0).then(|| random.word()),
-                has_variants: random.below(4) == 0,
+                shape: match random.below(6) {
+                    0 => Shape::Variants,
+                    1 => Shape::Matrix(BTreeSet::from([(1, 1)])),
+                    _ => Shape::One,
+                },
+                is_always_built: false,
                 remarks: 0,
                 blanks: 0,
                 for_amd64: random.word(),
             });
         }
         let is_for_platforms = random.below(3) == 0;
+        let overlay = (!is_for_platforms && random.below(2) == 0).then(|| Overlay {
+            image: random.below(images.len()),
+            setting: random.word(),
+            is_on: false,
+        });
         Self {
             images,
             is_for_platforms,
+            overlay,
+            registry: None,
         }
     }
 
@@ -111,6 +155,12 @@ impl Stack {
     /// Writes what the stack is.
     pub(super) fn write_spec(&self, folder: &Path) -> Result<(), ChoreError> {
         let mut text = "[stack]\nname = \"made-up\"\n".to_owned();
+        if let Some(registry) = &self.registry {
+            let _ = writeln!(text, "registries = [\"{registry}\"]");
+        }
+        text.push_str(
+            "[changes]\nrebuild-words = [\"full rebuild\"]\nskip-words = [\"skip ci\"]\n",
+        );
         if self.is_for_platforms {
             text.push_str("[defaults]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n");
         }
@@ -122,7 +172,25 @@ impl Stack {
             if let Some(setting) = setting {
                 let _ = writeln!(text, "args = {{ SETTING = \"{setting}\" }}");
             }
-            if image.has_variants {
+            if image.is_always_built {
+                text.push_str("rebuild = \"always\"\n");
+            }
+            if let Shape::Matrix(excluded) = &image.shape {
+                let _ = writeln!(text, "[image.{name}.matrix]");
+                for (axis, values) in AXES {
+                    let _ = writeln!(text, "{axis} = {values:?}");
+                }
+                let excluded = excluded.iter().map(|(one, two)| {
+                    let pairs = AXES.iter().zip([one, two]);
+                    let pairs: Vec<String> = pairs
+                        .map(|((axis, values), at)| format!("{axis} = \"{}\"", values[*at]))
+                        .collect();
+                    format!("{{ {} }}", pairs.join(", "))
+                });
+                let excluded: Vec<String> = excluded.collect();
+                let _ = writeln!(text, "exclude = [{}]", excluded.join(", "));
+            }
+            if image.shape == Shape::Variants {
                 let _ = writeln!(text, "[image.{name}.variant.one]");
                 let _ = writeln!(
                     text,
@@ -130,7 +198,31 @@ impl Stack {
                 );
             }
         }
+        if let Some(overlay) = &self.overlay {
+            let name = &self.images[overlay.image].name;
+            let setting = &overlay.setting;
+            let _ = writeln!(
+                text,
+                "[env.other.image.{name}]\nargs.SETTING = \"{setting}\""
+            );
+        }
         write_file(&folder.join("cairn.toml"), text.as_bytes())
+    }
+
+    /// Whether a change of one image may reach another one.
+    pub(super) fn reaches(&self, from: usize, to: usize) -> bool {
+        let image = &self.images[to];
+        from == to
+            || [image.parent, image.takes_from]
+                .into_iter()
+                .flatten()
+                .any(|next| self.reaches(from, next))
+    }
+
+    /// The entry of the spec that an image is of, by the image's name.
+    pub(super) fn entry(&self, image: &str) -> Option<usize> {
+        let name = image.split([':', ' ']).next()?;
+        self.images.iter().position(|it| it.name == name)
     }
 
     /// Writes the files of an image beside its `src`.
@@ -170,7 +262,11 @@ impl Stack {
         for remark in 0..image.remarks {
             let _ = writeln!(text, "# remark {remark}");
         }
-        let _ = writeln!(text, "ARG SETTING={}\nARG OTHER=none", image.default);
+        let _ = writeln!(
+            text,
+            "ARG SETTING={}\nARG OTHER=none\nARG EXTRA=none",
+            image.default
+        );
         let _ = writeln!(text, "ARG TARGETARCH");
         let _ = writeln!(text, "COPY arch-$TARGETARCH /opt/{name}/said");
         let _ = writeln!(text, "COPY src /opt/{name}/src");
@@ -181,7 +277,10 @@ impl Stack {
                 "COPY --from={from} /opt/{from}/said /opt/{name}/taken"
             );
         }
-        let _ = writeln!(text, "COPY --chmod=0600 src /opt/{name}/$SETTING-$OTHER");
+        let _ = writeln!(
+            text,
+            "COPY --chmod=0600 src /opt/{name}/$SETTING-$OTHER-$EXTRA"
+        );
         if image.tool.is_some() {
             let _ = writeln!(text, "COPY --from=tool /tool /opt/{name}/tool");
         }
@@ -204,7 +303,11 @@ impl Stack {
         for remark in 0..image.remarks {
             let _ = writeln!(text, "# remark {remark}");
         }
-        let _ = writeln!(text, "ARG SETTING={}\nARG OTHER=none", image.default);
+        let _ = writeln!(
+            text,
+            "ARG SETTING={}\nARG OTHER=none\nARG EXTRA=none",
+            image.default
+        );
         let _ = writeln!(text, "COPY src /opt/{name}/src");
         if let Some(from) = image.takes_from {
             let from = &self.images[from].name;
@@ -215,7 +318,7 @@ impl Stack {
         }
         let _ = writeln!(
             text,
-            "RUN echo {} $SETTING {}$OTHER > /opt/{name}/said",
+            "RUN echo {} $SETTING {}$OTHER $EXTRA > /opt/{name}/said",
             image.word,
             " ".repeat(image.blanks)
         );
