@@ -184,8 +184,9 @@ fn variants(mut group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<
     for build in &mut group {
         build.is_default = is_by_folder && build.context == above;
     }
+    let is_by_tag = by_tag && !by_affixes && !by_target && !group.iter().any(is_told);
     let mut made = Vec::new();
-    for build in group {
+    for mut build in group {
         let name = match &build.track {
             Some((track, _)) => track.clone(),
             None if build.choice.is_some() => build.choice.clone().unwrap_or_default(),
@@ -202,6 +203,11 @@ fn variants(mut group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<
         while !taken.insert(name.clone()) {
             name.push_str("-2");
         }
+        // Published under the variant's name there, so it is here.
+        if is_by_tag && build.fixed_tags.first() == Some(&name) {
+            build.further_tags = build.fixed_tags[1..].to_vec();
+            build.choice = Some(name.clone());
+        }
         made.push((Some(name), build));
     }
     let names: Vec<&str> = made
@@ -213,6 +219,7 @@ fn variants(mut group: Vec<Build>, key: &str, draft: &mut Draft) -> Vec<(Option<
             Verdict::Equal,
             &first.file.clone(),
             match (&first.choice, by_folder) {
+                (Some(_), _) if is_by_tag => format!("{key}: one name, a tag for each variant"),
                 (Some(_), _) => format!("{key}: one name, a Dockerfile for each tag"),
                 (None, true) => format!("{key}: one name, a folder for each variant"),
                 (None, false) => format!("{key}: one name, several images"),

@@ -140,10 +140,12 @@ impl DockerBuild {
             .filter(|it| !matches!(*it, "beta" | "alpha"))
             .collect();
         let rest = words.strip_prefix(&["builds", "submit"])?;
-        let made = Self::flags(
+        let mut made = Self::flags(
             rest,
             &["--async", "--no-cache", "--no-source", "-q", "--quiet"],
         );
+        // What it says besides is about the machine.
+        made.others.clear();
         (!made.tags.is_empty()).then_some(made)
     }
 

@@ -327,3 +327,27 @@ fn further_tags_of_a_version_are_the_variants() {
     );
     assert!(source(&stack, "r-ver:4.4.1").ends_with("N=3-b"));
 }
+
+/// Tags that tell the combinations of a matrix apart are what they are published as.
+#[test]
+fn a_matrix_told_by_its_tags_is_published_under_them() {
+    let (stack, _) = imported(&[
+        (
+            "docker-bake.hcl",
+            "target \"py\" {\n  name = \"py-${replace(v, \".\", \"-\")}\"\n  matrix = { v = [\"3.10\", \"3.11\"] }\n  context = \"py\"\n  \
+             args = { PY = v }\n  tags = [\"ghcr.io/lab/py:${v}\", equal(v, \"3.11\") ? \"ghcr.io/lab/py:latest\" : \"\"]\n}\n",
+        ),
+        ("py/Dockerfile", "FROM debian:12\n"),
+        ("app/Dockerfile", "FROM ghcr.io/lab/py:3.10\n"),
+    ]);
+    let tags = published(&stack, Trigger::Push, branch("main"));
+    let of_py = tags.iter().filter(|it| it.starts_with("ghcr.io/lab/py:"));
+    assert_eq!(
+        of_py.collect::<Vec<_>>(),
+        [
+            "ghcr.io/lab/py:3.10",
+            "ghcr.io/lab/py:3.11",
+            "ghcr.io/lab/py:latest"
+        ]
+    );
+}
