@@ -183,12 +183,10 @@ fn tell(
             }
             (Some(Some(there)), Some(here)) => {
                 let unlike = here.first_difference(there);
-                published.same = match (&unlike, here.is_known()) {
-                    (Some(_), _) => Some(false),
-                    (None, true) => Some(true),
-                    (None, false) => None,
-                };
-                published.because = unlike.map(|it| in_words(&it));
+                published.same = is_same(unlike.is_some(), here.is_known(), image.decision);
+                published.because = unlike
+                    .filter(|_| published.same.is_some())
+                    .map(|it| in_words(&it));
             }
             _ => {}
         }
@@ -207,10 +205,41 @@ fn tell(
     }
 }
 
+/// Whether an image is as published, where that can be told. What it copies from an image that is
+/// built may well come out as it was, and then it is as it was, too.
+fn is_same(is_unlike: bool, is_known: bool, decision: ImageDecision) -> Option<bool> {
+    match (is_unlike, is_known) {
+        (true, _) if decision == ImageDecision::Maybe => None,
+        (true, _) => Some(false),
+        (false, true) => Some(true),
+        (false, false) => None,
+    }
+}
+
 /// What is different, with its step.
 pub fn in_words(unlike: &Unlike) -> String {
     match &unlike.step {
         Some(step) => format!("`{step}`: {}", unlike.because),
         None => unlike.because.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_is_not_said_to_be_another_image() {
+        let table = [
+            (true, true, ImageDecision::Build, Some(false)),
+            (true, false, ImageDecision::Build, Some(false)),
+            (true, false, ImageDecision::Maybe, None),
+            (true, true, ImageDecision::Reuse, Some(false)),
+            (false, true, ImageDecision::Reuse, Some(true)),
+            (false, false, ImageDecision::Build, None),
+        ];
+        for (is_unlike, is_known, decision, same) in table {
+            assert_eq!(is_same(is_unlike, is_known, decision), same, "{decision:?}");
+        }
     }
 }
