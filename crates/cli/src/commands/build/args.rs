@@ -49,7 +49,7 @@ pub struct BuildArgs {
     pub records: RecordsOption,
     #[command(flatten)]
     pub lone: LoneArgs,
-    #[command(flatten, next_help_heading = "Options for a lone Dockerfile")]
+    #[command(flatten)]
     pub attests: AttestArgs,
     #[command(flatten)]
     pub borrowed: BorrowedArgs,

@@ -14,21 +14,34 @@ use crate::error::CommandError;
 const PROVENANCE: &str = "provenance";
 const SBOM: &str = "sbom";
 
+/// The group of these flags in the help of each command that has them.
+const HEADING: &str = "Attestations";
+
 /// What is attested of the image.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AttestArgs {
     /// Attest how the image is built: `true`, `false`, or
     /// `mode=min|max,version=v0.2|v1,builder-id=ID,reproducible=true,inline-only=true,filename=NAME`
     /// [default: false]
-    #[arg(long, value_name = "PROVENANCE", overrides_with = "provenance")]
+    #[arg(
+        long,
+        value_name = "PROVENANCE",
+        overrides_with = "provenance",
+        help_heading = HEADING
+    )]
     pub provenance: Option<String>,
-    /// Attest which packages the image has: `true`, `false`, or `generator=IMAGE`
-    /// [default: false]
-    #[arg(long, value_name = "SBOM", overrides_with = "sbom")]
+    /// Attest which packages the image has: `true`, `false`, or, of a lone Dockerfile,
+    /// `generator=IMAGE` [default: false]
+    #[arg(
+        long,
+        value_name = "SBOM",
+        overrides_with = "sbom",
+        help_heading = HEADING
+    )]
     pub sbom: Option<String>,
     /// Attest something: `type=provenance,...` or `type=sbom,...`, as the flags of these names
     /// (can be repeated)
-    #[arg(long, value_name = "ATTESTATION")]
+    #[arg(long, value_name = "ATTESTATION", help_heading = HEADING)]
     pub attest: Vec<String>,
 }
 

@@ -98,7 +98,7 @@ pub struct PublishArgs {
     /// Build and test, and say which tags would move
     #[arg(long)]
     dry_run: bool,
-    #[command(flatten, next_help_heading = "Attestations")]
+    #[command(flatten)]
     attests: AttestArgs,
     /// Compress layers so: gzip, zstd or none
     #[arg(long, value_name = "FORM", default_value_t)]
