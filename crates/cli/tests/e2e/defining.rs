@@ -553,3 +553,31 @@ fn going_back_to_an_earlier_build_names_the_input() {
         .success()
         .out_has("retag  a  because `data` changed, and its files are those of an earlier build");
 }
+
+/// DH-02: an image without its folder is an error that names it, and a folder without an image is
+/// told by import.
+#[test]
+fn images_and_their_folders_belong_together() {
+    let workshop = Workshop::empty();
+    workshop.write("images/base/Dockerfile", "FROM scratch\n");
+    workshop.write("images/extra/Dockerfile", "FROM scratch\n");
+    workshop.write(
+        "images/spec.yml",
+        "images:\n  base:\n    image_name: ghcr.io/x/base\n  gone:\n    image_name: ghcr.io/x/gone\n",
+    );
+    workshop
+        .cairn(&["import", "."])
+        .success()
+        .err_has("images.gone")
+        .err_has("there is no images/gone/Dockerfile")
+        .err_has("images/extra/Dockerfile");
+    workshop.write(
+        "cairn.toml",
+        "[stack]\nname = \"lab\"\n[image.gone]\ncontext = \"images/gone\"\n",
+    );
+    workshop
+        .cairn(&["plan"])
+        .code(2)
+        .err_has("context `images/gone` is no directory")
+        .err_has("cairn.toml:4");
+}
