@@ -195,6 +195,9 @@ impl From<StoreError> for CommandError {
         };
         let told = Self::from_error(kind, &error);
         match error {
+            StoreError::Foreign { .. } => told.hint(
+                "run this as that user, or name a store of your own: `--home DIR` or `CAIRN_HOME`",
+            ),
             StoreError::NoStore { .. } => told
                 .hint("`--home DIR` or `CAIRN_HOME` names another; building or loading makes one"),
             StoreError::SnapshotMissing { .. } => told.hint(

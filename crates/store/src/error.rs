@@ -64,6 +64,14 @@ pub enum StoreError {
         /// The directory.
         home: PathBuf,
     },
+    /// Its files belong to somebody else, under numbers that mean other users here.
+    #[error("the store {} belongs to the user with id {owner}", home.display())]
+    Foreign {
+        /// The store.
+        home: PathBuf,
+        /// Its owner, as seen by this process.
+        owner: u32,
+    },
     /// Somebody uses the store, and it was asked not to wait.
     #[error("the store in {} is in use by another process", home.display())]
     Busy {

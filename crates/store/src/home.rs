@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use cairn_oci::Digest;
@@ -48,6 +48,24 @@ const OTHERS: [&str; 6] = [
     "history.db-shm",
 ];
 
+/// Owners of files are as numbers on disk, or recorded beside them: root, who may read everything,
+/// would take those of another user's namespace for others, and write its own among them.
+///
+/// Where the owner does not exist in this user namespace, nothing can be mistaken: files that can be
+/// read can be read, and none can be written.
+fn refuse_another_users(root: &Path, version: &Path) -> Result<(), StoreError> {
+    /// Whom the kernel shows as the owner then.
+    const NOBODY: u32 = 65534;
+    let owner = fs::metadata(version).at("look at", version)?.uid();
+    if owner == rustix::process::geteuid().as_raw() || owner == NOBODY {
+        return Ok(());
+    }
+    Err(StoreError::Foreign {
+        home: root.to_owned(),
+        owner,
+    })
+}
+
 /// Knows where things are.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
@@ -72,7 +90,10 @@ impl Home {
         let root = std::path::absolute(root).at("find", root)?;
         let version = root.join(VERSION);
         match fs::read_to_string(&version) {
-            Ok(found) if found.trim_end() == FORMAT => Ok(Self { root }),
+            Ok(found) if found.trim_end() == FORMAT => {
+                refuse_another_users(&root, &version)?;
+                Ok(Self { root })
+            }
             Ok(found) => Err(StoreError::Format {
                 home: root,
                 found: found.trim_end().into(),
@@ -244,6 +265,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_store_of_another_user_is_refused() {
+        if !cairn_testkit::needs_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::open(directory.path()).unwrap();
+        let version = home.root.join(VERSION);
+        std::os::unix::fs::chown(&version, Some(1234), None).unwrap();
+        let refused = Home::open(directory.path()).unwrap_err();
+        assert!(
+            matches!(refused, StoreError::Foreign { owner: 1234, .. }),
+            "{refused}"
+        );
+        std::os::unix::fs::chown(&version, Some(65534), None).unwrap();
+        Home::open(directory.path()).unwrap();
+    }
 
     #[test]
     fn an_unfinished_home_is_finished() {
