@@ -260,6 +260,20 @@ fn wrong_names_platforms_and_rules_are_said() {
     );
 }
 
+#[test]
+fn a_platform_that_nothing_is_made_for_is_a_slip() {
+    assert_eq!(
+        wrong(
+            "[image.a]\ncontext = \"a\"\nplatforms = [\"linux/amd46\", \"linx/arm64\", \"x/y\"]\n"
+        ),
+        [
+            "f:4:14: `linux/amd46` is no platform that images are known to be made for (did you mean `linux/amd64`?)",
+            "f:4:29: `linx/arm64` is no platform that images are known to be made for (did you mean `linux/arm64`?)",
+            "f:4:43: `x/y` is no platform that images are known to be made for (known are `darwin`, `freebsd`, `linux`, `wasi`, `wasip1`, `windows`)",
+        ]
+    );
+}
+
 /// `[defaults]` gives what images do not say, and makes no image of its own accord.
 #[test]
 fn defaults_reach_every_image_they_make_sense_for() {

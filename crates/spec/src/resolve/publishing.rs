@@ -189,13 +189,33 @@ impl Resolver<'_> {
 
     pub(super) fn platform(&mut self, written: &Spanned<String>) -> Option<Platform> {
         match written.value.parse::<Platform>() {
-            Ok(platform) => Some(platform),
+            Ok(platform) => {
+                self.platform_is_familiar(&platform, written);
+                Some(platform)
+            }
             Err(error) => {
                 self.error(written.span, error.to_string())
                     .hint("write it as in `linux/amd64` or `linux/arm64`");
                 None
             }
         }
+    }
+
+    /// A stack that waits for a machine of a misspelled platform would never be published.
+    fn platform_is_familiar(&mut self, platform: &Platform, written: &Spanned<String>) {
+        let Some((part, known)) = platform.unfamiliar() else {
+            return;
+        };
+        let near = nearest(part, known.iter().copied());
+        let hint = match near {
+            Some(near) => format!(
+                "did you mean `{}`?",
+                platform.to_string().replace(part, near)
+            ),
+            None => format!("known are {}", quoted(known.iter().copied())),
+        };
+        let text = format!("`{platform}` is no platform that images are known to be made for");
+        self.error(written.span, text).hint(hint);
     }
 
     pub(super) fn events(&mut self, written: &StringOrList) -> BTreeSet<EventKind> {
