@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cairn_sandbox::interrupt;
 use cairn_spec::suite::SuiteKind;
-use cairn_stack::check::{ImageCheck, junit};
+use cairn_stack::check::{ImageCheck, junit, read_files};
 use cairn_stack::publish::Tested;
 use cairn_stack::records::{self, Records};
 use cairn_stack::run::{ImageState, RunReport};
@@ -264,6 +264,11 @@ impl Done {
         choice: ProgressChoice,
         session: &mut Session,
     ) -> Result<Self, CommandError> {
+        if !matches!(tests, Tests::Skip) {
+            for run in &stack.platforms {
+                read_files(&run.loaded, &run.selected)?;
+            }
+        }
         let progress = Progress::start(choice, &session.settings, &mut session.printer);
         let done = Self::under(stack, command, tests, &progress, session);
         progress.finish();

@@ -296,6 +296,19 @@ fn cannot_run(platform: &Platform) -> Option<String> {
     (!runs_here(&platform.architecture)).then(|| format!("{FOREIGN}{platform}"))
 }
 
+/// Reads the files of structure tests of these images, so that a mistake in one is told before
+/// anything is built for it.
+///
+/// # Errors
+/// When one is not there, or not well-formed.
+pub fn read_files(loaded: &LoadedStack, images: &[ImageId]) -> Result<(), TestError> {
+    let images = images.iter().map(|id| &loaded.stack[*id]);
+    for file in images.flat_map(|image| &image.tests.structure) {
+        read_structure(&loaded.directory, &file.value)?;
+    }
+    Ok(())
+}
+
 /// Reads a file of structure tests.
 fn read_structure(directory: &Path, name: &str) -> Result<structure::Parsed, TestError> {
     let path = directory.join(name);
