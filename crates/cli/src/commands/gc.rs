@@ -50,10 +50,26 @@ pub fn run(args: &GcArgs, session: &Session) -> Result<(), CommandError> {
         cache_mounts_age: args.cache_mounts_age,
         keep_within: args.keep_within,
         dry_run: args.dry_run,
-        wait: !args.no_wait,
+        wait: false,
     };
     session.enter()?;
-    let report = match collect(session.settings.home()?, &options) {
+    let home = session.settings.home()?;
+    let collected = match collect(home, &options) {
+        Err(StoreError::Busy { .. }) if !args.no_wait => {
+            let text =
+                "waiting for other processes that use the store (`cairn serve` does until it ends)";
+            session.printer.note(text);
+            collect(
+                home,
+                &GcOptions {
+                    wait: true,
+                    ..options
+                },
+            )
+        }
+        collected => collected,
+    };
+    let report = match collected {
         Err(StoreError::NoStore { .. }) => {
             session.tell_no_store()?;
             GcReport {
