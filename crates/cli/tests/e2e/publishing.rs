@@ -7,9 +7,15 @@ use cairn_testkit::{DockerRegistry, Guard, needs};
 use crate::workshop::Workshop;
 
 pub(crate) fn git(workshop: &Workshop, arguments: &[&str]) {
+    git_at(workshop, None, arguments);
+}
+
+/// As [`git`], with a time for commits.
+pub(crate) fn git_at(workshop: &Workshop, date: Option<&str>, arguments: &[&str]) {
     let ran = Command::new("git")
         .args(["-c", "user.name=n", "-c", "user.email=e@e"])
         .args(arguments)
+        .envs(date.map(|date| ("GIT_COMMITTER_DATE", date)))
         .current_dir(workshop.path())
         .output()
         .expect("git runs");
@@ -213,7 +219,7 @@ fn what_cannot_be_published_says_why() {
     workshop
         .cairn(&["publish"])
         .success()
-        .err_has("1 file is not as the commit has it");
+        .err_has("1 file is not as the commit has it (a/word)");
     let log = workshop.cairn(&["log", "latest"]).success();
     assert!(log.out.contains("-dirty"), "{}", log.out);
     git(&workshop, &["checkout", "-q", "--detach"]);

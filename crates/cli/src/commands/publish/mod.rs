@@ -39,6 +39,7 @@ use super::up::{Done, RecordsOption, Report, Tests};
 use crate::error::{CommandError, Kind};
 use crate::platforms::Purpose;
 use crate::progress::count;
+use crate::sanitize;
 use crate::session::Session;
 use crate::stack_run::StackRun;
 
@@ -198,11 +199,15 @@ fn publish(
     };
     let means = means(&stack.means.store, &stack.means.registry, watch);
     let changes = changes(&stack);
-    let commit = event.facts.commit.clone().map(|commit| match changes {
-        0 => commit,
-        _ => commit + "-dirty",
-    });
-    let of = part_of(args, event.facts.commit.as_deref(), changes);
+    let commit = event
+        .facts
+        .commit
+        .clone()
+        .map(|commit| match changes.is_empty() {
+            true => commit,
+            false => commit + "-dirty",
+        });
+    let of = part_of(args, event.facts.commit.as_deref(), changes.len());
     let named = (of.clone().unwrap_or_default(), commit.clone());
     let brought = Brought::pack(&stack, done, &needed, args.compression, named)?;
     tell_absent(session, brought.absent());
@@ -216,7 +221,7 @@ fn publish(
             None
         }
         false => {
-            warn_of_changes(session, changes);
+            warn_of_changes(session, &changes);
             Some(finish_pending(means, name, session)?)
         }
     };
@@ -427,24 +432,35 @@ fn entries(
     entries.collect()
 }
 
-/// How many files are not as the commit has them; those that git does not know are nobody's.
-fn changes(stack: &StackRun) -> usize {
+/// The files that are not as the commit has them; those that git does not know are nobody's.
+fn changes(stack: &StackRun) -> Vec<String> {
     match &stack.loaded.commit {
-        Some(commit) => git::modified(&stack.loaded.directory, &commit.hash).len(),
-        None => 0,
+        Some(commit) => git::modified(&stack.loaded.directory, &commit.hash),
+        None => Vec::new(),
     }
 }
 
-fn warn_of_changes(session: &Session, changes: usize) {
-    if changes > 0 {
-        let (files, are) = match changes {
-            1 => ("1 file".to_owned(), "is"),
-            _ => (count(changes, "file"), "are"),
-        };
-        session.printer.warning(&format!(
-            "{files} {are} not as the commit has it: others cannot build this generation from it"
-        ));
+fn warn_of_changes(session: &Session, changes: &[String]) {
+    const TOLD_MAX: usize = 3;
+    if changes.is_empty() {
+        return;
     }
+    let (files, are) = match changes.len() {
+        1 => ("1 file".to_owned(), "is"),
+        number => (count(number, "file"), "are"),
+    };
+    let mut names: Vec<_> = changes.iter().map(|name| sanitize::name(name)).collect();
+    let more = names.len().saturating_sub(TOLD_MAX);
+    names.truncate(TOLD_MAX);
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    session.printer.warning(&format!(
+        "{files} {are} not as the commit has it ({}{more}): others cannot build this generation \
+         from it",
+        names.join(", ")
+    ));
 }
 
 /// Tells that it could not be written down what images were made of.
