@@ -60,6 +60,7 @@ pub fn assemble(
         config: image.config.clone(),
         author: image.author.clone(),
         epoch: image.epoch,
+        epoch_is_given: image.epoch_is_given,
         layers: filesystem.layers,
         history,
         annotations: image.annotations.clone(),

@@ -27,8 +27,10 @@ pub struct ImageRequest {
     pub annotations: BTreeMap<String, String>,
     /// What is changed beside what the recipe says.
     pub changes: Changes,
-    /// Seconds since 1970 that its times are clamped to, where no build argument sets it.
+    /// When it was made, in seconds since 1970, where no build argument sets it.
     pub epoch: i64,
+    /// Whether somebody gave that time: see [`ImageRecord::layer_epoch`](crate::image::ImageRecord::times).
+    pub epoch_is_given: bool,
 }
 
 /// What is changed of an image beside what its Dockerfile says, as other builders' flags can.

@@ -16,7 +16,7 @@ use crate::contexts::open_directory;
 use crate::load::LoadedStack;
 use crate::single::SingleError;
 
-/// What times are clamped to where neither the spec, the environment nor a commit says anything:
+/// When images were made where neither the spec, the environment nor a commit says anything:
 /// 1980-01-01, the oldest time that ZIP archives, and so Python wheels, can hold.
 pub const DEFAULT_EPOCH: i64 = 315_532_800;
 
@@ -158,7 +158,7 @@ pub fn requests(
                 }))
             }
         };
-        let epoch = epoch(loaded, options);
+        let (epoch, epoch_is_given) = epoch(loaded, options);
         made.images.push(ImageRequest {
             name: loaded.label(id),
             called: image.name.to_string(),
@@ -168,6 +168,7 @@ pub fn requests(
             annotations: annotations(loaded, id, epoch),
             changes: Changes::default(),
             epoch,
+            epoch_is_given,
         });
     }
     Ok(made)
@@ -206,15 +207,12 @@ fn compact(seconds: i64) -> String {
 }
 
 /// The time that a stack's images get: the spec's, the environment's, the commit's, or a fixed
-/// one, in this order.
-pub fn epoch(loaded: &LoadedStack, options: &RequestOptions) -> i64 {
+/// one, in this order; with it, whether somebody gave it.
+pub fn epoch(loaded: &LoadedStack, options: &RequestOptions) -> (i64, bool) {
+    let given = loaded.stack.epoch.or(options.epoch);
     let commit = loaded.commit.as_ref().map(|commit| commit.time);
-    loaded
-        .stack
-        .epoch
-        .or(options.epoch)
-        .or(commit)
-        .unwrap_or(DEFAULT_EPOCH)
+    let seconds = given.or(commit).unwrap_or(DEFAULT_EPOCH);
+    (seconds, given.is_some())
 }
 
 /// Labels of the spec, and the commit.

@@ -303,6 +303,7 @@ fn image_request(
         annotations: build.annotations.clone(),
         changes: build.changes.clone(),
         epoch,
+        epoch_is_given: build.epoch.is_some(),
     }
 }
 

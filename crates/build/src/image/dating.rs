@@ -45,6 +45,7 @@ impl Dating {
                 entry.created = Some(rfc3339(epoch));
             }
             dated.epoch = epoch;
+            dated.epoch_is_given = true;
         }
         dated.marked = match self.epoch {
             Epoch::Own if is_given => Some(dated.epoch),
@@ -73,6 +74,7 @@ mod tests {
             config: RunConfig::default(),
             author: None,
             epoch: 7,
+            epoch_is_given: false,
             layers: Vec::new(),
             history: vec![entry.clone(), entry],
             annotations: std::collections::BTreeMap::new(),
@@ -102,6 +104,28 @@ mod tests {
         let created: Vec<_> = dated.history.iter().map(|entry| &entry.created).collect();
         assert_eq!(created, [&Some(rfc3339(7)), &Some(rfc3339(9))]);
         assert_eq!(at(false).of(&image(), true).marked, None);
+    }
+
+    #[test]
+    fn layers_of_one_month_are_equal_unless_an_epoch_is_given() {
+        let at = |epoch, epoch_is_given| {
+            let image = ImageRecord {
+                epoch,
+                epoch_is_given,
+                ..image()
+            };
+            image.layer_epoch()
+        };
+        const MARCH_2026: i64 = 1_772_323_200;
+        assert_eq!(at(MARCH_2026, false), MARCH_2026);
+        assert_eq!(at(MARCH_2026 + 30 * 86_400, false), MARCH_2026);
+        assert_eq!(at(MARCH_2026 - 1, false), MARCH_2026 - 28 * 86_400);
+        assert_eq!(at(MARCH_2026 + 5, true), MARCH_2026 + 5);
+        let dating = Dating {
+            epoch: Epoch::At(9),
+            marks: false,
+        };
+        assert_eq!(dating.of(&image(), false).layer_epoch(), 9);
     }
 
     #[test]

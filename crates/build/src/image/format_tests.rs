@@ -469,7 +469,7 @@ fn files_of_a_built_image_are_no_younger_than_the_image() {
     layout_with(&bench.path("in"), config(), &[layer()]);
     let mut record = load_one(&bench.store, &bench.source("oci:", "in")).record;
     record.packed = None;
-    record.epoch = 1_000_000_000;
+    (record.epoch, record.epoch_is_given) = (1_000_000_000, true);
     let root = bench.path("root");
     export(&bench.store, &record, Form::Directory, &root);
     let times = ["bin", "bin/app"].map(|name| fs::metadata(root.join(name)).unwrap().mtime());

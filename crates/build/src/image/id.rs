@@ -26,6 +26,7 @@ struct Identity<'a> {
     config: &'a RunConfig,
     author: &'a Option<String>,
     epoch: i64,
+    epoch_is_given: bool,
     layers: Vec<&'a ContentDigest>,
     history: &'a [History],
 }
@@ -38,6 +39,7 @@ impl ImageRecord {
             config: &self.config,
             author: &self.author,
             epoch: self.epoch,
+            epoch_is_given: self.epoch_is_given,
             layers: self.layers.iter().map(|layer| &layer.content).collect(),
             history: &self.history,
         };

@@ -322,6 +322,7 @@ impl Loader<'_> {
             config: config.config,
             author: config.author,
             epoch: created.unwrap_or(0),
+            epoch_is_given: false,
             layers: record_layers,
             history: config.history,
             annotations,

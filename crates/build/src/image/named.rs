@@ -199,6 +199,7 @@ mod tests {
             },
             author: None,
             epoch: 0,
+            epoch_is_given: false,
             layers: Vec::new(),
             history: Vec::new(),
             annotations: BTreeMap::new(),

@@ -53,7 +53,7 @@ pub fn pack(
                     absent.blob.size,
                 ),
             },
-            None => store.export_layer(&layer.snapshot, record.epoch, compression)?,
+            None => store.export_layer(&layer.snapshot, record.layer_epoch(), compression)?,
         };
         let mut layer = exported.descriptor;
         layer.media_type = words.layer(layer.media_type);

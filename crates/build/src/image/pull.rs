@@ -45,6 +45,7 @@ pub(super) fn record(
         config: config.config,
         author: config.author,
         epoch: created.unwrap_or(0),
+        epoch_is_given: false,
         layers,
         history: config.history,
         annotations: described.document.annotations,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cairn_oci::{Descriptor, DiffId, History, Platform, Reference, RunConfig, annotation};
+use cairn_oci::{
+    Descriptor, DiffId, History, Platform, Reference, RunConfig, annotation, parse_rfc3339, rfc3339,
+};
 use cairn_store::{ContentDigest, KeyHasher, SnapshotId, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +26,11 @@ pub struct ImageRecord {
     /// Its author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Seconds since 1970 that layers made here are clamped to; also its time of creation.
+    /// When it was made, in seconds since 1970.
     pub epoch: i64,
+    /// Whether somebody gave that time: see [`Self::layer_epoch`].
+    #[serde(default)]
+    pub epoch_is_given: bool,
     /// Its layers from the bottom up.
     pub layers: Vec<RecordLayer>,
     /// Its history; entries without `empty_layer` stand for the layers, in order.
@@ -120,6 +125,19 @@ impl ImageRecord {
         let config = serde_json::to_vec(&config).unwrap_or_default();
         hasher.field("config", &config);
         hasher.finish_content()
+    }
+
+    /// Seconds since 1970 that times in its layers are clamped to.
+    ///
+    /// An epoch that somebody gave (`SOURCE_DATE_EPOCH`, `epoch` of the spec) counts for layers, too.
+    /// Of a commit's time the beginning of its month counts: commits of one month have the layers of
+    /// what they did not change in common, and these are sent and pulled once.
+    pub fn layer_epoch(&self) -> i64 {
+        let date = rfc3339(self.epoch);
+        let month = date.get(..7).filter(|_| !self.epoch_is_given);
+        month
+            .and_then(|month| parse_rfc3339(&format!("{month}-01T00:00:00Z")))
+            .unwrap_or(self.epoch)
     }
 
     /// Whether it is known what is in all layers: without that, neither the content nor the id says

@@ -100,7 +100,7 @@ impl Roots<'_> {
             let exported = root_fs::write_directory(view, times, &place, self.cancel)?;
             for (name, bytes) in about {
                 let path = place.join(name);
-                root_fs::write_private(&path, &bytes, image.epoch)?;
+                root_fs::write_private(&path, &bytes, image.layer_epoch())?;
             }
             all.skipped.extend(exported.skipped);
             // What an earlier platform left is no surprise.
@@ -249,5 +249,5 @@ fn platform_folder(platform: &Platform) -> String {
 
 /// What times of files are set back to: an image that came with layers of its own keeps theirs.
 fn clamp(image: &ImageRecord) -> Option<i64> {
-    image.packed.is_none().then_some(image.epoch)
+    image.packed.is_none().then(|| image.layer_epoch())
 }

@@ -41,7 +41,7 @@ pub(super) fn lower(
         &expander,
         &file.source,
     )?;
-    let epoch = args::epoch(&recipe.args, &globals)?.unwrap_or(request.epoch);
+    let given = args::epoch(&recipe.args, &globals)?;
 
     let target_index = target.index;
     let mut lowering = FileLowering {
@@ -64,7 +64,8 @@ pub(super) fn lower(
         history: state.history,
         annotations: std::collections::BTreeMap::new(),
         squash: false,
-        epoch,
+        epoch: given.unwrap_or(request.epoch),
+        epoch_is_given: given.is_some() || request.epoch_is_given,
         scan,
     })
 }

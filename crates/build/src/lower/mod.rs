@@ -62,8 +62,10 @@ pub struct LoweredImage {
     pub annotations: std::collections::BTreeMap<String, String>,
     /// Whether its layers above the base's become one.
     pub squash: bool,
-    /// Seconds since 1970 that its times are clamped to.
+    /// When it was made, in seconds since 1970.
     pub epoch: i64,
+    /// Whether somebody gave that time.
+    pub epoch_is_given: bool,
     /// What its list of packages is made of.
     pub scan: Scan,
 }
@@ -178,6 +180,7 @@ impl Run<'_> {
             annotations: std::collections::BTreeMap::new(),
             squash: false,
             epoch: request.epoch,
+            epoch_is_given: request.epoch_is_given,
             scan: Scan::default(),
         }
     }

@@ -69,6 +69,7 @@ fn request(name: &str, text: &str) -> ImageRequest {
         annotations: BTreeMap::new(),
         changes: Changes::default(),
         epoch: 0,
+        epoch_is_given: false,
     }
 }
 

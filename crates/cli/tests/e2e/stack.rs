@@ -1,5 +1,6 @@
 //! A stack: several images of one spec, built, explained, tested.
 
+use crate::publishing::{git, git_at};
 use crate::workshop::Workshop;
 
 fn stack() -> Option<Workshop> {
@@ -297,6 +298,60 @@ fn when_it_was_built_does_not_show() {
     let model = workshop.read("model/model.txt");
     workshop.write("model/model.txt", &model);
     assert_eq!(export(&workshop), cached);
+}
+
+/// What a commit did not touch has the layers that it had, and is not sent again: their times are
+/// those of the month.
+#[test]
+fn commits_of_one_month_share_their_layers() {
+    let Some(workshop) = stack() else { return };
+    let spec = workshop.read("cairn.toml");
+    workshop.write("cairn.toml", &spec.replace("epoch = 1700000000\n", ""));
+    git(&workshop, &["init", "-q"]);
+    git(&workshop, &["add", "cairn.toml", "runtime", "model"]);
+    let layers_at = |date: &str| {
+        let commit = ["commit", "-q", "--allow-empty", "-m", date];
+        git_at(&workshop, Some(date), &commit);
+        workshop.cairn(&["build"]).success();
+        let export = ["export", "--format", "oci", "model:cloud", "out/"];
+        workshop.cairn(&export).success();
+        let read = |path: &str| -> serde_json::Value {
+            serde_json::from_str(&workshop.read(&format!("out/{path}"))).expect("JSON")
+        };
+        let blob = |digest: &serde_json::Value| {
+            let digest = digest.as_str().expect("a digest").replace(':', "/");
+            read(&format!("blobs/{digest}"))
+        };
+        let manifest = blob(&read("index.json")["manifests"][0]["digest"]);
+        let created = blob(&manifest["config"]["digest"])["created"].to_string();
+        std::fs::remove_dir_all(workshop.path().join("out")).expect("gone");
+        (manifest["layers"].to_string(), created)
+    };
+    let (early, first) = layers_at("2026-03-05T10:00:00Z");
+    let (late, second) = layers_at("2026-03-31T23:59:59Z");
+    assert_eq!(early, late);
+    assert_eq!(
+        [first, second],
+        ["\"2026-03-05T10:00:00Z\"", "\"2026-03-31T23:59:59Z\""]
+    );
+    assert_ne!(layers_at("2026-04-01T00:00:00Z").0, late);
+}
+
+/// A mistake in a file of tests is told before anything is built for it.
+#[test]
+fn test_files_are_read_before_anything_runs() {
+    let Some(workshop) = stack() else { return };
+    let tests = workshop.read("model/structure.yaml");
+    let slip = tests.replace("commandTests", "comandTests");
+    workshop.write("model/structure.yaml", &slip);
+    for command in ["up", "test"] {
+        workshop
+            .cairn(&[command])
+            .code(2)
+            .err_has("comandTests")
+            .err_lacks("RUN");
+    }
+    workshop.cairn(&["build"]).success();
 }
 
 /// An image from outside stays the one that was locked until somebody says otherwise.
