@@ -8,7 +8,8 @@ mod functions;
 mod own_functions;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hcl::eval::{Context, Evaluate};
 use hcl::expr::TemplateExpr;
@@ -19,6 +20,14 @@ use super::draft::{Build, Draft};
 use super::paths::{file_name, folder, join, name_and_tag};
 use super::yaml::{entries, pairs, text, text_at, texts};
 use super::{ImportError, TAGS_OF_EVENTS, Tree, Verdict, caches, secrets};
+
+/// Targets inherit from each other no deeper: bake refuses circles.
+const INHERITED_DEPTH_MAX: usize = 32;
+/// One target inherits from so many others, each counted as often as it is reached: targets that
+/// name each other multiply.
+const INHERITED_MAX: usize = 200;
+/// A matrix with more combinations is left out.
+const COMBINATIONS_MAX: usize = 1024;
 
 /// A target as written: attributes that are still expressions.
 struct Target {
@@ -156,11 +165,18 @@ fn evaluated(
         if is_pattern {
             continue;
         }
-        let mut attributes = with_inherited(target, &targets, context, 0);
-        if is_named_by_action(target, &targets, context, 0) {
+        let left = Cell::new(INHERITED_MAX);
+        let mut attributes = with_inherited(target, &targets, context, 0, &left);
+        if is_named_by_action(target, &targets, context) {
             attributes.insert(METADATA.to_owned(), hcl::Expression::Bool(true));
         }
-        for (values, combination) in combinations(target, context) {
+        let Some(combinations) = combinations(target, context) else {
+            let what = format!("target.{}.matrix", target.name);
+            let why = format!("left out: it has more than {COMBINATIONS_MAX} combinations");
+            draft.note(Verdict::Missing, file, what, why);
+            continue;
+        };
+        for (values, combination) in combinations {
             let name = match target.attributes.get("name") {
                 Some(name) => name.evaluate(&combination).ok(),
                 None => None,
@@ -239,20 +255,19 @@ fn evaluate(
 /// The target that docker/metadata-action fills with names.
 const METADATA: &str = "docker-metadata-action";
 
-fn is_named_by_action(
-    target: &Target,
-    targets: &[Target],
-    context: &Context<'_>,
-    depth: usize,
-) -> bool {
-    let names = inherited_names(std::slice::from_ref(target), context);
-    names.iter().any(|name| {
-        let parent = targets.iter().find(|it| it.name == *name);
-        name == METADATA
-            || parent.is_some_and(|it| {
-                depth < targets.len() && is_named_by_action(it, targets, context, depth + 1)
-            })
-    })
+fn is_named_by_action(target: &Target, targets: &[Target], context: &Context<'_>) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![target];
+    while let Some(target) = open.pop() {
+        for name in inherited_names(std::slice::from_ref(target), context) {
+            if name == METADATA {
+                return true;
+            }
+            let parent = targets.iter().find(|it| it.name == name);
+            open.extend(parent.filter(|_| seen.insert(name)));
+        }
+    }
+    false
 }
 
 fn inherited_names(targets: &[Target], context: &Context<'_>) -> Vec<String> {
@@ -272,6 +287,7 @@ fn with_inherited(
     targets: &[Target],
     context: &Context<'_>,
     depth: usize,
+    left: &Cell<usize>,
 ) -> BTreeMap<String, hcl::Expression> {
     let mut merged: BTreeMap<String, hcl::Expression> = BTreeMap::new();
     let names = target.attributes.get("inherits");
@@ -279,7 +295,6 @@ fn with_inherited(
     let names = names
         .and_then(|names| names.as_array().cloned())
         .unwrap_or_default();
-    // Bake refuses circles; deeper than there are targets is one.
     let parents = names
         .iter()
         .filter_map(|name| {
@@ -287,12 +302,14 @@ fn with_inherited(
                 .iter()
                 .find(|it| Some(it.name.as_str()) == name.as_str())
         })
-        .filter(|_| depth < targets.len());
+        .filter(|_| depth < INHERITED_DEPTH_MAX);
     for parent in parents {
-        lay_over(
-            &mut merged,
-            with_inherited(parent, targets, context, depth + 1),
-        );
+        let Some(fewer) = left.get().checked_sub(1) else {
+            break;
+        };
+        left.set(fewer);
+        let inherited = with_inherited(parent, targets, context, depth + 1, left);
+        lay_over(&mut merged, inherited);
     }
     lay_over(&mut merged, target.attributes.clone());
     for gone in ["inherits", "matrix", "name"] {
@@ -317,13 +334,19 @@ fn lay_over(
     }
 }
 
-/// The values of a matrix, each combination with its variables declared.
-fn combinations(target: &Target, context: &Context<'static>) -> Vec<(String, Context<'static>)> {
+type Combinations = Vec<(String, Context<'static>)>;
+
+/// The values of a matrix, each combination with its variables declared; nothing if they are too
+/// many.
+fn combinations(target: &Target, context: &Context<'static>) -> Option<Combinations> {
     let mut made = vec![(String::new(), context.clone())];
     let matrix = target.attributes.get("matrix");
     let matrix = matrix.and_then(|matrix| matrix.evaluate(context).ok());
     for (axis, values) in matrix.iter().filter_map(hcl::Value::as_object).flatten() {
         let values = values.as_array().cloned().unwrap_or_default();
+        if made.len().saturating_mul(values.len()) > COMBINATIONS_MAX {
+            return None;
+        }
         made = made
             .iter()
             .flat_map(|(name, context)| {
@@ -346,7 +369,7 @@ fn combinations(target: &Target, context: &Context<'static>) -> Vec<(String, Con
             })
             .collect();
     }
-    made
+    Some(made)
 }
 
 fn word_of(value: &hcl::Value) -> String {

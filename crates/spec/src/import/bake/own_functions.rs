@@ -14,6 +14,8 @@ const DEPTH_MAX: usize = 16;
 const CALLS_MAX: usize = 1000;
 /// An expression with calls put in is not longer, as text.
 const EXPRESSION_MAX: usize = 1 << 16;
+/// Brackets stand in each other no deeper in it: what walks through an expression calls itself.
+const NESTED_MAX: usize = 64;
 
 /// Functions by name.
 #[derive(Debug, Default)]
@@ -79,12 +81,27 @@ impl Functions {
             };
             left.set(fewer);
             let applied = function.applied(&call.args);
-            if applied.to_string().len() > EXPRESSION_MAX {
+            let text = applied.to_string();
+            if text.len() > EXPRESSION_MAX || nested(&text) > NESTED_MAX {
                 return it;
             }
             self.put_in_at(&applied, depth + 1, left)
         })
     }
+}
+
+/// How deep brackets stand in each other in a text.
+fn nested(text: &str) -> usize {
+    let (mut open, mut most) = (0usize, 0);
+    for letter in text.bytes() {
+        match letter {
+            b'(' | b'[' | b'{' => open += 1,
+            b')' | b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 impl Function {

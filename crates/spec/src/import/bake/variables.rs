@@ -18,6 +18,8 @@ use crate::import::{TAGS_OF_EVENTS, Verdict};
 
 /// So many variables of a file are tried; each costs an evaluation of all its targets.
 const TRIED_MAX: usize = 64;
+/// Lists and tables stand in each other no deeper: a variable may hold another one.
+const NESTED_MAX: usize = 64;
 /// So many targets are evaluated for that in all.
 const EVALUATED_MAX: usize = 20_000;
 
@@ -69,14 +71,28 @@ fn declare(body: &hcl::Body, own: &Functions, given: &Given) -> (Context<'static
 }
 
 /// What a variable is to hold; nothing where it cannot be said, or would be a text without measure:
-/// a variable of two others that are so multiplies.
+/// a variable of two others that are so multiplies, and one that holds another is deeper.
 fn value_of(
     expression: &hcl::Expression,
     own: &Functions,
     context: &Context<'_>,
 ) -> Option<hcl::Value> {
     let value = own.put_in(expression).evaluate(context).ok()?;
-    (value.to_string().len() <= functions::TEXT_MAX).then_some(value)
+    // In this order: a text of what is too deep is not to be had.
+    (is_within(&value, NESTED_MAX) && value.to_string().len() <= functions::TEXT_MAX)
+        .then_some(value)
+}
+
+/// Whether no more lists and tables than `depth` stand in each other.
+fn is_within(value: &hcl::Value, depth: usize) -> bool {
+    let Some(fewer) = depth.checked_sub(1) else {
+        return !value.is_array() && !value.is_object();
+    };
+    match value {
+        hcl::Value::Array(items) => items.iter().all(|it| is_within(it, fewer)),
+        hcl::Value::Object(table) => table.values().all(|it| is_within(it, fewer)),
+        _ => true,
+    }
 }
 
 /// The variables that are variables of the spec, with the way they are written there. What becomes

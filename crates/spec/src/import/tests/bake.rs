@@ -214,6 +214,46 @@ fn functions_and_variables_that_multiply_each_other_come_to_an_end() {
     assert!(made.spec.len() < 1 << 20, "{} bytes", made.spec.len());
 }
 
+/// Targets, matrices, values and calls that name each other end, too, and so does a circle.
+#[test]
+fn hostile_nesting_ends() {
+    let dockerfile = ("Dockerfile", DOCKERFILE);
+    let read = |file: &str| {
+        let made = import(&tree(&[("docker-bake.hcl", file), dockerfile]), "lab");
+        made.expect("something to import")
+    };
+    let app = "target \"app\" { tags = [\"lab/app\"] }\n".to_owned();
+    let mut targets = app.clone() + "target \"p0\" { inherits = [\"p0\", \"p20\"] }\n";
+    let mut values = app.clone() + "variable \"v0\" { default = [] }\n";
+    for at in 1..=20 {
+        let before = at - 1;
+        targets += &format!(
+            "target \"p{at}\" {{\n inherits = [\"p{before}\", \"p{before}\"]\n tags = [\"lab/p{at}\"]\n}}\n"
+        );
+    }
+    assert!(read(&targets).spec.contains("lab"));
+    for at in 1..100 {
+        values += &format!("variable \"v{at}\" {{ default = [v{}] }}\n", at - 1);
+    }
+    read(&values);
+    let function = "function \"f\" {\n params = [x]\n result = ".to_owned()
+        + &"[".repeat(50)
+        + "x"
+        + &"]".repeat(50)
+        + "\n}\n";
+    let call = "f(".repeat(40) + "1" + &")".repeat(40);
+    read(&format!(
+        "{app}{function}variable \"v\" {{ default = {call} }}\n"
+    ));
+    let axes: String = (0..12)
+        .map(|axis| format!("a{axis} = [\"0\", \"1\", \"2\", \"3\"]\n"))
+        .collect();
+    let made = read(&format!(
+        "{app}target \"many\" {{\n matrix = {{\n{axes}}}\n}}\n"
+    ));
+    assert_eq!(why(&made, "target.many.matrix").0, Verdict::Missing);
+}
+
 /// What the environment may override there, it may here, where that is a part of texts; what it
 /// would decide besides is told.
 #[test]
