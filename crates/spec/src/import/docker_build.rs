@@ -19,8 +19,8 @@ pub(super) struct DockerBuild {
 }
 
 /// Words that stand before a command and are none.
-const BEFORE: [&str; 14] = [
-    "sudo", "time", "exec", "command", "env", "then", "do", "else", "if", "!", "{", "(", "-", "run",
+const BEFORE: [&str; 13] = [
+    "sudo", "time", "exec", "command", "env", "then", "do", "else", "if", "!", "{", "-", "run",
 ];
 
 /// Flags of the builders that stand alone; any other one has a value.
@@ -159,10 +159,6 @@ impl DockerBuild {
                 Some((flag, value)) if flag.starts_with('-') => (flag, Some(value)),
                 _ => (word, None),
             };
-            // What is sent into the command or out of it.
-            if matches!(flag, "<" | ">" | ">>" | "2>&1" | "2>" | "<<<") {
-                break;
-            }
             if !flag.starts_with('-') || flag == "-" {
                 places.push(word);
                 continue;
@@ -200,7 +196,7 @@ mod tests {
     use crate::import::shell::commands;
 
     fn read(line: &str) -> Option<DockerBuild> {
-        DockerBuild::read(commands(line).first()?)
+        commands(line).iter().find_map(|it| DockerBuild::read(it))
     }
 
     #[test]
@@ -210,6 +206,10 @@ mod tests {
             "@docker image build --tag=a:1 --build-arg=X=1 --file d/Dockerfile --pull --shm-size 1g ctx",
             "sudo DOCKER_BUILDKIT=1 docker buildx build $(FLAGS) ctx --push -t a:1 --build-arg X=1 -f d/Dockerfile",
             "podman --log-level debug build --layers -t a:1 --build-arg X=1 -f d/Dockerfile ctx > log",
+            "docker build -t a:1 --build-arg X=1 -f d/Dockerfile ctx >/dev/null 2>log",
+            "docker build 2>&1 -t a:1 --build-arg X=1 &>>log -f d/Dockerfile ctx&",
+            "(cd x && docker build -t a:1 --build-arg X=1 -f d/Dockerfile ctx) & wait",
+            "in) docker build -t a:1 --build-arg X=1 -f d/Dockerfile ctx;;",
             "buildah bud -f d/Dockerfile -t a:1 --build-arg X=1 ctx",
             "/kaniko/executor --context ctx --dockerfile d/Dockerfile --destination a:1 --cache=true --build-arg X=1",
         ];

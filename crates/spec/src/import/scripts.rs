@@ -102,7 +102,7 @@ pub(super) fn read(tree: &Tree, stack: &str, draft: &mut Draft) {
     take(tree, stack, builds, true, draft);
 }
 
-/// What most files do not have.
+/// Whether a text may call a builder at all: most files do not, and are not read any further.
 fn has_build(text: &str) -> bool {
     ["build", "kaniko", "buildah"]
         .iter()
@@ -156,6 +156,9 @@ fn set_all(value: &Value, variables: &mut Variables) {
     }
 }
 
+/// So many combinations of a matrix are read.
+const ROWS_MAX: usize = 256;
+
 /// The combinations of GitLab's `parallel: matrix:`; one without values where there is none.
 fn rows(job: &Value) -> Vec<BTreeMap<String, String>> {
     let matrix = job.pointer("/parallel/matrix").and_then(Value::as_array);
@@ -176,11 +179,15 @@ fn rows(job: &Value) -> Vec<BTreeMap<String, String>> {
                         row
                     })
                 })
-                .take(256)
+                .take(ROWS_MAX)
                 .collect();
         }
         rows.append(&mut some);
+        if rows.len() >= ROWS_MAX {
+            break;
+        }
     }
+    rows.truncate(ROWS_MAX);
     rows
 }
 

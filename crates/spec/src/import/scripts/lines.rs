@@ -5,12 +5,16 @@ use super::places::Places;
 use super::variables::{AUTOMATIC, Variables};
 use crate::import::Tree;
 use crate::import::docker_build::DockerBuild;
-use crate::import::shell::{assignment, commands};
+use crate::import::shell::{CLOSES, OPENS, assignment, commands};
 
 /// A loop goes round so often at most, all around it counted.
 const ROUNDS_MAX: usize = 64;
 /// So many scripts may a script hold in a word of its own (`bash -c '...'`).
 const NESTED_MAX: usize = 3;
+/// Loops in each other, and subshells in each other, are looked at no deeper.
+const DEPTH_MAX: usize = 16;
+/// So many builds of one text are taken.
+const FOUND_MAX: usize = 1024;
 
 /// A command that builds, with what holds where it stands.
 pub(super) struct Found {
@@ -29,6 +33,8 @@ pub(super) fn builds(
     let mut reader = Reader {
         tree,
         loops: Vec::new(),
+        loops_beyond: 0,
+        shells: Vec::new(),
         found: Vec::new(),
         depth: 0,
     };
@@ -50,8 +56,8 @@ pub(super) fn of_makefile(
             Some(recipe) => recipes.push(recipe),
             None => {
                 // `target: NAME ?= value` sets it for one rule; it is the same name all the same.
-                let own = line.split_once(": ").map_or(line, |(_, behind)| behind);
-                for line in [line, own] {
+                let own = line.split_once(": ").map(|(_, behind)| behind);
+                for line in [Some(line), own].into_iter().flatten() {
                     set_in_make(line, variables);
                 }
             }
@@ -61,7 +67,7 @@ pub(super) fn of_makefile(
         let line = line.trim_start_matches(['@', '-', '+']);
         builds(tree, line, &mut variables.clone(), &mut home.clone())
     });
-    found.collect()
+    found.take(FOUND_MAX).collect()
 }
 
 fn set_in_make(line: &str, variables: &mut Variables) {
@@ -74,9 +80,10 @@ fn set_in_make(line: &str, variables: &mut Variables) {
     if assignment(&format!("{bare}=")).is_none() {
         return;
     }
-    match name.ends_with('?') {
-        true => variables.set_default(bare, value),
-        false => variables.set(bare, value),
+    match name.trim_end().chars().next_back() {
+        Some('?') => variables.set_default(bare, value),
+        Some('+') => variables.append(bare, value),
+        _ => variables.set(bare, value),
     }
 }
 
@@ -84,6 +91,10 @@ struct Reader<'a> {
     tree: &'a Tree,
     /// The loops around a line: names with their values.
     loops: Vec<(String, Vec<String>)>,
+    /// Loops that are too deep to be looked at.
+    loops_beyond: usize,
+    /// Where the shells around a subshell are.
+    shells: Vec<Places>,
     found: Vec<Found>,
     depth: usize,
 }
@@ -96,10 +107,24 @@ impl Reader<'_> {
         }
     }
 
-    fn command(&mut self, words: &[&str], variables: &mut Variables, home: &mut Places) {
+    fn command(&mut self, mut words: &[&str], variables: &mut Variables, home: &mut Places) {
+        // What stands behind a word of the shell is a command.
+        while let ["do" | "then" | "else" | "{" | "-", rest @ ..] = words
+            && !rest.is_empty()
+        {
+            words = rest;
+        }
         match words {
+            [OPENS] if self.shells.len() < DEPTH_MAX => self.shells.push(home.clone()),
+            // One without a beginning is that of a `case`.
+            [CLOSES] => {
+                if let Some(around) = self.shells.pop() {
+                    *home = around;
+                }
+            }
+            ["for", _, "in", ..] if self.loops.len() == DEPTH_MAX => self.loops_beyond += 1,
             ["for", name, "in", values @ ..] => {
-                let values = values.iter().flat_map(|it| {
+                let values = values.iter().take(ROUNDS_MAX).flat_map(|it| {
                     let filled = variables.fill(it);
                     filled
                         .split_whitespace()
@@ -107,14 +132,12 @@ impl Reader<'_> {
                         .collect::<Vec<_>>()
                 });
                 let values = values.flat_map(|it| home.matching(self.tree, &it));
-                self.loops.push(((*name).to_owned(), values.collect()));
+                let values = values.take(ROUNDS_MAX).collect();
+                self.loops.push(((*name).to_owned(), values));
             }
+            ["done", ..] if self.loops_beyond > 0 => self.loops_beyond -= 1,
             ["done", ..] => {
                 self.loops.pop();
-            }
-            // What stands behind a word of the shell is a command.
-            ["do" | "then" | "else" | "{" | "(" | "-", rest @ ..] if !rest.is_empty() => {
-                self.command(rest, variables, home);
             }
             ["cd" | "pushd", place, ..] => home.enter(&variables.fill(place)),
             ["popd", ..] => home.leave(),
@@ -164,6 +187,9 @@ impl Reader<'_> {
 
     /// One build for each round of the loops around it.
     fn found(&mut self, command: &DockerBuild, variables: &Variables, home: &Places) {
+        if self.found.len() >= FOUND_MAX {
+            return;
+        }
         let mut rounds = vec![variables.clone()];
         for (name, values) in &self.loops {
             let with = rounds.iter().flat_map(|round| {

@@ -9,6 +9,11 @@ use crate::import::docker_build::DockerBuild;
 use crate::import::dockerfiles::is_dockerfile;
 use crate::import::paths::{file_name, folder, join};
 
+/// A path is not longer, as on the machines that scripts run on.
+const PATH_MAX: usize = 4096;
+/// `popd` goes back so often at most.
+const LEFT_MAX: usize = 64;
+
 /// Where a script is.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Places {
@@ -47,7 +52,14 @@ impl Places {
     }
 
     pub(super) fn enter(&mut self, path: &str) {
+        if self.left.len() == LEFT_MAX {
+            self.left.remove(0);
+        }
         self.left.push(self.home.clone());
+        // No folder of a tree is called so.
+        if path.len() + self.home.len() > PATH_MAX {
+            return;
+        }
         let is_of_machine = path.starts_with(['/', '$', '~']);
         self.home = match is_of_machine {
             true => {

@@ -1,6 +1,8 @@
 //! Variables of shells, of Make, just and Task, as far as a script itself says what they are.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::import::paths::{file_name, folder};
 use crate::import::shell::is_name;
@@ -9,6 +11,12 @@ use crate::import::shell::is_name;
 pub(super) const ROOT: char = '\0';
 /// So deep may one variable name another one.
 const NESTED_MAX: usize = 8;
+/// So deep may functions and defaults stand in each other, with the variables around them counted.
+const DEPTH_MAX: usize = 16;
+/// A value is not longer, and neither is what is put into one text: variables of variables multiply.
+const TEXT_MAX: usize = 1 << 16;
+/// All values of a script together are not longer; what does not fit is not known.
+const VALUES_MAX: usize = 1 << 20;
 /// What a rule of Make is called for: `$@`, `$*`, `$(@F)`.
 pub(super) const AUTOMATIC: &str = "@";
 
@@ -16,12 +24,18 @@ pub(super) const AUTOMATIC: &str = "@";
 #[derive(Debug, Clone, Default)]
 pub(super) struct Variables {
     file: String,
-    values: BTreeMap<String, String>,
+    /// Shared, since each build of a script keeps those of its line.
+    values: Rc<BTreeMap<String, String>>,
+    /// The length of all names and values.
+    length: usize,
 }
 
 impl Variables {
     pub(super) fn of(file: &str) -> Self {
-        let mut values = BTreeMap::new();
+        let mut variables = Self {
+            file: file.to_owned(),
+            ..Self::default()
+        };
         for name in [
             "CURDIR",
             "PWD",
@@ -30,12 +44,9 @@ impl Variables {
             "TRAVIS_BUILD_DIR",
             "WORKSPACE",
         ] {
-            values.insert(name.to_owned(), ROOT.to_string());
+            variables.keep(name, ROOT.to_string());
         }
-        Self {
-            file: file.to_owned(),
-            values,
-        }
+        variables
     }
 
     pub(super) fn set(&mut self, name: &str, value: &str) {
@@ -43,27 +54,76 @@ impl Variables {
         let value = match self.values.get(name) {
             Some(before) => {
                 let own = [format!("$({name})"), format!("${{{name}}}")];
+                let start = Some(value.to_owned());
                 own.iter()
-                    .fold(value.to_owned(), |value, own| value.replace(own, before))
+                    .fold(start, |value, own| replaced(&value?, own, before))
             }
-            None => value.to_owned(),
+            None => Some(value.to_owned()),
         };
-        self.values.insert(name.to_owned(), value);
+        match value {
+            Some(value) => self.keep(name, value),
+            None => self.forget(name),
+        }
+    }
+
+    /// Sets one more word behind those that it has: `NAME += value`.
+    pub(super) fn append(&mut self, name: &str, value: &str) {
+        match self.values.get(name).filter(|it| !it.is_empty()) {
+            Some(_) => self.set(name, &format!("$({name}) {value}")),
+            None => self.set(name, value),
+        }
+    }
+
+    fn keep(&mut self, name: &str, value: String) {
+        self.forget(name);
+        let length = name.len() + value.len();
+        if value.len() <= TEXT_MAX && self.length + length <= VALUES_MAX {
+            self.length += length;
+            Rc::make_mut(&mut self.values).insert(name.to_owned(), value);
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        if self.values.contains_key(name) {
+            let before = Rc::make_mut(&mut self.values).remove(name);
+            self.length -= name.len() + before.map_or(0, |it| it.len());
+        }
     }
 
     /// Sets what an environment may have set before: `NAME ?= value`.
     pub(super) fn set_default(&mut self, name: &str, value: &str) {
-        self.values
-            .entry(name.to_owned())
-            .or_insert_with(|| value.to_owned());
+        if !self.values.contains_key(name) {
+            self.keep(name, value.to_owned());
+        }
     }
 
     /// A text with the values that are known; what is not known stays.
     pub(super) fn fill(&self, text: &str) -> String {
-        self.filled(text, 0)
+        let filling = Filling {
+            variables: self,
+            room: Cell::new(TEXT_MAX),
+        };
+        filling.put_in(text, 0)
+    }
+}
+
+/// A text while values are put into it.
+struct Filling<'v> {
+    variables: &'v Variables,
+    /// So much may still be put in.
+    room: Cell<usize>,
+}
+
+impl Filling<'_> {
+    /// What is put in itself, with the values in it; nothing if that is too deep or too long. Each
+    /// one costs room, also where nothing comes of it.
+    fn filled(&self, text: &str, depth: usize) -> Option<String> {
+        let left = self.room.get().checked_sub(text.len() + 1)?;
+        self.room.set(left);
+        (depth <= DEPTH_MAX).then(|| self.put_in(text, depth))
     }
 
-    fn filled(&self, text: &str, depth: usize) -> String {
+    fn put_in(&self, text: &str, depth: usize) -> String {
         let mut made = String::new();
         let mut rest = text;
         while let Some(at) = rest.find(['$', '{']) {
@@ -79,8 +139,10 @@ impl Variables {
     /// What stands at the start of a text, and its value.
     fn next<'t>(&self, text: &'t str, depth: usize) -> (&'t str, Option<String>) {
         if let Some(inside) = text.strip_prefix("{{") {
-            let Some((inside, _)) = inside.split_once("}}") else {
-                return (&text[..2], None);
+            let end = inside.find(['{', '}']);
+            let inside = match end {
+                Some(end) if inside[end..].starts_with("}}") => &inside[..end],
+                _ => return (&text[..2], None),
             };
             let name = inside.trim().trim_start_matches('.');
             let written = &text[..inside.len() + 4];
@@ -109,8 +171,8 @@ impl Variables {
     }
 
     fn value(&self, name: &str, depth: usize) -> Option<String> {
-        let value = self.values.get(name).filter(|_| depth < NESTED_MAX)?;
-        Some(self.filled(value, depth + 1))
+        let value = self.variables.values.get(name);
+        self.filled(value.filter(|_| depth < NESTED_MAX)?, depth + 1)
     }
 
     /// The value of what stands between braces or parentheses.
@@ -131,10 +193,10 @@ impl Variables {
             .split_once(char::is_whitespace)
             .unwrap_or((inside, ""));
         let filled = || self.filled(words, depth + 1);
-        let plain = || filled().trim_matches(['"', '\'', ' ']).to_owned();
+        let plain = || Some(filled()?.trim_matches(['"', '\'', ' ']).to_owned());
         match command {
             "notdir" | "basename" => {
-                let path = plain();
+                let path = plain()?;
                 let is_known = !path.contains(['$', ' ']);
                 is_known.then(|| file_name(path.trim_end_matches('/')).to_owned())
             }
@@ -149,7 +211,7 @@ impl Variables {
                 && (inside.contains("$0") || inside.contains("BASH_SOURCE")) =>
             {
                 let above = inside.matches("..").count();
-                let mut own = folder(&self.file);
+                let mut own = folder(&self.variables.file);
                 for _ in 0..above {
                     own = folder(own);
                 }
@@ -166,9 +228,7 @@ impl Variables {
         let plain = rule.trim_start_matches(':');
         if let Some(default) = plain.strip_prefix(['-', '=']) {
             let default = default.trim_matches(['"', '\'']);
-            return known
-                .cloned()
-                .or_else(|| Some(self.filled(default, depth + 1)));
+            return known.cloned().or_else(|| self.filled(default, depth + 1));
         }
         match rule {
             "##*/" => value.map(|it| file_name(it.trim_end_matches('/')).to_owned()),
@@ -177,6 +237,12 @@ impl Variables {
             _ => None,
         }
     }
+}
+
+/// A text with another one in the place of each `old`, if that is no longer than a value may be.
+fn replaced(text: &str, old: &str, new: &str) -> Option<String> {
+    let more = text.matches(old).count().saturating_mul(new.len());
+    (text.len().saturating_add(more) <= TEXT_MAX).then(|| text.replace(old, new))
 }
 
 /// Where a name ends that a text starts with.
@@ -238,5 +304,55 @@ mod tests {
         }
         variables.set("LOOP", "$LOOP");
         assert_eq!(variables.fill("$LOOP"), "$LOOP");
+    }
+
+    #[test]
+    fn words_are_set_behind_those_that_are_there() {
+        let mut variables = Variables::of("Makefile");
+        variables.append("A", "one");
+        variables.append("A", "two $(B)");
+        variables.set("B", "b");
+        assert_eq!(variables.fill("$(A)"), "one two b");
+    }
+
+    #[test]
+    fn what_grows_without_measure_is_not_known() {
+        let mut variables = Variables::of("x.sh");
+        variables.set("A", "aaaaaaaa");
+        for _ in 0..40 {
+            variables.set("A", "${A}${A}");
+        }
+        assert!(variables.length <= VALUES_MAX);
+        // Each level names the next one often, and in the end there is nothing.
+        variables.set("E8", "");
+        for at in 0..8 {
+            variables.set(&format!("E{at}"), &format!("$E{}", at + 1).repeat(1000));
+        }
+        assert!(variables.fill("$E0").len() <= 4 * TEXT_MAX);
+        let long = "x".repeat(TEXT_MAX);
+        for at in 0..40 {
+            variables.set(&format!("L{at}"), &long);
+        }
+        assert!(variables.length <= VALUES_MAX);
+        assert_eq!(variables.fill("$L39"), "$L39");
+        variables.set("L0", "short");
+        variables.set("L39", "known");
+        assert_eq!(variables.fill("$L0 $L39"), "short known");
+    }
+
+    #[test]
+    fn what_is_nested_without_measure_stays() {
+        let mut variables = Variables::of("x.sh");
+        variables.set("D", "x/y");
+        let nested = |times: usize| "$(notdir ".repeat(times) + "$D" + &")".repeat(times);
+        assert_eq!(variables.fill(&nested(3)), "y");
+        for text in [
+            nested(50_000),
+            "$(notdir ".repeat(50_000),
+            "${A:-".repeat(50_000),
+            "{{".repeat(500_000),
+        ] {
+            assert_eq!(variables.fill(&text), text);
+        }
     }
 }

@@ -220,3 +220,50 @@ fn what_a_script_does_not_tell_is_said() {
         assert_eq!(why(&made, what).0, Verdict::Missing, "{what}");
     }
 }
+
+/// Operators of the shell without blanks around them, and a folder that is only a subshell's.
+#[test]
+fn subshells_jobs_and_redirections_are_no_part_of_a_build() {
+    let script = "(cd x && docker build -t lab/one .) >/dev/null\ndocker build -t lab/two . &>log &\n\
+         (\n  cd x/y; docker build -t lab/three .>>log 2>&1)&\nwait\ncase $1 in\n  z) docker build -t lab/four z;;\nesac\n";
+    let (stack, _) = imported(&[
+        ("build.sh", script),
+        ("Dockerfile", "FROM debian:12\n"),
+        ("x/Dockerfile", "FROM debian:12\n"),
+        ("x/y/Dockerfile", "FROM debian:12\n"),
+        ("z/Dockerfile", "FROM debian:12\n"),
+    ]);
+    assert_eq!(names(&stack), ["one", "two", "three", "four"]);
+    assert_eq!(source(&stack, "one"), "x Dockerfile - ");
+    assert_eq!(source(&stack, "two"), ". Dockerfile - ");
+    assert_eq!(source(&stack, "three"), "x/y Dockerfile - ");
+    assert_eq!(source(&stack, "four"), "z Dockerfile - ");
+}
+
+/// A variable of Make that is made of itself, and one that grows, each in one line at a time.
+#[test]
+fn variables_of_make_are_set_once_and_grow() {
+    let makefile = "V := one\nV := $(V)-x\nW = a\nW += b\nW += c\nrule: W += d\n\
+         app:\n\tdocker build -t lab/app --build-arg V=$(V) --build-arg W='$(W)' .\n";
+    let (stack, _) = imported(&[("Makefile", makefile), ("Dockerfile", "FROM debian:12\n")]);
+    assert_eq!(source(&stack, "app"), ". Dockerfile - V=one-x,W=a b c d");
+}
+
+/// Whatever a script holds, reading it ends.
+#[test]
+fn hostile_scripts_end() {
+    let build = "\ndocker build -t lab/app .\n";
+    let dockerfile = ("Dockerfile", "FROM debian:12\n");
+    for text in [
+        "do ".repeat(100_000),
+        "(".repeat(100_000),
+        "for a in 1 2; do\n".repeat(5_000),
+        "cd a\n".repeat(20_000) + &"popd\n".repeat(20_000),
+        "A=${A}${A}x\n".repeat(100),
+        "bash -c 'build ".repeat(10_000),
+    ] {
+        let text = text + build;
+        let made = import(&tree(&[("build.sh", text.as_str()), dockerfile]), "lab");
+        assert!(made.is_ok(), "{}", &text[..20]);
+    }
+}
