@@ -113,7 +113,7 @@ const ELSEWHERE: [(&str, Verdict, &str); 12] = [
     ("provenance", Verdict::Missing, ATTESTED),
     ("sbom", Verdict::Missing, ATTESTED),
 ];
-const ATTESTED: &str = "no setting of a spec says so; `cairn build CONTEXT` has a flag for it";
+const ATTESTED: &str = "no setting of a spec says so; `cairn publish --provenance` and `--sbom` attest what is published";
 const SURROUNDINGS: &str = "steps run in one and the same surrounding; there is no key for it";
 
 fn service_build(

@@ -165,7 +165,7 @@ fn a_service_may_extend_one_of_another_file() {
         ),
         (
             "parts/common.yml",
-            "services:\n  app:\n    extends: base\n    image: ghcr.io/lab/app\n  base:\n    build: {context: ../app, no_cache: true, pull: false, isolation: x}\n    image: x\n",
+            "services:\n  app:\n    extends: base\n    image: ghcr.io/lab/app\n  base:\n    build: {context: ../app, no_cache: true, pull: false, isolation: x, sbom: true}\n    image: x\n",
         ),
         ("app/Dockerfile", "FROM debian:12\n"),
     ]);
@@ -173,6 +173,11 @@ fn a_service_may_extend_one_of_another_file() {
     assert_eq!(source(&stack, "app"), "app Dockerfile - ");
     assert_eq!(why(&made, "services.app: no_cache").0, Verdict::Differs);
     assert_eq!(why(&made, "services.app: isolation").0, Verdict::Missing);
+    let (verdict, reason) = why(&made, "services.app: sbom");
+    assert!(
+        verdict == Verdict::Missing && reason.contains("`cairn publish --provenance` and `--sbom`"),
+        "{reason}"
+    );
     assert_eq!(why(&made, "services.app: profiles").0, Verdict::Differs);
     assert_eq!(why(&made, "extends: x").0, Verdict::Missing);
     assert!(made.notes.iter().all(|it| !it.what.ends_with(": pull")));
