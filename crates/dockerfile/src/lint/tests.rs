@@ -328,3 +328,13 @@ fn a_directory_of_windows_may_have_a_drive() {
     }
     assert!(relative("linux/amd64", "C:\\app"));
 }
+
+#[test]
+fn stages_may_stand_on_each_other_as_long_as_the_file_is() {
+    let mut text = "FROM debian:13 AS a0\nARG A=1\n".to_owned();
+    for at in 1..50_000 {
+        text.push_str(&format!("FROM a{} AS a{at}\n", at - 1));
+    }
+    text.push_str("RUN echo $A $B\nWORKDIR x\nUSER root\n");
+    assert_eq!(count("WorkdirRelativePath", &text), 1);
+}

@@ -1,5 +1,7 @@
 //! Names of stages that collide.
 
+use std::collections::HashSet;
+
 use crate::lint::facts::Facts;
 use crate::lint::finding::{Findings, Level};
 use crate::lint::rule::{Group, Rule};
@@ -20,12 +22,12 @@ pub(in crate::lint) static DUPLICATE_STAGE_NAME: Rule = Rule {
 };
 
 fn duplicates(facts: &Facts<'_>, found: &mut Findings) {
+    let mut before = HashSet::new();
     for stage in &facts.file.stages {
-        let before = &facts.file.stages[..stage.index];
         let Some(name) = stage.name() else {
             continue;
         };
-        if before.iter().any(|other| other.name() == Some(name)) {
+        if !before.insert(name) {
             let detail = format!("Duplicate stage name {name:?}, stage names should be unique");
             found.at(stage.from.span, detail);
         }

@@ -37,7 +37,7 @@ fn relative(facts: &Facts<'_>, found: &mut Findings) {
         };
         for word in stage.words(step, &facts.expander) {
             let path = &word.text;
-            if !is_absolute(path, facts.is_windows(stage)) {
+            if !is_absolute(path, stage.is_windows) {
                 let detail = format!(
                     "Relative workdir {path:?} can have unexpected results if the base image changes"
                 );

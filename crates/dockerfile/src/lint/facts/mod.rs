@@ -4,6 +4,7 @@
 //! one [`scope`], and an instruction sees what was set before it.
 
 mod bases;
+mod names;
 mod scope;
 mod stage;
 mod words;
@@ -20,6 +21,7 @@ use crate::mount::Mount;
 use crate::predefined::platform_args;
 
 pub(super) use bases::Base;
+pub(super) use names::Names;
 pub(super) use scope::Seen;
 pub(super) use stage::{StageFacts, Step};
 pub(super) use work::{Found, PlacedScript, Work};
@@ -65,6 +67,8 @@ pub(super) struct Facts<'a> {
     pub(super) input: &'a Input<'a>,
     /// How its words are expanded.
     pub(super) expander: Expander,
+    /// The names of its stages.
+    pub(super) names: Names<'a>,
     /// The variables that `FROM` sees.
     pub(super) globals: Variables,
     /// The same if no build argument were given.
@@ -82,6 +86,7 @@ impl<'a> Facts<'a> {
             file,
             input,
             expander,
+            names: Names::of(file),
             globals: globals(file, input, input.args, &expander),
             default_globals: globals(file, input, &none, &expander),
             stages: Vec::new(),
@@ -99,13 +104,13 @@ impl<'a> Facts<'a> {
     /// target, with all that is below them.
     fn note_shipped(&mut self) {
         let last = match self.input.reach {
-            Reach::Target(Some(name)) => named(self.file, name),
+            Reach::Target(Some(name)) => self.names.from(name),
             Reach::Target(None) => self.stages.len().checked_sub(1),
             Reach::AllStages => None,
         };
         let mut is_needed = vec![false; self.stages.len()];
         for stage in &self.file.stages {
-            for index in needs(self.file, stage, self) {
+            for index in needs(stage, self) {
                 is_needed[index] |= index != stage.index;
             }
         }
@@ -125,26 +130,15 @@ impl<'a> Facts<'a> {
 
     /// The image from outside that a stage stands on, through the stages between.
     pub(super) fn root<'f>(&'f self, stage: &'f StageFacts<'a>) -> Option<&'f str> {
-        let mut base = &stage.base;
-        loop {
-            match base {
-                Some(Base::Stage(index)) => base = &self.stages[*index].base,
-                Some(Base::Image(name)) => return Some(name),
-                _ => return None,
-            }
+        match &self.bottom(stage).base {
+            Some(Base::Image(name)) => Some(name),
+            _ => None,
         }
     }
 
-    /// Whether the steps of a stage are those of Windows: by its own platform, by that of what it
-    /// starts from, or by the one that is built for.
-    pub(super) fn is_windows(&self, stage: &StageFacts<'a>) -> bool {
-        if let Some(platform) = &stage.platform {
-            return is_windows(&platform.text);
-        }
-        match &stage.base {
-            Some(Base::Stage(index)) => self.is_windows(&self.stages[*index]),
-            _ => is_windows(self.input.target_platform.os),
-        }
+    /// The lowest of the stages that a stage stands on, or itself.
+    pub(super) fn bottom<'f>(&'f self, stage: &StageFacts<'a>) -> &'f StageFacts<'a> {
+        &self.stages[stage.bottom]
     }
 
     /// Whether something holds for a stage or for one below it, for each stage; `own` tells it of a
@@ -208,11 +202,6 @@ impl<'a> Facts<'a> {
         self.reached()
             .flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
     }
-}
-
-/// Whether a platform, or the name of a system, is Windows': `windows(10.0.1)/amd64`.
-fn is_windows(platform: &str) -> bool {
-    platform.split(['/', '(']).next() == Some("windows")
 }
 
 /// The predefined arguments and the `ARG`s before the first `FROM`.
@@ -289,18 +278,18 @@ fn reached(
     let mut open = vec![first.index];
     while let Some(index) = open.pop() {
         if !std::mem::replace(&mut reached[index], true) {
-            open.extend(needs(file, &file.stages[index], facts));
+            open.extend(needs(&file.stages[index], facts));
         }
     }
     Ok(reached)
 }
 
 /// The stages that a stage starts from, copies from or mounts.
-fn needs(file: &Dockerfile, stage: &Stage, facts: &Facts<'_>) -> Vec<usize> {
+fn needs(stage: &Stage, facts: &Facts<'_>) -> Vec<usize> {
     let mut needed: Vec<usize> = Vec::new();
     let image = stage.from.kind.image.as_str();
     if let Ok(image) = facts.expander.word(image, &facts.globals.as_slice()) {
-        needed.extend(stage_before(file, stage.index, &image.text));
+        needed.extend(facts.names.before(stage.index, &image.text));
     }
     for step in &stage.instructions {
         match &step.kind {
@@ -308,31 +297,15 @@ fn needs(file: &Dockerfile, stage: &Stage, facts: &Facts<'_>) -> Vec<usize> {
                 needed.extend(
                     copy.from
                         .as_ref()
-                        .and_then(|from| named(file, from.as_str())),
+                        .and_then(|from| facts.names.from(from.as_str())),
                 );
             }
             InstructionKind::Run(run) => {
                 let names = run.mounts.iter().filter_map(|mount| mount.from.as_deref());
-                needed.extend(names.filter_map(|name| named(file, name)));
+                needed.extend(names.filter_map(|name| facts.names.from(name)));
             }
             _ => {}
         }
     }
     needed
-}
-
-/// The last stage of a name that stands before another one.
-pub(super) fn stage_before(file: &Dockerfile, before: usize, name: &str) -> Option<usize> {
-    let is_called = |stage: &&Stage| {
-        stage
-            .name()
-            .is_some_and(|own| own.eq_ignore_ascii_case(name))
-    };
-    let found = file.stages[..before].iter().rev().find(is_called);
-    found.map(|stage| stage.index)
-}
-
-/// The stage that `--from=` names, by name or number.
-pub(super) fn named(file: &Dockerfile, name: &str) -> Option<usize> {
-    file.stage(name).map(|stage| stage.index)
 }

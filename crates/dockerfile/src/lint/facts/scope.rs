@@ -1,8 +1,8 @@
 //! The variables of a stage: its own over those of the stage it stands on, each set once and shared.
 //!
 //! A stage sees those of all stages below it, and an instruction sees those that were set before it.
-//! Nothing is copied for either, so that a file of thousands of stages and variables is read in the
-//! time of its length.
+//! Nothing is copied for either. A look at a variable walks down only the stages that set some, and
+//! a chain of stages may be as long as a file can hold: nothing here calls itself for each of them.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -24,10 +24,18 @@ pub(crate) struct Scope {
 impl Scope {
     /// Begins over the variables of the stage below.
     pub(super) fn over(below: Option<Rc<Scope>>) -> Self {
-        Self {
-            below,
-            ..Self::default()
-        }
+        // What sets nothing has nothing to tell: whoever looks goes on below it.
+        let below = match below {
+            Some(below) if below.is_empty() => below.below.clone(),
+            below => below,
+        };
+        let mut scope = Self::default();
+        scope.below = below;
+        scope
+    }
+
+    fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.declarations == 0
     }
 
     pub(super) fn set(&mut self, name: String, value: String) {
@@ -62,6 +70,17 @@ impl Scope {
     /// What is there at the end.
     pub(super) fn all(&self) -> Seen<'_> {
         self.at(self.now())
+    }
+}
+
+impl Drop for Scope {
+    /// Frees the stages below one after the other: freed by each other, a long chain of them would
+    /// need more stack than there is.
+    fn drop(&mut self) {
+        let mut next = self.below.take();
+        while let Some(mut below) = next.and_then(Rc::into_inner) {
+            next = below.below.take();
+        }
     }
 }
 
@@ -151,5 +170,23 @@ mod tests {
         assert!(scope.all().declares("B"));
         assert_eq!(scope.all().last_names(9), ["A", "A", "C"]);
         assert_eq!(scope.all().last_names(2), ["A", "C"]);
+    }
+
+    #[test]
+    fn a_long_chain_is_freed_and_what_sets_nothing_is_skipped() {
+        let mut scope = Scope::default();
+        scope.set("A".into(), "0".into());
+        for _ in 0..200_000 {
+            scope = Scope::over(Some(Rc::new(scope)));
+        }
+        let below = scope.below.as_ref().expect("what sets A");
+        assert!(below.below.is_none(), "nothing between");
+        assert_eq!(scope.all().value("A"), Some("0"));
+        for at in 0..200_000 {
+            scope = Scope::over(Some(Rc::new(scope)));
+            scope.set(format!("A{at}"), "1".into());
+        }
+        assert_eq!(scope.all().value("A"), Some("0"));
+        drop(scope);
     }
 }

@@ -9,7 +9,7 @@ use super::bases::DEFAULT_PATH;
 use super::scope::{Moment, Scope, Seen};
 use super::words;
 use super::work::Work;
-use super::{Base, Facts, stage_before};
+use super::{Base, Facts};
 use crate::ast::{ArgDeclaration, Instruction, InstructionKind, Run, Stage, Word};
 use crate::expand::{Expanded, Expander};
 use crate::lint::reference;
@@ -33,6 +33,10 @@ pub(crate) struct StageFacts<'a> {
     /// Whether all variables of its base are known: there is no image from outside below it, or
     /// its config is known, or it is one that sets nothing but `PATH`.
     pub(crate) has_known_variables: bool,
+    /// The lowest stage of those it stands on; itself if it stands on none.
+    pub(crate) bottom: usize,
+    /// Whether its steps are those of Windows.
+    pub(crate) is_windows: bool,
     scope: Rc<Scope>,
     triggers: Vec<&'a Instruction>,
     /// Whether a shell was set, at the start and at the end.
@@ -108,6 +112,8 @@ impl<'a> StageFacts<'a> {
             image,
             steps: Vec::new(),
             has_known_variables: false,
+            bottom: stage.index,
+            is_windows: false,
             scope: Rc::default(),
             triggers: Vec::new(),
             shell: (false, false),
@@ -115,6 +121,7 @@ impl<'a> StageFacts<'a> {
             workdir: (false, false),
             base,
         };
+        new.is_windows = new.is_of_windows(facts);
         let triggers = new.inherit(&mut scope, facts);
         for instruction in triggers {
             new.step(instruction, Some(stage.from.span), &mut scope, facts);
@@ -162,17 +169,29 @@ impl<'a> StageFacts<'a> {
         words::expanded(step.instruction, &self.variables_at(step), expander)
     }
 
+    /// By its own platform, by that of what it starts from, or by the one that is built for.
+    fn is_of_windows(&self, facts: &Facts<'a>) -> bool {
+        match (&self.platform, &self.base) {
+            (Some(platform), _) => is_windows(&platform.text),
+            (None, Some(Base::Stage(index))) => facts.stages[*index].is_windows,
+            (None, _) => is_windows(facts.input.target_platform.os),
+        }
+    }
+
     /// Takes over what the base leaves behind; gives the triggers that go off.
     fn inherit(&mut self, scope: &mut Scope, facts: &Facts<'a>) -> Vec<&'a Instruction> {
         let mut triggers = Vec::new();
         match &self.base {
             Some(Base::Stage(index)) => {
                 let below = &facts.stages[*index];
+                self.bottom = below.bottom;
                 self.shell = (below.shell.1, below.shell.1);
                 self.last_shell = below.last_shell;
                 self.workdir = (below.workdir.1, below.workdir.1);
                 self.has_known_variables = below.has_known_variables;
                 triggers.clone_from(&below.triggers);
+                // `PATH` is set at the bottom.
+                return triggers;
             }
             Some(Base::Image(name)) => match facts.input.bases.get(name) {
                 Some(known) => {
@@ -256,7 +275,7 @@ fn declare(declaration: &ArgDeclaration, scope: &mut Scope, facts: &Facts<'_>) {
 
 fn base(name: &Expanded, stage: &Stage, facts: &Facts<'_>) -> Option<Base> {
     let text = name.text.as_str();
-    if let Some(index) = stage_before(facts.file, stage.index, text) {
+    if let Some(index) = facts.names.before(stage.index, text) {
         return Some(Base::Stage(index));
     }
     match text {
@@ -266,6 +285,11 @@ fn base(name: &Expanded, stage: &Stage, facts: &Facts<'_>) -> Option<Base> {
         _ if !name.unmatched.is_empty() => None,
         name => Some(Base::Image(name.to_owned())),
     }
+}
+
+/// Whether a platform, or the name of a system, is Windows': `windows(10.0.1)/amd64`.
+fn is_windows(platform: &str) -> bool {
+    platform.split(['/', '(']).next() == Some("windows")
 }
 
 /// Distributions whose images set no variable but `PATH`.

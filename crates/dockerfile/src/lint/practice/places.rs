@@ -25,7 +25,7 @@ pub(in crate::lint) static COPY_WITHOUT_WORKDIR: Rule = Rule {
 fn relative(facts: &Facts<'_>, found: &mut Findings) {
     for stage in facts.reached() {
         let mut has_workdir = stage.starts_with_workdir();
-        let is_windows = facts.is_windows(stage);
+        let is_windows = stage.is_windows;
         for step in &stage.steps {
             let dest = match &step.instruction.kind {
                 InstructionKind::Workdir(_) => {

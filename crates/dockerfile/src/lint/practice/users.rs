@@ -23,10 +23,12 @@ pub(in crate::lint) static LAST_USER_IS_ROOT: Rule = Rule {
 };
 
 fn last_user(facts: &Facts<'_>, found: &mut Findings) {
-    let is_base = |index: usize| {
-        let mut stages = facts.stages.iter();
-        stages.any(|stage| matches!(stage.base, Some(Base::Stage(below)) if below == index))
-    };
+    let mut is_base = vec![false; facts.stages.len()];
+    for stage in &facts.stages {
+        if let Some(Base::Stage(below)) = stage.base {
+            is_base[below] = true;
+        }
+    }
     for stage in facts.reached().filter(|stage| stage.is_shipped) {
         let mut own = stage.steps.iter().rev().filter(|step| !step.is_trigger);
         let last = own.find(|step| matches!(step.instruction.kind, InstructionKind::User(_)));
@@ -36,7 +38,7 @@ fn last_user(facts: &Facts<'_>, found: &mut Findings) {
         let words = stage.words(step, &facts.expander);
         let user = words.first().map_or("", |word| word.text.as_str());
         let name = user.split(':').next().unwrap_or_default();
-        if matches!(name, "root" | "0") && !is_base(stage.stage.index) {
+        if matches!(name, "root" | "0") && !is_base[stage.stage.index] {
             found.at(step.span, format!("the image runs as {user}"));
         }
     }

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use crate::ast::InstructionKind;
 use crate::expand::Expander;
-use crate::lint::facts::{Facts, StageFacts};
+use crate::lint::facts::{Base, Facts, StageFacts};
 use crate::lint::finding::{Findings, Level};
 use crate::lint::reference;
 use crate::lint::rule::{Group, Rule};
@@ -47,8 +47,9 @@ fn check(facts: &Facts<'_>, found: &mut Findings) {
         .iter()
         .map(|stage| own_claims(facts, stage))
         .collect();
+    let nearest = nearest(facts, &own);
     for stage in facts.reached() {
-        let claims = claims(facts, stage, &own);
+        let claims = claims(facts, stage, &own, &nearest);
         let Some((first, others)) = claims.split_first() else {
             continue;
         };
@@ -87,17 +88,35 @@ fn version(claim: &Claim) -> String {
 }
 
 /// All claims about what is in a stage, those of its base first.
-fn claims(facts: &Facts<'_>, stage: &StageFacts<'_>, own: &[Vec<Claim>]) -> Vec<Claim> {
-    let mut chain = vec![stage.stage.index];
-    let mut bottom = stage;
-    while let Some(crate::lint::facts::Base::Stage(below)) = &bottom.base {
-        bottom = &facts.stages[*below];
-        chain.push(*below);
-    }
+fn claims(
+    facts: &Facts<'_>,
+    stage: &StageFacts<'_>,
+    own: &[Vec<Claim>],
+    nearest: &[Option<usize>],
+) -> Vec<Claim> {
+    let below = |index: &usize| match facts.stages[*index].base {
+        Some(Base::Stage(below)) => nearest[below],
+        _ => None,
+    };
+    let chain: Vec<usize> = std::iter::successors(nearest[stage.stage.index], below).collect();
+    let bottom = facts.bottom(stage);
     let image = facts.root(bottom);
     let image = image.and_then(|image| of_image(image, bottom.stage.from.kind.image.span));
     let below = chain.into_iter().rev().flat_map(|index| &own[index]);
     image.into_iter().chain(below.cloned()).collect()
+}
+
+/// For each stage the nearest one that claims something: itself, or one below it.
+fn nearest(facts: &Facts<'_>, own: &[Vec<Claim>]) -> Vec<Option<usize>> {
+    let mut nearest: Vec<Option<usize>> = Vec::with_capacity(own.len());
+    for (index, stage) in facts.stages.iter().enumerate() {
+        nearest.push(match stage.base {
+            _ if !own[index].is_empty() => Some(index),
+            Some(Base::Stage(below)) => nearest[below],
+            _ => None,
+        });
+    }
+    nearest
 }
 
 /// The claims that the instructions of a stage itself make.

@@ -3,7 +3,7 @@
 use cairn_diagnostic::Span;
 
 use crate::ast::InstructionKind;
-use crate::lint::facts::{Base, Facts, StageFacts, named};
+use crate::lint::facts::{Base, Facts, StageFacts};
 use crate::lint::finding::{Findings, Level};
 use crate::lint::rule::{Group, Rule};
 use crate::lint::{installs, reference};
@@ -62,7 +62,7 @@ fn check(facts: &Facts<'_>, found: &mut Findings) {
                 _ => continue,
             };
             for (name, span) in froms {
-                let is_own = named(facts.file, name).is_some() || name.parse::<usize>().is_ok();
+                let is_own = facts.names.from(name).is_some() || name.parse::<usize>().is_ok();
                 if !is_own && name != "scratch" && !name.contains('$') {
                     let (repository, ..) = reference::parts(name);
                     let is_bare = BARE.contains(&last_part(repository));
@@ -99,16 +99,9 @@ fn is_bare_use(facts: &Facts<'_>, stage: &StageFacts<'_>, name: &str) -> bool {
     if !BARE.contains(&last_part(repository)) {
         return false;
     }
-    let stands_on = |other: &&StageFacts<'_>| {
-        let mut at = other.stage.index;
-        while let (true, Some(Base::Stage(below))) =
-            (at != stage.stage.index, &facts.stages[at].base)
-        {
-            at = *below;
-        }
-        at == stage.stage.index
-    };
-    let upon = facts.stages.iter().filter(stands_on);
+    // It starts from an image, so it is the lowest of what stands on it.
+    let upon = facts.stages.iter();
+    let upon = upon.filter(|other| other.bottom == stage.stage.index);
     !upon.flat_map(|stage| facts.runs_of(stage)).any(|run| {
         run.work.commands().any(|command| {
             let invocation = &command.invocation;

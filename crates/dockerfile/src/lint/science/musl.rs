@@ -1,5 +1,7 @@
 //! musl under numbers (BOR-02).
 
+use std::collections::BTreeSet;
+
 use crate::lint::facts::{Facts, RunStep};
 use crate::lint::finding::{Findings, Level};
 use crate::lint::rule::{Group, Rule};
@@ -24,7 +26,7 @@ pub(in crate::lint) static MUSL_UNDER_NUMBERS: Rule = Rule {
 };
 
 fn check(facts: &Facts<'_>, found: &mut Findings) {
-    let mut told = Vec::new();
+    let mut told = BTreeSet::new();
     for stage in facts.reached() {
         let Some(image) = facts.root(stage).filter(|image| is_musl(image)) else {
             continue;
@@ -36,12 +38,8 @@ fn check(facts: &Facts<'_>, found: &mut Findings) {
             (None, false) => continue,
         };
         // One finding at the `FROM` that brings musl in, whichever stages stand on it.
-        let mut bottom = stage;
-        while let Some(crate::lint::facts::Base::Stage(below)) = &bottom.base {
-            bottom = &facts.stages[*below];
-        }
-        if !told.contains(&bottom.stage.index) {
-            told.push(bottom.stage.index);
+        let bottom = facts.bottom(stage);
+        if told.insert(bottom.stage.index) {
             let detail = format!("{what} on {image}, whose C library is musl");
             found.at(bottom.stage.from.kind.image.span, detail);
         }
