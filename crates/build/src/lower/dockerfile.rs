@@ -1,5 +1,6 @@
 //! One Dockerfile: its target, the stages that needs, and what names in it mean.
 
+use std::iter::successors;
 use std::sync::Arc;
 
 use cairn_diagnostic::{Diagnostic, Span};
@@ -120,8 +121,40 @@ pub(super) struct FileLowering<'a, 'run> {
 }
 
 impl FileLowering<'_, '_> {
-    /// Gives a stage's state, lowering it first if nobody has.
+    /// Gives a stage's state, lowering it first if nobody has, and before it what it stands on:
+    /// from the lowest up, since a chain of stages may be longer than the call stack.
     fn stage(&mut self, index: usize) -> Result<StageState, Box<Diagnostic>> {
+        let untouched_below = |above: &usize| {
+            let below = self.stage_below(*above)?;
+            matches!(self.stages[below], StageSlot::Untouched).then_some(below)
+        };
+        let below: Vec<usize> = match self.stages[index] {
+            StageSlot::Untouched => successors(untouched_below(&index), untouched_below).collect(),
+            _ => Vec::new(),
+        };
+        for below in below.into_iter().rev() {
+            self.next_stage(below)?;
+        }
+        self.next_stage(index)
+    }
+
+    /// The stage that a stage's `FROM` names. What is wrong with the `FROM` is told when the stage
+    /// itself is lowered.
+    fn stage_below(&self, index: usize) -> Option<usize> {
+        let stage = &self.file.stages[index];
+        let clause = &stage.from.kind;
+        if self.replaced(stage).is_some() {
+            return None;
+        }
+        if let Some(word) = &clause.platform {
+            self.platform(word.as_str(), word.span).ok()?;
+        }
+        let image = &clause.image;
+        let name = self.expand_global(image.as_str(), image.span).ok()?;
+        self.earlier_stage(index, &name)
+    }
+
+    fn next_stage(&mut self, index: usize) -> Result<StageState, Box<Diagnostic>> {
         match &self.stages[index] {
             StageSlot::Done(state) => return Ok(StageState::clone(state)),
             StageSlot::Open => {

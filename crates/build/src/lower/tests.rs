@@ -454,3 +454,19 @@ fn what_the_command_line_changes_is_seen_by_stages_and_left_by_the_image() {
     assert_eq!(labels.len(), 2, "{labels:?}");
     assert_eq!(image.config.labels["a"], "flag");
 }
+
+#[test]
+fn stages_may_stand_on_each_other_as_long_as_the_file_is() {
+    let mut text = "FROM base AS a0\nENV A=b\n".to_owned();
+    for at in 1..20_000 {
+        text.push_str(&format!("FROM a{} AS a{at}\n", at - 1));
+    }
+    text.push_str("LABEL a=$A\n");
+    assert_eq!(image(&text).config.labels["a"], "b");
+}
+
+#[test]
+fn the_first_mistake_from_above_is_told_whichever_stage_has_it() {
+    let text = "FROM nowhere AS a\nFROM --platform=x/y/z/w a AS b\nFROM b\n";
+    assert!(error(text).contains("platform"), "{}", error(text));
+}
