@@ -67,11 +67,14 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// The flag that gives it.
+    /// The flag that gives it, and for a stack, which takes no such flag, its spec's word.
     pub(crate) fn flag(&self) -> String {
         let name = &self.name;
         match (self.kind, name.as_str()) {
-            ("secret", _) => format!("`--secret id={name},src=FILE` or `,env=VARIABLE`"),
+            ("secret", _) => format!(
+                "`--secret id={name},src=FILE` or `,env=VARIABLE`; in a stack, a line `{name} = \
+                 \"value\"` of the file that `build.secrets` names"
+            ),
             (_, "default") => "`--ssh default`, with an agent that runs".to_owned(),
             _ => format!("`--ssh {name}=SOCKET|KEY`"),
         }
@@ -290,7 +293,9 @@ mod tests {
         let hint = |without: &[Missing], lines: &[&str]| {
             clue_of("true", without, 1, lines).unwrap().hint()
         };
-        assert!(hint(&secret, &["no such file"]).contains("--secret id=token"));
+        let told = hint(&secret, &["no such file"]);
+        assert!(told.contains("--secret id=token"), "{told}");
+        assert!(told.contains("`build.secrets`"), "{told}");
         assert!(hint(&secret, &["x: Read-only file system"]).contains("`rw`"));
         assert!(hint(&[missing("ssh agent", "default")], &[]).contains("--ssh default"));
     }
