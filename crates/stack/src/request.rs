@@ -1,6 +1,7 @@
 //! A loaded stack to what the engine is asked to build.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cairn_build::context::Context;
@@ -51,6 +52,8 @@ pub struct Requests {
     pub images: Vec<ImageRequest>,
     /// The contexts.
     pub contexts: Vec<Context>,
+    /// The Dockerfile that each context is for.
+    pub dockerfiles: Vec<PathBuf>,
 }
 
 /// The images for each platform with everything they build on, by the number of the part: an image
@@ -112,6 +115,7 @@ pub fn requests(
     let mut made = Requests {
         images: Vec::new(),
         contexts: Vec::new(),
+        dockerfiles: Vec::new(),
     };
     let mut context_ids = BTreeMap::new();
     let loaded: Vec<&LoadedStack> = parts.iter().map(|part| part.loaded).collect();
@@ -130,6 +134,7 @@ pub fn requests(
                         let context = ContextId(made.contexts.len().try_into().unwrap_or(u32::MAX));
                         made.contexts
                             .push(open_directory(store, &file.context, Some(&file.path))?);
+                        made.dockerfiles.push(file.path.clone());
                         context_ids.insert(file.path.clone(), context);
                         context
                     }

@@ -143,6 +143,41 @@ fn generations_are_attested_joined_promoted_and_kept() {
 }
 
 #[test]
+fn what_is_published_beside_an_image_changes_nothing_of_it() {
+    let mut workshop = Workshop::empty();
+    workshop.move_to_store("served");
+    let serving = Serving::start(&workshop, &["--allow-push"]);
+    stack(&workshop, &[serving.host()]);
+    let spec = workshop.read("cairn.toml")
+        + "[image.aside]\ncontext = \"aside\"\n[image.base]\ncontext = \"base\"\n";
+    workshop.write("cairn.toml", &spec);
+    workshop.write("aside/Dockerfile", "FROM scratch\nCOPY word /\n");
+    workshop.write("aside/word", "aside");
+    workshop.write("base/Dockerfile", "FROM scratch\nCOPY below /\n");
+    workshop.write("base/below", "base");
+    workshop.write("app/Dockerfile", "FROM base\nCOPY word /\n");
+    let publish = |workshop: &mut Workshop, store: &str, more: &[&str]| {
+        workshop.move_to_store(store);
+        let base = ["publish", "--ref", "main"];
+        workshop
+            .cairn(&[&base[..], &ATTEST, more].concat())
+            .success();
+    };
+    publish(&mut workshop, "one", &["--tag", "alone", "app"]);
+    publish(&mut workshop, "other", &["--tag", "all"]);
+    let (alone, found) = index(&serving, "alone");
+    assert_eq!(index(&serving, "all").0, alone);
+    let told = manifest(&serving, &found.manifests[2].digest);
+    let layers = told["layers"].as_array().expect("statements");
+    let path = format!(
+        "/v2/lab/app/blobs/{}",
+        layers[1]["digest"].as_str().unwrap()
+    );
+    let text = serving.get(&path).is(200).json().to_string();
+    assert!(text.contains("\"name\":\"context-base\""), "{text}");
+}
+
+#[test]
 fn what_cannot_be_attested_of_a_stack_is_refused() {
     let workshop = Workshop::empty();
     stack(&workshop, &["127.0.0.1:1"]);

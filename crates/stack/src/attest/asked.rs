@@ -86,11 +86,11 @@ impl AskedFor {
                 Path::new(&*recipe.dockerfile.source.name),
             );
         }
-        let contexts = (0..requests.contexts.len()).map(|at| {
+        let contexts = requests.dockerfiles.iter().enumerate();
+        let contexts = contexts.map(|(at, dockerfile)| {
             Origin::Local(match own_context == Some(at) {
                 true => CONTEXT.to_owned(),
-                // The context of a sibling that it builds on or copies from.
-                false => format!("context-{at}"),
+                false => of_sibling(loaded, dockerfile),
             })
         });
         let mut vcs = BTreeMap::new();
@@ -122,6 +122,17 @@ impl AskedFor {
         let own = self.own_locals.iter();
         locals.extend(own.filter(|name| !used.contains(name)).cloned());
         locals
+    }
+}
+
+/// The context of a sibling that an image builds on or copies from. It is called the same whatever
+/// else is built: by the stack's first image that has it, not by its place in the run.
+fn of_sibling(loaded: &LoadedStack, dockerfile: &Path) -> String {
+    let mut here = loaded.dockerfiles.iter();
+    match here.find(|(_, file)| file.path == dockerfile) {
+        Some((id, _)) => format!("{CONTEXT}-{}", loaded.stack[*id].name),
+        // Only for another platform.
+        None => format!("{CONTEXT}-{}", below(&loaded.directory, dockerfile)),
     }
 }
 
