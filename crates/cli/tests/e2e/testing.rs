@@ -1,7 +1,9 @@
 //! Tests beyond structure tests: suites in the image and on the host, services, evidence.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use cairn_testkit::needs;
 
@@ -231,6 +233,26 @@ fn services_run_beside_a_suite() {
         .err_has("the service `clock` is not ready after 1 s")
         .err_has("it has not said `no such line`")
         .err_has("about to");
+}
+
+/// PAN-20: two runs at once do not get into each other's way, although both want the same port.
+#[test]
+fn suites_with_services_take_turns_over_all_runs() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    let port = free.expect("a port").port();
+    let tests = format!(
+        "pytest = {{ path = \"suite\", command = \"sh run.sh\", services = [\"web\"] }}\n\
+         services.web = {{ command = \"exec httpd -f -p 127.0.0.1:{port}\", port = {port} }}\n"
+    );
+    let Some(workshop) = lab(&tests) else { return };
+    workshop.write("suite/run.sh", "sleep 0.3\n");
+    workshop.cairn(&["build"]).success();
+    let test = || workshop.cairn(&["test", "--again"]).success();
+    thread::scope(|scope| {
+        let other = scope.spawn(test);
+        test();
+        other.join().expect("the other passes, too");
+    });
 }
 
 /// An image without Python is told so, with what to do.

@@ -1,8 +1,8 @@
 //! What runs beside a suite: started in order, waited for, stopped afterwards; logs are kept.
 //!
 //! Services share the network with the suite, which is the host's: so only one suite with
-//! services runs at a time, and a port that somebody else listens on is an error, not a sign that
-//! a service is ready.
+//! services runs at a time, in all runs of a store together, and a port that somebody else listens on
+//! is an error, not a sign that a service is ready.
 
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,14 +13,13 @@ use cairn_build::event::Event;
 use cairn_build::image::ImageRecord;
 use cairn_sandbox::{Cancel, Exit, Network, Sandbox, SandboxError};
 use cairn_spec::suite::{Service, Suite};
+use cairn_store::KeyHasher;
 
 use super::container::{Container, Wanted};
 use super::image::{Log, ended};
 use super::{Stop, SuiteError, SuiteMeans, SuiteResult};
 use crate::structure::CheckError;
 
-/// One suite with services at a time.
-static TURN: Mutex<()> = Mutex::new(());
 /// How often a service is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a service has to stop by itself.
@@ -52,7 +51,11 @@ pub(super) fn beside(
             "its services cannot be reached: the spec says `build.network = \"none\"`".to_owned(),
         ));
     }
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = KeyHasher::new("cairn services").finish_key();
+    let mut keep_waiting = || !means.cancel.is_cancelled();
+    let Some(_turn) = means.store.lock_work(&key, &mut keep_waiting)? else {
+        return Err(SuiteError::from(CheckError::Cancelled).into());
+    };
     let stop = Cancel::new();
     let states: Vec<Mutex<State>> = suite.services.iter().map(|_| Mutex::default()).collect();
     thread::scope(|scope| {
