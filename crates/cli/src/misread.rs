@@ -26,7 +26,8 @@ fn login(argument: &str) -> Option<String> {
         .rmatch_indices('@')
         .map(|(at, _)| (&argument[..at], &argument[at + 1..]))
         .find(|(_, after)| !after.starts_with("sha256:") && !after.starts_with("sha512:"))?;
-    let start = match before.rfind("://") {
+    let web = before.rfind("://");
+    let start = match web {
         Some(at) => at + "://".len(),
         None => {
             let field = before.rfind(',').map_or(0, |at| at + 1);
@@ -35,7 +36,10 @@ fn login(argument: &str) -> Option<String> {
         }
     };
     let login = &before[start..];
-    login.contains(':').then(|| login.to_owned())
+    // On the web a token may stand there alone; elsewhere it is a user, as in `git@host`.
+    let is_of_web =
+        web.is_some_and(|at| before[..at].ends_with("http") || before[..at].ends_with("https"));
+    (is_of_web || login.contains(':')).then(|| login.to_owned())
 }
 
 #[cfg(test)]
@@ -47,6 +51,8 @@ mod tests {
         for (argument, found) in [
             ("--registry=u:secret@host/lab", Some("u:secret")),
             ("https://u:secret@host/x", Some("u:secret")),
+            ("https://token@host/x", Some("token")),
+            ("ssh://git@host/x", None),
             ("type=registry,ref=u:se=cret@host/x", Some("u:se=cret")),
             (
                 "type=registry,ref=https://u:a/b@c@host/x:1,mode=all",

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::distribution::is_loopback;
+
 const FILE_HEADER: &str = "HTTP_AUTH_HEADER_";
 const FILE_TOKEN: &str = "HTTP_AUTH_TOKEN_";
 const GIT_HEADER: &str = "GIT_AUTH_HEADER";
@@ -44,9 +46,11 @@ impl Logins {
         )
     }
 
-    /// What the host of a file's address is told. The token, where there are both.
+    /// What the host of a file's address is told. The token, where there are both; nothing where the
+    /// address has a login of its own, which is told already.
     pub(crate) fn of_file(&self, url: &str) -> Option<String> {
-        let host = host_name(authority(url)?);
+        let authority = authority(url).filter(|_| !has_login(url))?;
+        let host = host_name(authority);
         let secret = |prefix: &str| self.0.get(&format!("{prefix}{host}"));
         match secret(FILE_TOKEN) {
             Some(token) => Some(format!("Bearer {token}")),
@@ -54,9 +58,10 @@ impl Logins {
         }
     }
 
-    /// What the host of a repository is told. Only the web knows headers.
+    /// What the host of a repository is told. Only the web knows headers. A secret without a host is for
+    /// any, but never sent in the clear.
     pub(crate) fn of_repository(&self, remote: &str) -> Option<String> {
-        let host = authority(remote)?;
+        let host = authority(remote).filter(|_| !has_login(remote))?;
         let of_host = |name: &str| format!("{name}.{host}");
         let found = [
             (of_host(GIT_HEADER), false),
@@ -64,8 +69,14 @@ impl Logins {
             (GIT_HEADER.to_owned(), false),
             (GIT_TOKEN.to_owned(), true),
         ];
+        let is_in_the_clear = !remote.starts_with("https://") && !is_loopback(host);
+        let known = match is_in_the_clear {
+            true => 2,
+            false => found.len(),
+        };
         let (value, is_token) = found
             .into_iter()
+            .take(known)
             .find_map(|(name, is_token)| Some((self.0.get(&name)?, is_token)))?;
         match is_token {
             true => {
@@ -75,6 +86,13 @@ impl Logins {
             false => Some(value.clone()),
         }
     }
+}
+
+/// Whether an address of the web says who asks.
+fn has_login(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    rest[..end].contains('@')
 }
 
 /// The host and the port of an address of the web.
@@ -117,7 +135,8 @@ mod tests {
             of("https://h.example:8443/f"),
             Some("Bearer abc".to_owned())
         );
-        assert_eq!(of("http://ann@h.example?q"), Some("Bearer abc".to_owned()));
+        assert_eq!(of("http://h.example?q=@"), Some("Bearer abc".to_owned()));
+        assert_eq!(of("http://ann@h.example?q"), None);
         assert_eq!(of("http://[::1]:80/f"), Some("Basic y".to_owned()));
         assert_eq!(of("https://other.example/h.example"), None);
         assert_eq!(of("ftp://h.example/f"), None);
@@ -139,6 +158,9 @@ mod tests {
         assert_eq!(of("https://h/a.git"), token("t"));
         assert_eq!(of("https://h:8443/a.git"), token("u"));
         assert_eq!(of("https://k/a.git"), Some("Basic k".to_owned()));
+        assert_eq!(of("http://k/a.git"), Some("Basic k".to_owned()));
+        assert_eq!(of("http://h/a.git"), None, "not in the clear");
+        assert_eq!(of("https://ann@h/a.git"), None);
         assert_eq!(of("git@h:a.git"), None);
     }
 

@@ -39,6 +39,7 @@ mod upload;
 pub use client::RegistryClient;
 pub use credentials::CredentialSources;
 pub use error::RegistryError;
+pub(crate) use host::is_loopback;
 pub use manifest::Document;
 pub use options::{Mirror, RegistryOptions, Watch};
 pub use places::Places;

@@ -181,8 +181,8 @@ impl FetchError {
             FetchProblem::Status {
                 status: 401 | 403, ..
             } => {
-                "the server wants other credentials, or a proxy refuses the address; a file that \
-                 a Dockerfile adds is asked for with the secret `HTTP_AUTH_TOKEN_<host>` or \
+                "the server wants other credentials, or a proxy refuses the address; files \
+                 of `ADD` are asked for with the secret `HTTP_AUTH_TOKEN_<host>` or \
                  `HTTP_AUTH_HEADER_<host>`"
             }
             FetchProblem::Status {
