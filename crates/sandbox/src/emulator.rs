@@ -178,6 +178,10 @@ fn stands_alone(path: &Path) -> bool {
     let Ok(file) = File::open(path) else {
         return false;
     };
+    let may_run = rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    if !may_run {
+        return false;
+    }
     let is_read = file.take(4096).read_to_end(&mut head).is_ok();
     is_read && head.starts_with(b"\x7fELF") && elf_interpreter(&head).is_none()
 }

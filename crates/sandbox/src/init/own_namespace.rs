@@ -79,7 +79,7 @@ fn enter_emulating(user: User, emulator: &Opened<'_>, first: &Channel) -> Result
         User::Set => {
             unshare(flags)?;
             first.send(&Told::Unmapped)?;
-            first.receive::<Mapped>()?;
+            first.receive::<Mapped>()?.ok_or(Errno::PIPE)?;
         }
         User::OnlyRoot | User::Renumbered => enter_single((0, 0), flags)?,
     }
