@@ -57,13 +57,20 @@ fn refuse_another_users(root: &Path, version: &Path) -> Result<(), StoreError> {
     /// Whom the kernel shows as the owner then.
     const NOBODY: u32 = 65534;
     let owner = fs::metadata(version).at("look at", version)?.uid();
-    if owner == rustix::process::geteuid().as_raw() || owner == NOBODY {
+    let is_own = owner == rustix::process::geteuid().as_raw();
+    if is_own || (owner == NOBODY && !has_every_id()) {
         return Ok(());
     }
     Err(StoreError::Foreign {
         home: root.to_owned(),
         owner,
     })
+}
+
+/// Whether all users exist in this user namespace, `nobody` too: that of the machine.
+fn has_every_id() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Knows where things are.
@@ -274,14 +281,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::open(directory.path()).unwrap();
         let version = home.root.join(VERSION);
-        std::os::unix::fs::chown(&version, Some(1234), None).unwrap();
-        let refused = Home::open(directory.path()).unwrap_err();
-        assert!(
-            matches!(refused, StoreError::Foreign { owner: 1234, .. }),
-            "{refused}"
-        );
-        std::os::unix::fs::chown(&version, Some(65534), None).unwrap();
-        Home::open(directory.path()).unwrap();
+        for other in [1234, 65534] {
+            std::os::unix::fs::chown(&version, Some(other), None).unwrap();
+            let refused = Home::open(directory.path()).unwrap_err();
+            assert!(
+                matches!(refused, StoreError::Foreign { owner, .. } if owner == other),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

@@ -117,8 +117,8 @@ fn is_unwritable(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Without the files beside it that SQLite would make, and without locks: where nobody can write,
-/// nothing changes meanwhile.
+/// Without the files beside it that SQLite would make, and without locks: what others write meanwhile
+/// may be missed, or fail the reading. Nothing is changed for it.
 fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = "file:".to_owned();
     for &byte in path.as_os_str().as_encoded_bytes() {
