@@ -29,7 +29,7 @@ pub struct ImageRequest {
     pub changes: Changes,
     /// When it was made, in seconds since 1970, where no build argument sets it.
     pub epoch: i64,
-    /// Whether somebody gave that time: see [`ImageRecord::layer_epoch`](crate::image::ImageRecord::times).
+    /// Whether somebody gave that time: see [`ImageRecord::layer_epoch`](crate::image::ImageRecord::layer_epoch).
     pub epoch_is_given: bool,
 }
 

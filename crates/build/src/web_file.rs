@@ -7,13 +7,14 @@
 use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
 
-use cairn_oci::Digest;
+use cairn_oci::{Digest, redact};
 use cairn_registry::{Download, Fetched};
 use cairn_store::{CacheKey, CacheRecord, KeyHasher, Store};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::engine::Engine;
 use crate::failure::StepError;
+use crate::image::stoppable::Stoppable;
 
 /// A download larger than this is refused.
 const DOWNLOAD_MAX: u64 = 64 << 30;
@@ -47,7 +48,7 @@ pub(crate) fn fetch(engine: &Engine<'_>, url: &str) -> Result<Fetched, StepError
         })
         .map_err(|source| StepError::Fetch(Box::new(source)))?;
     let fetched = match fetched.is_gzipped {
-        true => unpacked(engine.store, fetched)?,
+        true => unpacked(engine, url, fetched)?,
         false => fetched,
     };
     remember(engine.store, url, &fetched)?;
@@ -55,15 +56,27 @@ pub(crate) fn fetch(engine: &Engine<'_>, url: &str) -> Result<Fetched, StepError
 }
 
 /// The file as it was before its server packed it for the way.
-fn unpacked(store: &Store, fetched: Fetched) -> Result<Fetched, StepError> {
-    let mut writer = store.blob_writer()?;
-    let packed = store.open_blob(&fetched.digest)?;
-    let mut file = MultiGzDecoder::new(BufReader::new(packed)).take(DOWNLOAD_MAX);
-    std::io::copy(&mut file, &mut writer).map_err(|source| StepError::Io {
-        doing: "unpack",
-        path: store.blob_path(&fetched.digest),
-        source,
-    })?;
+fn unpacked(engine: &Engine<'_>, url: &str, fetched: Fetched) -> Result<Fetched, StepError> {
+    let mut writer = engine.store.blob_writer()?;
+    let packed = engine.store.open_blob(&fetched.digest)?;
+    let file = MultiGzDecoder::new(BufReader::new(packed)).take(DOWNLOAD_MAX + 1);
+    let mut file = Stoppable {
+        inner: file,
+        cancel: engine.cancel,
+    };
+    let failed = |source| match engine.cancel.is_cancelled() {
+        true => StepError::Cancelled,
+        false => StepError::Io {
+            doing: "unpack",
+            path: redact(url).into(),
+            source,
+        },
+    };
+    let size = std::io::copy(&mut file, &mut writer).map_err(failed)?;
+    if size > DOWNLOAD_MAX {
+        let text = "it is larger than any file that is fetched";
+        return Err(failed(std::io::Error::other(text)));
+    }
     let (digest, size) = writer.finish(None)?;
     Ok(Fetched {
         digest,

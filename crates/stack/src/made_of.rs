@@ -34,7 +34,7 @@ const FILES_PLAIN: usize = 500;
 /// Larger documents are cut into several: a registry takes no manifest of any size.
 const BYTES_MAX: usize = 1 << 20;
 /// What would need more of them says nothing of files.
-const MORE_MAX: usize = 32;
+pub(crate) const MORE_MAX: usize = 32;
 
 /// What an image was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

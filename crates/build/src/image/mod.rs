@@ -51,7 +51,7 @@ pub mod shelf;
 pub mod source;
 pub mod squash;
 mod stock;
-mod stoppable;
+pub(crate) mod stoppable;
 pub mod trust;
 
 pub use attested::PackedAttestations;

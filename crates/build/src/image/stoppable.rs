@@ -8,9 +8,9 @@ use std::io::{self, Read, Write};
 use cairn_sandbox::Cancel;
 
 /// A reader or writer that fails once the request to stop was made.
-pub(super) struct Stoppable<'a, T> {
-    pub(super) inner: T,
-    pub(super) cancel: &'a Cancel,
+pub(crate) struct Stoppable<'a, T> {
+    pub(crate) inner: T,
+    pub(crate) cancel: &'a Cancel,
 }
 
 /// Fails if the run is to stop.

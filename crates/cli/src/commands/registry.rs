@@ -173,14 +173,20 @@ fn attested(
     watch: Watch<'_>,
 ) -> Result<Vec<Descriptor>, CommandError> {
     let of = |digest: &Digest| client.document(&image.with_digest(digest.clone()), watch);
-    let root = of(digest)?;
     let mut found = Vec::new();
+    let root = match of(digest) {
+        // What others refer to need not be there.
+        Err(error) if error.is_missing() => return Ok(found),
+        root => root?,
+    };
+    if !root.descriptor.media_type.is_index() {
+        return Ok(found);
+    }
     let Ok(index) = Index::from_json_bytes(&root.bytes) else {
         return Ok(found);
     };
     let beside = index.manifests.iter();
-    let beside = beside.filter(|it| it.annotations.contains_key(REFERENCE_TYPE));
-    for beside in beside.filter(|_| root.descriptor.media_type.is_index()) {
+    for beside in beside.filter(|it| it.annotations.contains_key(REFERENCE_TYPE)) {
         let manifest = of(&beside.digest)?;
         let Ok(manifest) = Manifest::from_json_bytes(&manifest.bytes) else {
             continue;

@@ -25,7 +25,7 @@ use super::error::PublishError;
 use super::generation::{Evidence, Generation, GenerationImage, LogEntry, TagLog};
 use super::part::Part;
 use super::switch::few_at_a_time;
-use crate::made_of::MadeOf;
+use crate::made_of::{MORE_MAX, MadeOf};
 
 const GENERATION: &str = "application/vnd.cairn.generation.v2+json";
 const ENTRY: &str = "application/vnd.cairn.log-entry.v2+json";
@@ -258,7 +258,8 @@ impl Ledger {
             return Ok(None);
         };
         let mut pieces = Vec::new();
-        for number in 1..=made_of.more {
+        // A registry may say anything.
+        for number in 1..=made_of.more.min(MORE_MAX) {
             let piece: Option<String> = artifact::read_final(means, &further(&reference, number)?)?;
             pieces.extend(piece);
         }
