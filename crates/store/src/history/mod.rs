@@ -15,7 +15,7 @@ mod schema;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -27,6 +27,9 @@ pub use records::{BuiltImage, RunRecord, StepRecord, TestRecord};
 
 /// A writer waits for others, and they for the disk: on a busy one a sync can take many seconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often who waits for a journal mode tries again.
+const BUSY_WAIT: Duration = Duration::from_millis(5);
 
 /// The open history. Safe to share between threads.
 #[derive(Debug)]
@@ -140,11 +143,28 @@ fn open_for_writing(path: &Path) -> rusqlite::Result<Connection> {
         Some(_) => "DELETE",
         None => "WAL",
     };
-    connection.pragma_update(None, "journal_mode", mode)?;
+    set_journal_mode(&connection, mode)?;
     // The files are the truth: the history may lose its last entries with the power.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     schema::prepare(&connection)?;
     Ok(connection)
+}
+
+/// Where several open a new database at once, SQLite refuses this to all but one, and does not wait as
+/// it does for everything else.
+fn set_journal_mode(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", mode) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < BUSY_TIMEOUT =>
+            {
+                std::thread::sleep(BUSY_WAIT);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {
