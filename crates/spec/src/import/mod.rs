@@ -16,6 +16,7 @@ mod bake;
 mod by_image;
 mod caches;
 mod cloudbuild;
+mod combinations;
 mod compose;
 mod datahub;
 mod docker_build;

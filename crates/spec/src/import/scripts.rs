@@ -16,6 +16,7 @@ use self::lines::Found;
 use self::places::Places;
 use self::variables::Variables;
 use super::assemble::is_published;
+use super::combinations::multiplied;
 use super::draft::{Build, Draft};
 use super::layout::context_of;
 use super::paths::{file_name, folder, name_and_tag};
@@ -170,17 +171,7 @@ fn rows(job: &Value) -> Vec<BTreeMap<String, String>> {
         let mut some = vec![BTreeMap::new()];
         for (name, values) in entries(Some(table)) {
             let values = super::yaml::texts(Some(values));
-            some = some
-                .iter()
-                .flat_map(|row: &BTreeMap<String, String>| {
-                    values.iter().map(move |value| {
-                        let mut row = row.clone();
-                        row.insert(name.to_owned(), value.clone());
-                        row
-                    })
-                })
-                .take(ROWS_MAX)
-                .collect();
+            some = multiplied(&some, name, &values, ROWS_MAX);
         }
         rows.append(&mut some);
         if rows.len() >= ROWS_MAX {

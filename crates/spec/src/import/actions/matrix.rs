@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::import::combinations::multiplied;
 use crate::import::yaml::entries;
 
 /// More combinations than GitHub has.
@@ -21,17 +22,7 @@ pub(super) fn combinations(matrix: Option<&Value>) -> Vec<BTreeMap<String, Value
             continue;
         };
         has_axes = true;
-        made = made
-            .iter()
-            .flat_map(|row: &BTreeMap<String, Value>| {
-                values.iter().map(move |value| {
-                    let mut row = row.clone();
-                    row.insert(axis.to_owned(), value.clone());
-                    row
-                })
-            })
-            .take(COMBINATIONS_MAX)
-            .collect();
+        made = multiplied(&made, axis, values, COMBINATIONS_MAX);
     }
     let rows = |key: &str| {
         let rows = matrix
