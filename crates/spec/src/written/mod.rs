@@ -143,8 +143,8 @@ pub struct StackSection {
     pub registries: Option<Vec<Spanned<String>>>,
     /// The platforms to build for, as in `linux/amd64`; the machine's own without.
     pub platforms: Option<Vec<Spanned<String>>>,
-    /// Seconds since 1970 that all times in the images are set back to; the commit's time
-    /// without.
+    /// Seconds since 1970 that all times in the images are set back to; without, images have the
+    /// commit's time, and files in their layers the beginning of its month.
     #[schemars(range(min = 0))]
     pub epoch: Option<Spanned<i64>>,
 }
